@@ -1,0 +1,1 @@
+"""How things are done, for both planes: dispatch, identity, store, reconcile."""

@@ -1,0 +1,141 @@
+"""The store's interface. Reads are memory, the log is truth.
+
+A backend keeps an image of every resource in memory and answers reads from it at once; a write is
+acknowledged when it is durable, and only then shows in reads and watches. Every commit takes the
+next revision of one ordered log, whatever kinds it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+
+import msgspec
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store keeps: a Struct with a key. Subclasses set `KIND` and say what their key is."""
+
+    KIND: ClassVar[str]
+
+    revision: int = 0
+    """The revision that wrote this value; 0 for one that was never stored."""
+
+    @property
+    def key(self) -> Key:
+        """Where the store keeps it."""
+        raise NotImplementedError
+
+
+R = TypeVar("R", bound=Resource)
+
+
+class Key(NamedTuple):
+    """The address of one resource; `namespace` is empty for kinds that have none."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Write a resource. `value.revision` is the revision it was read at, 0 to create it.
+
+    The commit raises Conflict when the stored revision is another, AlreadyExists when it should have
+    been created and is there, NotFound when it is gone.
+    """
+
+    value: Resource
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove a resource that was read at `revision`; 0 removes whatever is there."""
+
+    key: Key
+    revision: int = 0
+
+
+Write = Put | Delete
+
+
+class Mutation(msgspec.Struct, frozen=True):
+    """One resource's part of a change. `after` is None when it was deleted, `before` when created."""
+
+    key: Key
+    before: Resource | None
+    after: Resource | None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One commit as watchers see it: all of its mutations share the revision."""
+
+    revision: int
+    operation: str
+    """What was done, such as `services.scale`; for people who read the log."""
+    mutations: tuple[Mutation, ...]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One record of an append-only journal, such as the audit log."""
+
+    sequence: int
+    payload: bytes
+
+
+class Store(Protocol):
+    """The few verbs of a store. All of them belong to one event loop."""
+
+    @property
+    def revision(self) -> int:
+        """The newest revision that reads can see."""
+        ...
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision that a watch may start after."""
+        ...
+
+    def find(self, kind: type[R], namespace: str, name: str) -> R | None:
+        """The resource, or None."""
+        ...
+
+    def get(self, kind: type[R], namespace: str, name: str) -> R:
+        """The resource; raises NotFound with a message that names kind and key."""
+        ...
+
+    def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
+        """Every resource of a kind, of one namespace or (None) of all, in the order of their keys."""
+        ...
+
+    async def commit(self, *writes: Write, operation: str = "") -> int:
+        """Do all of the writes or none; returns the revision once they are durable and visible.
+
+        Commits that touch the same keys are judged in the order they were called. Raises what the
+        first failing write raises.
+        """
+        ...
+
+    def watch(self, after: int) -> AsyncIterator[Change]:
+        """Every change with a revision greater than `after`, in order, none twice, none left out.
+
+        Never ends by itself. Raises OutOfRange at once when `after` is older than `oldest`, and
+        later when this reader falls behind the kept history; raises Unavailable when the store closes.
+        A slow reader costs the store nothing: it holds a position, not a queue.
+        """
+        ...
+
+    async def append(self, journal: str, payload: bytes) -> int:
+        """Add a record to an append-only journal; returns its sequence, from 1, once it is durable."""
+        ...
+
+    async def read(self, journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Records of a journal with a sequence greater than `after`, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then refuse everything. A second call does nothing."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: Any) -> None: ...

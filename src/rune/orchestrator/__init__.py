@@ -1,0 +1,1 @@
+"""Plane 1: services, instances and what keeps them running."""

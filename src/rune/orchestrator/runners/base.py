@@ -1,0 +1,174 @@
+"""The runner's interface: what a machine does for one instance, and what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+
+class State(StrEnum):
+    """What a runner can see of an instance."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to run: everything a runner must know, and nothing about why."""
+
+    instance: str
+    """The instance's id, unique for ever; also the name of its folder, cgroup or container."""
+    attempt: int = 0
+    """Counts up with each restart, so that a late answer about the last attempt is not taken for this one."""
+    namespace: str = "default"
+    service: str = ""
+    command: Sequence[str]
+    """Program and arguments; a program without a slash is looked for in PATH of `env`, then of runed."""
+    env: Mapping[str, str] = {}
+    """The whole environment of the workload; nothing is inherited from runed but PATH when it is absent."""
+    workdir: str = ""
+    """Where it starts; empty means a scratch folder of the instance."""
+    user: str = ""
+    group: str = ""
+    image: str = ""
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a runner saw of one instance."""
+
+    instance: str
+    attempt: int = 0
+    state: State
+    pid: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    """The exit code, 128 + signal for one that was killed, None when nobody could see it."""
+    message: str = ""
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line that a workload wrote; a line past 64 KiB comes in parts, all but the last with `partial`."""
+
+    instance: str
+    at: datetime
+    stream: str
+    """`stdout` or `stderr`."""
+    text: str
+    """Without the newline; bytes that are not UTF-8 come as U+FFFD."""
+    partial: bool = False
+
+
+class Session(Protocol):
+    """A command that runs inside an instance, and the way to talk to it."""
+
+    def output(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Chunks with their stream (`stdout`, `stderr`), until both are closed."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """To the command's stdin; waits while the command does not read."""
+        ...
+
+    async def end_input(self) -> None:
+        """Close stdin. Twice is fine."""
+        ...
+
+    async def resize(self, width: int, height: int) -> None:
+        """Columns and rows of the terminal; nothing for a session without one."""
+        ...
+
+    async def signal(self, name: str) -> None:
+        """Send a signal by name, with or without SIG; raises InvalidArgument for an unknown one."""
+        ...
+
+    async def wait(self) -> int:
+        """The exit code, 128 + signal for one that was killed."""
+        ...
+
+    async def close(self) -> None:
+        """Kill what is left of it and free everything. Twice is fine."""
+        ...
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run inside an instance."""
+
+    command: Sequence[str]
+    env: Mapping[str, str] = {}
+    """Added to the instance's own environment."""
+    workdir: str = ""
+    tty: bool = False
+    width: int = 80
+    height: int = 24
+
+
+class Runner(Protocol):
+    """One machine's way to run instances. Every verb may be called twice, and after a restart of runed."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Get in touch with whatever runs already; raises Unavailable when the engine is out of reach."""
+        ...
+
+    async def ensure(self, workload: Workload) -> Observed:
+        """Run it. This attempt runs or has ended already: returns what is seen and starts nothing.
+
+        A new attempt of an instance whose last attempt still runs raises FailedPrecondition. A command
+        that cannot be started (not found, not executable, no such user, no such folder) raises
+        FailedPrecondition with the reason.
+        """
+        ...
+
+    def observe(self, instance: str) -> Observed:
+        """What is known now, without asking anybody; ABSENT for an instance never seen."""
+        ...
+
+    def all(self) -> Sequence[Observed]:
+        """Every instance of this runner, whoever started it."""
+        ...
+
+    def on_change(self, notify: Callable[[Observed], None]) -> None:
+        """Call `notify` on the event loop at each start and end, at once."""
+        ...
+
+    async def stop(self, instance: str, *, grace: float) -> Observed:
+        """SIGTERM, then after `grace` seconds SIGKILL to everything in it. Gone already: fine."""
+        ...
+
+    async def remove(self, instance: str) -> None:
+        """Stop it hard if it runs, then forget it and delete its logs. Gone already: fine."""
+        ...
+
+    async def close(self) -> None:
+        """Let go. Workloads stay as they are."""
+        ...
+
+
+class HasLogs(Protocol):
+    """A runner that keeps what its instances wrote, also after they ended."""
+
+    def logs(
+        self, instance: str, *, follow: bool = False, tail: int | None = None,
+        since: datetime | None = None, until: datetime | None = None,
+    ) -> AsyncIterator[Sequence[LogLine]]:
+        """Batches of lines, oldest first: the last `tail` of those within the times (None: all).
+
+        With `follow` it goes on, also across restarts of the instance, until `until`, until the instance
+        is removed or the caller closes it. A slow reader never slows the workload.
+        """
+        ...
+
+
+class HasExec(Protocol):
+    """A runner that can run a command inside an instance."""
+
+    async def exec(self, instance: str, command: Command) -> Session:
+        """Raises FailedPrecondition when the instance does not run or the command cannot be started."""
+        ...
