@@ -1,0 +1,1 @@
+"""The orchestrator's part of the contract: one module a noun, package `rune.api` on the wire."""

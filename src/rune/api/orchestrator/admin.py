@@ -1,0 +1,597 @@
+"""Admin: the first token, users, grants (policies on the wire), tokens and registries."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from rune.api.fields import Int32, Message, Name, Text, Timestamp, Uint32, UnixSeconds
+from rune.api.operation import Access, Effect, Http, In, Operation, Out
+from rune.api.resource import Key, Resource
+
+REGISTRIES = "registries come with the Docker runner, which is not part of this release"
+Token64 = Annotated[str, Meta(max_length=64)]
+
+
+class Subject(Resource):
+    """Somebody or something that tokens speak for."""
+
+    KIND: ClassVar[str] = "subject"
+
+    id: str = ""
+    kind: str = ""
+    """`user` or `service`."""
+    name: Name
+    email: Text = ""
+    policies: list[str] = []
+    """The names of the attached grants."""
+
+    @property
+    def key(self) -> Key:
+        """Subjects live in the `system` namespace, by name."""
+        return Key(self.KIND, "system", self.name)
+
+
+class AdminBootstrapRequest(Message):
+    """Nothing to say."""
+
+
+class AdminBootstrapResponse(Message):
+    """The root token. Its secret is shown this once."""
+
+    token_id: str = ""
+    token_secret: str = ""
+    subject_id: str = ""
+
+
+class PolicyRule(Message):
+    """What is allowed: any of the verbs on a resource, in a namespace (all when empty or `*`)."""
+
+    resource: Annotated[str, Meta(min_length=1, max_length=64)]
+    verbs: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(min_length=1, max_length=64)]
+    namespace: Annotated[str, Meta(max_length=63)] = ""
+
+
+class Grant(Resource):
+    """A set of rules that is attached to subjects; on the wire its name is Policy."""
+
+    KIND: ClassVar[str] = "grant"
+    PROTO: ClassVar[str] = "Policy"
+
+    id: str = ""
+    name: Name
+    description: Text = ""
+    rules: Annotated[list[PolicyRule], Meta(max_length=256)] = []
+    builtin: bool = False
+    """Shipped with the server; it can be neither changed nor deleted."""
+
+    @property
+    def key(self) -> Key:
+        """Grants live in the `system` namespace, by name."""
+        return Key(self.KIND, "system", self.name)
+
+
+class PolicyCreateRequest(Message):
+    """The grant to create."""
+
+    policy: Grant
+
+
+class PolicyCreateResponse(Message):
+    """The grant as it was stored."""
+
+    policy: Grant | None = None
+
+
+class PolicyUpdateRequest(Message):
+    """The grant as it should be, whole."""
+
+    policy: Grant
+
+
+class PolicyUpdateResponse(Message):
+    """The grant as it was stored."""
+
+    policy: Grant | None = None
+
+
+class PolicyDeleteRequest(Message):
+    """Which grant, by name or id. It is taken off every subject as well."""
+
+    id: Token64 = ""
+    name: Text = ""
+
+
+class PolicyDeleteResponse(Message):
+    """Whether it was deleted."""
+
+    deleted: bool = False
+
+
+class PolicyGetRequest(Message):
+    """Which grant, by name or id."""
+
+    id: Token64 = ""
+    name: Text = ""
+
+
+class PolicyGetResponse(Message):
+    """The grant."""
+
+    policy: Grant | None = None
+
+
+class PolicyListRequest(Message):
+    """Nothing to say."""
+
+
+class PolicyListResponse(Message):
+    """The grants, by name."""
+
+    policies: list[Grant] = []
+
+
+class PolicyAttachToSubjectRequest(Message):
+    """Which grant to give to whom, each by name or id."""
+
+    policy_id: Token64 = ""
+    policy_name: Text = ""
+    subject_id: Token64 = ""
+    subject_name: Text = ""
+    subject_kind: Text = ""
+
+
+class PolicyAttachToSubjectResponse(Message):
+    """Whether it is attached; a second time is fine."""
+
+    attached: bool = False
+
+
+class PolicyDetachFromSubjectRequest(Message):
+    """Which grant to take from whom, each by name or id."""
+
+    policy_id: Token64 = ""
+    policy_name: Text = ""
+    subject_id: Token64 = ""
+    subject_name: Text = ""
+    subject_kind: Text = ""
+
+
+class PolicyDetachFromSubjectResponse(Message):
+    """Whether it is detached; a second time is fine."""
+
+    detached: bool = False
+
+
+class UserCreateRequest(Message):
+    """The user to create, with its grants (`readonly` when there are none)."""
+
+    name: Name
+    email: Text = ""
+    policies: list[Text] = []
+
+
+class UserCreateResponse(Message):
+    """The user as it was stored."""
+
+    user: Subject | None = None
+
+
+class UserListRequest(Message):
+    """Nothing to say."""
+
+
+class UserListResponse(Message):
+    """The users, by name."""
+
+    users: list[Subject] = []
+
+
+class TokenInfo(Message):
+    """A token, without its secret."""
+
+    id: str = ""
+    name: str = ""
+    subject_id: str = ""
+    subject_type: str = ""
+    description: str = ""
+    issued_at: UnixSeconds = None
+    expires_at: UnixSeconds = None
+    revoked: bool = False
+    kind: str = ""
+    last_used_at: UnixSeconds = None
+
+
+class TokenListRequest(Message):
+    """Nothing to say."""
+
+
+class TokenListResponse(Message):
+    """The tokens, newest first."""
+
+    tokens: list[TokenInfo] = []
+
+
+class RegistryAuthConfig(Message):
+    """How to log in to a registry."""
+
+    type: Text = ""
+    username: Text = ""
+    password: Text = ""
+    token: Text = ""
+    region: Text = ""
+    from_secret: Text = ""
+    bootstrap: bool = False
+    manage: Text = ""
+    immutable: bool = False
+    data: dict[str, str] = {}
+
+
+class RegistryConfig(Message):
+    """A registry of container images."""
+
+    name: Text = ""
+    registry: Text = ""
+    auth: RegistryAuthConfig | None = None
+
+
+class ListRegistriesRequest(Message):
+    """Nothing to say."""
+
+
+class ListRegistriesResponse(Message):
+    """The registries."""
+
+    registries: list[RegistryConfig] = []
+
+
+class GetRegistryRequest(Message):
+    """Which registry."""
+
+    name: Name
+
+
+class GetRegistryResponse(Message):
+    """The registry, without its credentials."""
+
+    registry: RegistryConfig | None = None
+
+
+class AddRegistryRequest(Message):
+    """The registry to add."""
+
+    registry: RegistryConfig
+
+
+class AddRegistryResponse(Message):
+    """The registry, without its credentials."""
+
+    registry: RegistryConfig | None = None
+
+
+class UpdateRegistryRequest(Message):
+    """The registry as it should be."""
+
+    registry: RegistryConfig
+
+
+class UpdateRegistryResponse(Message):
+    """The registry, without its credentials."""
+
+    registry: RegistryConfig | None = None
+
+
+class RemoveRegistryRequest(Message):
+    """Which registry."""
+
+    name: Name
+
+
+class RemoveRegistryResponse(Message):
+    """Whether it was removed."""
+
+    deleted: bool = False
+
+
+class BootstrapAuthRequest(Message):
+    """Whose secrets to make from the configuration."""
+
+    name: Text = ""
+    type: Text = ""
+    all: bool = False
+
+
+class BootstrapAuthResponse(Message):
+    """How many were made."""
+
+    updated: Int32 = 0
+
+
+class TestRegistryRequest(Message):
+    """Which registry to try, and with which image."""
+
+    name: Name
+    image_ref: Text = ""
+
+
+class TestRegistryResponse(Message):
+    """How it went."""
+
+    ok: bool = False
+    message: str = ""
+
+
+class RegistryRuntimeStatus(Message):
+    """How a registry is."""
+
+    name: str = ""
+    registry: str = ""
+    type: str = ""
+    auth_configured: bool = False
+    last_bootstrap_at: Timestamp = None
+    last_error: str = ""
+
+
+class RegistriesStatusRequest(Message):
+    """Nothing to say."""
+
+
+class RegistriesStatusResponse(Message):
+    """How the registries are."""
+
+    registries: list[RegistryRuntimeStatus] = []
+
+
+class NetworkStatusRequest(Message):
+    """Nothing to say."""
+
+
+class NetworkAllocation(Message):
+    """A service's address."""
+
+    service_id: str = ""
+    vip: str = ""
+
+
+class NetworkStatusResponse(Message):
+    """How addresses are given out."""
+
+    cidr: str = ""
+    allocations: list[NetworkAllocation] = []
+    free_list_size: Uint32 = 0
+    pending_releases: Uint32 = 0
+    capacity: Uint32 = 0
+
+
+class UpgradeServerRequest(Message):
+    """Which version to install."""
+
+    version: Text = ""
+    sha256: Text = ""
+    allow_downgrade: bool = False
+
+
+class UpgradeServerResponse(Message):
+    """What will run after the next start."""
+
+    staged_version: str = ""
+
+
+# The permission is `admin:*`: only a rule with the verb `*` covers it, so that no role that may create
+# everything (`*:create`) may create users, and with them roles for itself.
+def _admin(
+    method: str,
+    request: type[In],
+    response: type[Out],
+    summary: str,
+    *,
+    http: Http | None = None,
+    **more: object,
+) -> Operation[In, Out]:
+    row: dict[str, object] = {
+        "service": "AdminService",
+        "method": method,
+        "request": request,
+        "response": response,
+        "summary": summary,
+        "http": http,
+        "resource": "admin",
+        "verb": "*",
+        "local_only": True,
+    }
+    return Operation(**{**row, **more})  # pyright: ignore[reportArgumentType] - rows are checked by tests over the table
+
+
+_POLICIES = "/v1/admin/policies"
+_REGISTRIES = "/v1/admin/registries"
+
+bootstrap = _admin(
+    "AdminBootstrap",
+    AdminBootstrapRequest,
+    AdminBootstrapResponse,
+    "Make the first token of a new server; works once.",
+    http=Http(verb="POST", path="/v1/admin/bootstrap", body="*"),
+    name="bootstrap",
+    access=Access.PUBLIC,
+    effect=Effect.CHANGE,
+)
+create_grant = _admin(
+    "PolicyCreate",
+    PolicyCreateRequest,
+    PolicyCreateResponse,
+    "Create a grant.",
+    http=Http(verb="POST", path=_POLICIES, body="policy"),
+    name="create_grant",
+    effect=Effect.CHANGE,
+)
+update_grant = _admin(
+    "PolicyUpdate",
+    PolicyUpdateRequest,
+    PolicyUpdateResponse,
+    "Replace the rules of a grant.",
+    http=Http(verb="PUT", path=f"{_POLICIES}/{{policy.name}}", body="policy"),
+    name="update_grant",
+    effect=Effect.SETTLE,
+)
+delete_grant = _admin(
+    "PolicyDelete",
+    PolicyDeleteRequest,
+    PolicyDeleteResponse,
+    "Delete a grant, and take it off every subject.",
+    http=Http(verb="DELETE", path=f"{_POLICIES}/{{name}}"),
+    name="delete_grant",
+    cli="admin policy delete {name}",
+    effect=Effect.DESTROY,
+)
+get_grant = _admin(
+    "PolicyGet",
+    PolicyGetRequest,
+    PolicyGetResponse,
+    "Get a grant.",
+    http=Http(verb="GET", path=f"{_POLICIES}/{{name}}"),
+    name="get_grant",
+    cli="admin policy get {name}",
+)
+list_grants = _admin(
+    "PolicyList",
+    PolicyListRequest,
+    PolicyListResponse,
+    "List grants.",
+    http=Http(verb="GET", path=_POLICIES),
+    name="list_grants",
+    cli="admin policy list",
+)
+attach_grant = _admin(
+    "PolicyAttachToSubject",
+    PolicyAttachToSubjectRequest,
+    PolicyAttachToSubjectResponse,
+    "Attach a grant to a user or a service account.",
+    http=Http(verb="POST", path=f"{_POLICIES}/{{policy_name}}/attach", body="*"),
+    name="attach_grant",
+    cli="admin policy attach {policy_name} {subject_name}",
+    effect=Effect.SETTLE,
+)
+detach_grant = _admin(
+    "PolicyDetachFromSubject",
+    PolicyDetachFromSubjectRequest,
+    PolicyDetachFromSubjectResponse,
+    "Take a grant off a user or a service account.",
+    http=Http(verb="POST", path=f"{_POLICIES}/{{policy_name}}/detach", body="*"),
+    name="detach_grant",
+    cli="admin policy detach {policy_name} {subject_name}",
+    effect=Effect.SETTLE,
+)
+create_user = _admin(
+    "UserCreate",
+    UserCreateRequest,
+    UserCreateResponse,
+    "Create a user.",
+    http=Http(verb="POST", path="/v1/admin/users", body="*"),
+    name="create_user",
+    cli="admin user create {name}",
+    effect=Effect.CHANGE,
+)
+list_users = _admin(
+    "UserList",
+    UserListRequest,
+    UserListResponse,
+    "List users.",
+    http=Http(verb="GET", path="/v1/admin/users"),
+    name="list_users",
+    cli="admin user list",
+)
+list_tokens = _admin(
+    "TokenList",
+    TokenListRequest,
+    TokenListResponse,
+    "List tokens, without their secrets.",
+    http=Http(verb="GET", path="/v1/admin/tokens"),
+    name="list_tokens",
+    cli="admin token list",
+)
+list_registries = _admin(
+    "ListRegistries",
+    ListRegistriesRequest,
+    ListRegistriesResponse,
+    "List registries.",
+    http=Http(verb="GET", path=_REGISTRIES),
+    unsupported=REGISTRIES,
+)
+get_registry = _admin(
+    "GetRegistry",
+    GetRegistryRequest,
+    GetRegistryResponse,
+    "Get a registry, without its credentials.",
+    http=Http(verb="GET", path=f"{_REGISTRIES}/{{name}}"),
+    unsupported=REGISTRIES,
+)
+add_registry = _admin(
+    "AddRegistry",
+    AddRegistryRequest,
+    AddRegistryResponse,
+    "Add a registry.",
+    http=Http(verb="POST", path=_REGISTRIES, body="registry"),
+    effect=Effect.CHANGE,
+    unsupported=REGISTRIES,
+)
+update_registry = _admin(
+    "UpdateRegistry",
+    UpdateRegistryRequest,
+    UpdateRegistryResponse,
+    "Replace a registry's settings.",
+    http=Http(verb="PUT", path=f"{_REGISTRIES}/{{registry.name}}", body="registry"),
+    effect=Effect.SETTLE,
+    unsupported=REGISTRIES,
+)
+remove_registry = _admin(
+    "RemoveRegistry",
+    RemoveRegistryRequest,
+    RemoveRegistryResponse,
+    "Remove a registry.",
+    http=Http(verb="DELETE", path=f"{_REGISTRIES}/{{name}}"),
+    effect=Effect.DESTROY,
+    unsupported=REGISTRIES,
+)
+bootstrap_registries = _admin(
+    "BootstrapAuth",
+    BootstrapAuthRequest,
+    BootstrapAuthResponse,
+    "Make the secrets that registries log in with.",
+    http=Http(verb="POST", path=f"{_REGISTRIES}:bootstrap", body="*"),
+    name="bootstrap_registries",
+    effect=Effect.SETTLE,
+    unsupported=REGISTRIES,
+)
+test_registry = _admin(
+    "TestRegistry",
+    TestRegistryRequest,
+    TestRegistryResponse,
+    "Try to log in to a registry.",
+    http=Http(verb="POST", path=f"{_REGISTRIES}/{{name}}/test", body="*"),
+    unsupported=REGISTRIES,
+)
+registries_status = _admin(
+    "RegistriesStatus",
+    RegistriesStatusRequest,
+    RegistriesStatusResponse,
+    "See how the registries are.",
+    http=Http(verb="GET", path=f"{_REGISTRIES}:status"),
+    unsupported=REGISTRIES,
+)
+network_status = _admin(
+    "NetworkStatus",
+    NetworkStatusRequest,
+    NetworkStatusResponse,
+    "See how service addresses are given out.",
+    http=Http(verb="GET", path="/v1/admin/network"),
+    unsupported="service networks are not part of this release",
+)
+upgrade_server = _admin(
+    "UpgradeServer",
+    UpgradeServerRequest,
+    UpgradeServerResponse,
+    "Stage another version of the server.",
+    effect=Effect.CHANGE,
+    unsupported="runed is upgraded by its package manager; workloads stay up while it restarts",
+)

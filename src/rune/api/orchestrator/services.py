@@ -1,0 +1,448 @@
+"""Services: what should run, how many copies of it, and how that is going."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from rune.api.common import EventType, PagingParams, Status
+from rune.api.fields import (
+    Count,
+    Int32,
+    Int64,
+    Message,
+    Name,
+    NamespaceFilter,
+    NamespaceName,
+    Scale,
+    Seconds,
+    Selector,
+    Text,
+    Timestamp,
+    Uint64,
+    UnixSeconds,
+    WireEnum,
+    later,
+)
+from rune.api.operation import Effect, Http, Kind, Operation, Rate, Streaming
+from rune.api.orchestrator import instances, specs
+from rune.api.orchestrator.instances import Instance
+from rune.api.resource import Resource
+
+
+class ServiceStatus(WireEnum):
+    """How a service is, in one word; `status_reason` and `status_message` say why."""
+
+    UNSPECIFIED = "SERVICE_STATUS_UNSPECIFIED"
+    PENDING = "SERVICE_STATUS_PENDING"
+    RUNNING = "SERVICE_STATUS_RUNNING"
+    UPDATING = "SERVICE_STATUS_UPDATING"
+    FAILED = "SERVICE_STATUS_FAILED"
+
+
+class ServiceMetadata(Message):
+    """What the system notes about a service. Clients read it; what they send is not taken."""
+
+    generation: Int64 = 0
+    """Counts the accepted changes of the spec, from 1."""
+    created_at: Timestamp = None
+    updated_at: Timestamp = None
+    last_non_zero_scale: Int32 = 0
+    template_generation: Int64 = 0
+    """Counts the changes that need new copies, from 1: a change of scale or labels alone does not."""
+    observed_generation: Int64 = 0
+    """The generation that the status speaks of."""
+
+
+class UpdateStatus(Message):
+    """How far a changed spec has reached the copies."""
+
+    template_generation: Int64 = 0
+    desired: Count = 0
+    updated: Count = 0
+    updated_ready: Count = 0
+    available: Count = 0
+    outdated: Count = 0
+    started_at: Timestamp = None
+    last_progress_at: Timestamp = None
+    message: str = ""
+
+
+class Service(Resource):
+    """A service: desired state, `scale` copies of it, and what was seen of them."""
+
+    KIND: ClassVar[str] = "service"
+
+    id: str = ""
+    name: Name
+    namespace: NamespaceName = ""
+    labels: dict[str, str] = {}
+    image: Annotated[Text, later(specs.DOCKER)] = ""
+    command: Text = ""
+    args: list[specs.Argument] = []
+    env: specs.Env = {}
+    env_from: Annotated[list[specs.EnvFromSource], later(specs.SECRETS)] = []
+    scale: Scale = 0
+    """How many copies should run. 0 is none: there is no other default on the wire."""
+    ports: list[specs.ServicePort] = []
+    resources: Annotated[specs.Resources | None, later(specs.LIMITS)] = None
+    health: specs.HealthCheck | None = None
+    status: ServiceStatus = ServiceStatus.UNSPECIFIED
+    runtime: Text = ""
+    """`process` or `docker`; derived from the spec when empty."""
+    process: specs.ProcessSpec | None = None
+    restart_policy: specs.RestartPolicy = specs.RestartPolicy.UNSPECIFIED
+    """`always` when unspecified."""
+    secret_mounts: Annotated[list[specs.SecretMount], later(specs.SECRETS)] = []
+    configmap_mounts: Annotated[list[specs.ConfigmapMount], later(specs.SECRETS)] = []
+    metadata: ServiceMetadata | None = None
+    dependencies: list[specs.DependencyRef] = []
+    expose: Annotated[specs.ServiceExpose | None, later(specs.NETWORK)] = None
+    image_pull: Annotated[Text, later(specs.DOCKER)] = ""
+    status_reason: str = ""
+    status_message: str = ""
+    volumes: Annotated[list[specs.VolumeMount], later(specs.VOLUMES)] = []
+    init_steps: Annotated[list[specs.InitStep], later("init steps are not part of this release")] = []
+    security_context: Annotated[specs.SecurityContext | None, later(specs.DOCKER)] = None
+    instances: list[Instance] = []
+    """The copies, in answers only."""
+    discovery: Annotated[specs.ServiceDiscovery | None, later(specs.NETWORK)] = None
+    ingress_cert: specs.IngressCertStatus | None = None
+    network_policy: Annotated[specs.ServiceNetworkPolicy | None, later(specs.NETWORK)] = None
+    image_pull_anonymous: Annotated[bool, later(specs.DOCKER)] = False
+    update_strategy: Annotated[specs.UpdateStrategy | None, later("update strategies are not part of this release")] = None
+    update: UpdateStatus | None = None
+    drain_seconds: Seconds = 0
+    """How long a copy may take to end after SIGTERM; 10 when 0."""
+
+
+class ServiceResponse(Message):
+    """A service."""
+
+    service: Service | None = None
+    status: Status | None = None
+
+
+class CreateServiceRequest(Message):
+    """The service to create. One of that name that exists is left alone: use UpdateService."""
+
+    service: Service
+    deployment_tag: Text = ""
+    """Kept as the label `rune/deployment-tag`."""
+    ensure_namespace: bool = False
+    """Create the namespace as well when there is none."""
+
+
+class GetServiceRequest(Message):
+    """Which service."""
+
+    name: Name
+    namespace: NamespaceName = ""
+
+
+class ListServicesRequest(Message):
+    """Which services: those that match every selector. Fields: name, namespace, status, runtime."""
+
+    namespace: NamespaceFilter = ""
+    label_selector: Selector = {}
+    field_selector: Selector = {}
+    paging: PagingParams | None = None
+
+
+class ListServicesResponse(Message):
+    """The services, by namespace and name."""
+
+    services: list[Service] = []
+    status: Status | None = None
+    paging: PagingParams | None = None
+    revision: Uint64 = 0
+    """Watch from here and nothing is missed."""
+
+
+class WatchServicesRequest(Message):
+    """Which services to watch."""
+
+    namespace: NamespaceFilter = ""
+    label_selector: Selector = {}
+    field_selector: Selector = {}
+    resume: Uint64 = 0
+    """Go on after this revision; 0 begins with what there is now."""
+
+
+class WatchServicesResponse(Message):
+    """One change. For a service that was deleted: as it was last."""
+
+    service: Service | None = None
+    event_type: EventType = EventType.UNSPECIFIED
+    status: Status | None = None
+    revision: Uint64 = 0
+    """Where to resume after this item; 0 while the items are part of what there was at the start."""
+
+
+class UpdateServiceRequest(Message):
+    """The service as it should be, whole. A spec that says what is there already changes nothing."""
+
+    service: Service
+    deployment_tag: Text = ""
+    force: bool = False
+    """Replace the copies even when nothing changed."""
+
+
+class DeleteServiceRequest(Message):
+    """Which service to delete, and how."""
+
+    name: Name
+    namespace: NamespaceName = ""
+    force: bool = False
+    """Do not ask the copies to end: kill them."""
+    timeout_seconds: Seconds = 0
+    detach: bool = False
+    """Answer at once; without it the answer comes when everything is gone, or after `timeout_seconds` (300 when 0)."""
+    dry_run: bool = False
+    grace_period: Seconds = 0
+    """How long the copies may take to end; the service's own `drain_seconds` when 0."""
+    now: bool = False
+    """The same as `force`."""
+    ignore_not_found: bool = False
+    finalizers: Annotated[list[str], later("finalizers are chosen by the server")] = []
+    no_dependencies: bool = False
+    """Delete it although other services depend on it."""
+
+
+class FinalizerDependency(Message):
+    """Another finalizer that comes first."""
+
+    depends_on: str = ""
+    required: bool = False
+
+
+class Finalizer(Message):
+    """One step of a deletion."""
+
+    id: str = ""
+    name: str = ""
+    type: str = ""
+    status: str = ""
+    error: str = ""
+    dependencies: list[FinalizerDependency] = []
+    created_at: UnixSeconds = None
+    updated_at: UnixSeconds = None
+    completed_at: UnixSeconds = None
+
+
+class DeleteServiceResponse(Message):
+    """The deletion, done or under way."""
+
+    deletion_id: str = ""
+    status: Status | None = None
+    warnings: list[str] = []
+    errors: list[str] = []
+    cleanup_operations: list[str] = []
+    partial_cleanup: bool = False
+    finalizers: list[Finalizer] = []
+
+
+class DeletionOperation(Resource):
+    """A deletion, from the moment it was asked for until an hour after its end."""
+
+    KIND: ClassVar[str] = "deletion"
+
+    id: str = ""
+    namespace: str = ""
+    service_name: str = ""
+    total_instances: Count = 0
+    deleted_instances: Count = 0
+    failed_instances: Count = 0
+    start_time: UnixSeconds = None
+    end_time: UnixSeconds = None
+    status: str = ""
+    """initializing, deleting-instances, running-finalizers, completed or failed."""
+    failure_reason: str = ""
+    pending_operations: list[str] = []
+    estimated_completion: UnixSeconds = None
+    finalizers: list[Finalizer] = []
+    finalizer_order: list[str] = []
+    finalizer_status: str = ""
+
+    @property
+    def name(self) -> str:
+        """The operation's id is its name."""
+        return self.id
+
+
+class GetDeletionStatusRequest(Message):
+    """Which deletion: `name` is the operation's id, or the service's name for its newest."""
+
+    namespace: NamespaceName = ""
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class GetDeletionStatusResponse(Message):
+    """The deletion."""
+
+    operation: DeletionOperation | None = None
+
+
+class ListDeletionOperationsRequest(Message):
+    """Which deletions; `status` is one of their statuses, empty means any."""
+
+    namespace: NamespaceFilter = ""
+    status: Text = ""
+
+
+class ListDeletionOperationsResponse(Message):
+    """The deletions, newest first."""
+
+    operations: list[DeletionOperation] = []
+
+
+class ScalingMode(WireEnum):
+    """How a new number of copies is reached."""
+
+    UNSPECIFIED = "SCALING_MODE_UNSPECIFIED"
+    IMMEDIATE = "SCALING_MODE_IMMEDIATE"
+    GRADUAL = "SCALING_MODE_GRADUAL"
+
+
+class ScaleServiceRequest(Message):
+    """How many copies should run; an absent `scale` is 0 and stops them all."""
+
+    name: Name
+    namespace: NamespaceName = ""
+    scale: Scale = 0
+    mode: ScalingMode = ScalingMode.UNSPECIFIED
+    """At once (also when unspecified), or gradually."""
+    step_size: Annotated[Count, later("gradual scaling is not part of this release")] = 0
+    interval_seconds: Annotated[Seconds, later("gradual scaling is not part of this release")] = 0
+
+
+class WatchScalingRequest(Message):
+    """Whose scaling to follow. `target_scale` 0 means the service's own scale."""
+
+    service_name: Name
+    namespace: NamespaceName = ""
+    target_scale: Scale = 0
+
+
+class InstanceProblem(Message):
+    """Why a copy does not run."""
+
+    name: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    restart_count: Count = 0
+
+
+class ScalingStatusResponse(Message):
+    """How far the scaling has come; the stream ends with the item that says complete."""
+
+    current_scale: Count = 0
+    target_scale: Count = 0
+    running_instances: Count = 0
+    pending_instances: Count = 0
+    complete: bool = False
+    status: Status | None = None
+    failed_instances: Count = 0
+    stalled_instances: Count = 0
+    terminating_instances: Count = 0
+    problems: list[InstanceProblem] = []
+
+
+class RestartServiceRequest(Message):
+    """Which service to restart, whatever state it is in."""
+
+    name: Name
+    namespace: NamespaceName = ""
+
+
+class RestartServiceResponse(Message):
+    """What the copies are being replaced by."""
+
+    template_generation: Int64 = 0
+    scale: Count = 0
+
+
+_KIND = Kind(noun="service", service="ServiceService", path="/v1/namespaces/{namespace}/services")
+_ITEM = "/v1/namespaces/{namespace}/services/{name}"
+
+create = _KIND.create(CreateServiceRequest, ServiceResponse, summary="Create a service and start its copies.")
+get = _KIND.get(GetServiceRequest, ServiceResponse, summary="Get a service with its copies.")
+list_ = _KIND.list(ListServicesRequest, ListServicesResponse, watch="watch_services")
+watch = _KIND.watch(WatchServicesRequest, WatchServicesResponse)
+update = _KIND.update(
+    UpdateServiceRequest,
+    ServiceResponse,
+    summary="Replace a service's spec; copies are replaced only when it really changed.",
+)
+delete = _KIND.delete(
+    DeleteServiceRequest, DeleteServiceResponse, summary="Delete a service: end its copies, then remove it."
+)
+get_deletion = Operation(
+    service="ServiceService",
+    method="GetDeletionStatus",
+    request=GetDeletionStatusRequest,
+    response=GetDeletionStatusResponse,
+    summary="See how a deletion is going.",
+    resource="services",
+    verb="get",
+    http=Http(verb="GET", path=f"{_ITEM}/deletion"),
+    cli="delete status {name}",
+)
+list_deletions = Operation(
+    service="ServiceService",
+    method="ListDeletionOperations",
+    request=ListDeletionOperationsRequest,
+    response=ListDeletionOperationsResponse,
+    summary="List deletions, those under way and those that ended in the last hour.",
+    resource="services",
+    verb="list",
+    http=Http(verb="GET", path="/v1/namespaces/{namespace}/deletions"),
+    cli="delete list",
+)
+scale = Operation(
+    service="ServiceService",
+    method="ScaleService",
+    request=ScaleServiceRequest,
+    response=ServiceResponse,
+    summary="Set how many copies of a service run.",
+    resource="services",
+    verb="scale",
+    http=Http(verb="POST", path=f"{_ITEM}/scale", body="*"),
+    effect=Effect.SETTLE,
+)
+watch_scaling = Operation(
+    service="ServiceService",
+    method="WatchScaling",
+    request=WatchScalingRequest,
+    response=ScalingStatusResponse,
+    summary="Follow a scaling until it is complete.",
+    resource="services",
+    verb="watch",
+    http=Http(verb="GET", path="/v1/namespaces/{namespace}/services/{service_name}/scaling"),
+    streaming=Streaming.SERVER,
+    rate=Rate.STREAM,
+)
+restart = Operation(
+    service="ServiceService",
+    method="RestartService",
+    request=RestartServiceRequest,
+    response=RestartServiceResponse,
+    summary="Replace every copy of a service.",
+    resource="services",
+    verb="update",
+    http=Http(verb="POST", path=f"{_ITEM}/restart", body="*"),
+    effect=Effect.CHANGE,
+)
+list_instances = Operation(
+    service="ServiceService",
+    method="ListInstances",
+    name="list_service_instances",
+    request=instances.ListInstancesRequest,
+    response=instances.ListInstancesResponse,
+    summary="List the copies of one service.",
+    resource="instances",
+    verb="list",
+    http=Http(verb="GET", path="/v1/namespaces/{namespace}/services/{service_name}/instances"),
+)

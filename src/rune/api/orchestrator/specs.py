@@ -1,0 +1,360 @@
+"""What a service says about its copies: processes, ports, probes, limits, mounts and the rest of a spec."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from rune.api.fields import (
+    AnyPort,
+    Count,
+    Int32,
+    Int64,
+    Message,
+    Name,
+    NamespaceName,
+    Port,
+    Seconds,
+    Text,
+    Timestamp,
+    Uint32,
+    WireEnum,
+    later,
+)
+
+Argument = Annotated[str, Meta(max_length=131_072)]
+EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+Env = dict[EnvName, Annotated[str, Meta(max_length=131_072)]]
+
+DOCKER = "the Docker runner is not part of this release"
+ISOLATION = "process isolation is not part of this release"
+NETWORK = "service networks are not part of this release"
+VOLUMES = "volumes are not part of this release"
+SECRETS = "secrets and configmaps are not part of this release"
+LIMITS = "resource limits are not part of this release"
+
+
+class ResourceLimit(Message):
+    """What is asked for and the most that is given, as `250m` (CPU) or `64Mi` (memory)."""
+
+    request: Text = ""
+    limit: Text = ""
+
+
+class GPURequest(Message):
+    """Graphics processors."""
+
+    count: Count = 0
+    vram: Text = ""
+    allow_heterogeneous: bool = False
+
+
+class Resources(Message):
+    """What a copy may use."""
+
+    cpu: ResourceLimit | None = None
+    memory: ResourceLimit | None = None
+    gpu: Annotated[GPURequest | None, later("GPUs are not supported"), Meta(extra={"presence": True})] = None
+
+
+class ProcessSecurityContext(Message):
+    """What a process may do. Anything the host cannot enforce is refused."""
+
+    user: Text = ""
+    group: Text = ""
+    read_only_fs: Annotated[bool, later(ISOLATION)] = False
+    capabilities: Annotated[list[str], later(ISOLATION)] = []
+    allowed_syscalls: Annotated[list[str], later(ISOLATION)] = []
+    denied_syscalls: Annotated[list[str], later(ISOLATION)] = []
+
+
+class ProcessSpec(Message):
+    """A program that runs as a native process."""
+
+    command: Argument
+    args: list[Argument] = []
+    working_dir: Text = ""
+    """Empty means a scratch folder of the instance."""
+    security_context: ProcessSecurityContext | None = None
+
+
+class ServicePort(Message):
+    """A port that every copy listens on."""
+
+    name: Text = ""
+    port: Port
+    target_port: AnyPort = 0
+    """Where the copy listens, if not at `port`."""
+    protocol: Text = ""
+    """`tcp` (also when empty) or `udp`."""
+    host_port: Annotated[AnyPort, later(NETWORK)] = 0
+
+
+class ExposeServiceTLS(Message):
+    """How an exposed service is encrypted."""
+
+    secret: Text = ""
+    auto: bool = False
+    mode: Text = ""
+
+
+class ExposeClientCert(Message):
+    """Which client certificates an exposed service asks for."""
+
+    ca_secret: Text = ""
+    mode: Text = ""
+
+
+class ServiceExpose(Message):
+    """How the service is reached from outside."""
+
+    port: Text = ""
+    """The name or number of a declared port."""
+    host: Text = ""
+    host_port: Uint32 = 0
+    path: Text = ""
+    tls: ExposeServiceTLS | None = None
+    allow_cidrs: list[str] = []
+    client_cert: ExposeClientCert | None = None
+
+
+class ProbeType(WireEnum):
+    """How a probe asks."""
+
+    UNSPECIFIED = "PROBE_TYPE_UNSPECIFIED"
+    HTTP = "PROBE_TYPE_HTTP"
+    TCP = "PROBE_TYPE_TCP"
+    EXEC = "PROBE_TYPE_EXEC"
+
+
+class Probe(Message):
+    """A question put to every copy again and again. A zero stands for the default that each field names."""
+
+    type: ProbeType
+    path: Text = ""
+    """http: what to GET; 200 to 399 is healthy."""
+    port: AnyPort = 0
+    """http and tcp: where to connect."""
+    command: list[Argument] = []
+    """exec: what to run inside the copy; exit code 0 is healthy."""
+    initial_delay_seconds: Seconds = 0
+    period_seconds: Seconds = 0
+    """10 when 0."""
+    timeout_seconds: Seconds = 0
+    """1 when 0."""
+    success_threshold: Count = 0
+    """1 when 0."""
+    failure_threshold: Count = 0
+    """3 when 0."""
+    host: Text = ""
+    """Where to connect instead of the copy itself."""
+
+
+class HealthCheck(Message):
+    """Whether a copy must be replaced (liveness) and whether it may get traffic (readiness)."""
+
+    liveness: Probe | None = None
+    readiness: Probe | None = None
+
+
+class RestartPolicy(WireEnum):
+    """What happens when a copy ends."""
+
+    UNSPECIFIED = "RESTART_POLICY_UNSPECIFIED"
+    ALWAYS = "RESTART_POLICY_ALWAYS"
+    ON_FAILURE = "RESTART_POLICY_ON_FAILURE"
+    NEVER = "RESTART_POLICY_NEVER"
+
+
+class KeyToPath(Message):
+    """Which key goes into which file."""
+
+    key: Text
+    path: Text
+
+
+class EnvFromSource(Message):
+    """Environment variables from every key of a secret or a configmap."""
+
+    secret_name: Text = ""
+    configmap_name: Text = ""
+    namespace: NamespaceName = ""
+    prefix: Text = ""
+
+
+class SecretMount(Message):
+    """A secret's keys as files."""
+
+    name: Text = ""
+    mount_path: Text
+    secret_name: Name
+    items: list[KeyToPath] = []
+
+
+class ConfigmapMount(Message):
+    """A configmap's keys as files."""
+
+    name: Text = ""
+    mount_path: Text
+    configmap_name: Name
+    items: list[KeyToPath] = []
+
+
+class ReadyWhen(WireEnum):
+    """How far a dependency must have come."""
+
+    UNSPECIFIED = "READY_WHEN_UNSPECIFIED"
+    STARTED = "READY_WHEN_STARTED"
+    RUNNING = "READY_WHEN_RUNNING"
+    HEALTHY = "READY_WHEN_HEALTHY"
+
+
+class DependencyRef(Message):
+    """Something that must be there before a copy starts."""
+
+    service: Text = ""
+    namespace: NamespaceName = ""
+    secret: Annotated[Text, later(SECRETS)] = ""
+    configmap: Annotated[Text, later(SECRETS)] = ""
+    ready_when: ReadyWhen = ReadyWhen.UNSPECIFIED
+    """`healthy` when unspecified, which for a service without probes is `running`."""
+    timeout_seconds: Seconds = 0
+    """How long to wait before the service counts as failed; 0 waits for ever."""
+    optional: bool = False
+    """Start without it when the time is up, or when there is no such service."""
+
+
+class VolumeClaim(Message):
+    """A volume that exists."""
+
+    name: Text = ""
+
+
+class VolumeClaimTemplate(Message):
+    """A volume to make for every copy."""
+
+    storage_class_name: Text = ""
+    size: Text = ""
+    access_mode: Text = ""
+    parameters: dict[str, str] = {}
+    reclaim_policy: Text = ""
+
+
+class VolumeMount(Message):
+    """A volume in the file system of a copy."""
+
+    name: Text = ""
+    mount_path: Text = ""
+    read_only: bool = False
+    sub_path: Text = ""
+    claim: VolumeClaim | None = None
+    claim_template: VolumeClaimTemplate | None = None
+    fs_user: Int32 = 0
+    fs_user_set: bool = False
+    fs_group: Int32 = 0
+    fs_group_set: bool = False
+    fs_mode: Text = ""
+
+
+class SeccompProfile(Message):
+    """Which system calls a container may make."""
+
+    type: Text = ""
+    localhost_profile: Text = ""
+
+
+class SecurityContext(Message):
+    """What a container may do."""
+
+    seccomp_profile: SeccompProfile | None = None
+    cap_add: list[str] = []
+    cap_drop: list[str] = []
+    privileged: bool = False
+
+
+class RunIfSpec(Message):
+    """When an init step runs."""
+
+    type: Text = ""
+    path: Text = ""
+    volume: Text = ""
+
+
+class InitStep(Message):
+    """Something that runs to its end before a copy starts."""
+
+    name: Text = ""
+    image: Text = ""
+    command: Text = ""
+    args: list[Argument] = []
+    env: Env = {}
+    env_from: list[EnvFromSource] = []
+    volumes: list[str] = []
+    volumes_set: bool = False
+    secret_mounts: list[str] = []
+    secret_mounts_set: bool = False
+    configmap_mounts: list[str] = []
+    configmap_mounts_set: bool = False
+    resources: Resources | None = None
+    run_if: RunIfSpec | None = None
+    timeout_nanos: Int64 = 0
+    restart_policy: Text = ""
+    security_context: SecurityContext | None = None
+
+
+class ServiceDiscovery(Message):
+    """How other services find this one."""
+
+    vip: Text = ""
+    mode: Text = ""
+    locality_preference: Text = ""
+
+
+class NetworkPolicyPeer(Message):
+    """Who is at the other end."""
+
+    service: Text = ""
+    namespace: NamespaceName = ""
+    service_selector: dict[str, str] = {}
+    cidr: Text = ""
+
+
+class NetworkPolicyIngressRule(Message):
+    """Who may connect to the service."""
+
+    from_: list[NetworkPolicyPeer] = field(name="from", default_factory=list)
+    ports: list[str] = []
+
+
+class NetworkPolicyEgressRule(Message):
+    """Where the service may connect to."""
+
+    to: list[NetworkPolicyPeer] = []
+    ports: list[str] = []
+
+
+class ServiceNetworkPolicy(Message):
+    """Which connections are let through."""
+
+    ingress: list[NetworkPolicyIngressRule] = []
+    egress: list[NetworkPolicyEgressRule] = []
+
+
+class UpdateStrategy(Message):
+    """How a changed spec reaches the copies."""
+
+    type: Text = ""
+    """`rolling` (also when empty) or `recreate`."""
+    min_serving: Count = 0
+
+
+class IngressCertStatus(Message):
+    """How the certificate of an exposed service is."""
+
+    host: str = ""
+    state: str = ""
+    issued_at: Timestamp = None
+    expires_at: Timestamp = None
+    last_error: str = ""
+    next_retry: Timestamp = None

@@ -1,0 +1,134 @@
+"""The shape of a message, read once from its class: what the wire formats, documents and commands are derived from."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import NODEFAULT, Meta
+from msgspec.structs import fields as struct_fields
+
+from rune.api.fields import NESTED, Message, WireEnum, extras
+
+_SCALARS: dict[type, str] = {str: "string", bool: "bool", float: "double", bytes: "bytes", int: "int32"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of a message."""
+
+    name: str
+    """In Python."""
+    wire: str
+    """In protobuf, and in YAML and JSON with underscores."""
+    json: str
+    """In JSON: lowerCamelCase."""
+    type: str
+    """The protobuf type of the value, or of the items of a list or the values of a map."""
+    python: type
+    """The Python type of the same."""
+    hint: Any
+    """The whole annotation, constraints included."""
+    repeated: bool = False
+    mapping: bool = False
+    required: bool = False
+    default: Any = None
+    presence: bool = False
+    """An absent value differs from a zero."""
+    oneof: str = ""
+    unsupported: str = ""
+    is_scope: bool = False
+    """It names the namespace that the request is about."""
+
+    @property
+    def model(self) -> type[Message] | type[WireEnum] | None:
+        """The message or enum class of the value, None for a scalar."""
+        return self.python if issubclass(self.python, (Message, WireEnum)) else None
+
+    @property
+    def is_message(self) -> bool:
+        """The value is a message."""
+        return issubclass(self.python, Message)
+
+    @property
+    def is_time(self) -> bool:
+        """The value is a point in time, whatever its dress on the wire."""
+        return self.python is datetime
+
+    @property
+    def constraints(self) -> Meta:
+        """The limits of the value, all in one."""
+        for meta in getattr(self.hint, "__metadata__", ()):
+            if meta.description or meta.pattern or meta.ge is not None:
+                return meta
+        return Meta()
+
+
+@cache
+def fields(message: type[Message]) -> tuple[Field, ...]:
+    """The fields of a message, inherited ones last."""
+    hints = get_type_hints(message, include_extras=True)
+    own = message.__dict__.get("__annotations__", {})
+    all_fields = [_field(item, hints[item.name]) for item in struct_fields(message)]
+    return tuple(sorted(all_fields, key=lambda item: item.name not in own))
+
+
+def proto_name(model: type[Message] | type[WireEnum]) -> str:
+    """What a message or an enum is called on the wire, dotted when nested."""
+    if issubclass(model, WireEnum):
+        return NESTED.get(model, model.__name__)
+    return model.__dict__.get("PROTO") or model.__name__
+
+
+def camel(name: str) -> str:
+    """`from_seq` → `fromSeq`."""
+    head, *rest = name.split("_")
+    return head + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def _field(item: msgspec.structs.FieldInfo, hint: Any) -> Field:
+    extra, core = _unwrap(hint)
+    repeated, mapping = get_origin(core) is list, get_origin(core) is dict
+    if repeated or mapping:
+        inner, core = _unwrap(get_args(core)[-1])
+        extra = {**inner, **extra}
+    proto = str(extra.get("proto", ""))
+    if not proto:
+        proto = proto_name(core) if issubclass(core, (Message, WireEnum)) else _SCALARS[core]
+    return Field(
+        name=item.name,
+        wire=item.encode_name,
+        json=camel(item.encode_name),
+        type=proto,
+        python=core,
+        hint=hint,
+        repeated=repeated,
+        mapping=mapping,
+        required=item.required,
+        default=item.default if item.default is not NODEFAULT else _made(item.default_factory),
+        presence=bool(extra.get("presence")),
+        oneof=str(extra.get("oneof", "")),
+        unsupported=str(extra.get("unsupported", "")),
+        is_scope=bool(extra.get("scope")),
+    )
+
+
+def _made(factory: Any) -> Any:
+    return None if factory is NODEFAULT else factory()
+
+
+def _unwrap(hint: Any) -> tuple[dict[str, Any], Any]:
+    """What the annotations say, outer over inner, and the bare type without `None`."""
+    extra: dict[str, Any] = {}
+    while True:
+        if get_origin(hint) is Annotated:
+            extra = {**extras(hint), **extra}
+            hint = get_args(hint)[0]
+        elif get_origin(hint) in (Union, types.UnionType):
+            (hint,) = (part for part in get_args(hint) if part is not type(None))
+        else:
+            return extra, hint

@@ -1,0 +1,51 @@
+"""The table itself: every operation that the nouns declare, in the order of the reference."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from rune.api.operation import Operation
+from rune.api.orchestrator import (
+    admin,
+    audit,
+    auth,
+    configmaps,
+    exec,  # noqa: A004 - the noun's name
+    health,
+    instances,
+    logs,
+    namespaces,
+    secrets,
+    services,
+    watch,
+)
+
+NOUNS: tuple[ModuleType, ...] = (
+    namespaces,
+    services,
+    instances,
+    logs,
+    exec,
+    health,
+    secrets,
+    configmaps,
+    auth,
+    admin,
+    audit,
+    watch,
+)
+
+
+def _declared(noun: ModuleType) -> list[Operation[Any, Any]]:
+    return [value for value in vars(noun).values() if isinstance(value, Operation)]
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(row for noun in NOUNS for row in _declared(noun))
+
+_BY_NAME = {row.name: row for row in OPERATIONS}
+
+
+def by_name(name: str) -> Operation[Any, Any]:
+    """The operation of that name; raises KeyError."""
+    return _BY_NAME[name]

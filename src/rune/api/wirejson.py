@@ -1,0 +1,159 @@
+"""Between messages and JSON: the proto3 mapping as grpc-gateway v2 writes it.
+
+Out: lowerCamelCase, 64-bit integers as strings, enums by name, zero values present. In: both spellings
+of a name, and nothing that is not a field.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from rune.api import shape
+from rune.api.fields import Message
+from rune.api.shape import Field
+from rune.api.validate import build
+from rune.errors import InvalidArgument, Violation
+
+M = TypeVar("M", bound=Message)
+
+DEEPEST = 64
+"""How far objects may be nested."""
+_LONG = {"int64", "uint64"}
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON text."""
+    return msgspec.json.encode(to_plain(message))
+
+
+def decode(model: type[M], text: bytes) -> M:
+    """The message that the text holds; raises InvalidArgument, naming every field that is wrong."""
+    return build(model, from_plain(model, parse(text)))
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """The JSON object that the text holds; an empty text is an empty object."""
+    try:
+        data = msgspec.json.decode(text or b"{}")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"the body is not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise InvalidArgument("the body must be a JSON object")
+    return cast("dict[str, Any]", data)
+
+
+def to_plain(message: Message) -> dict[str, Any]:
+    """The message as plain data, ready for JSON."""
+    data: dict[str, Any] = {}
+    for name, key, keeps_none, convert in _writer(type(message)):
+        value = getattr(message, name)
+        if value is not None:
+            data[key] = value if convert is None else convert(value)
+        elif keeps_none:
+            data[key] = None
+        elif convert is _rfc3339:
+            data[key] = ""
+        elif convert is _seconds:
+            data[key] = "0"
+    return data
+
+
+@cache
+def _writer(model: type[Message]) -> list[tuple[str, str, bool, Callable[[Any], Any] | None]]:
+    return [
+        (field.name, field.json, field.is_message and not field.oneof, _to_json(field))
+        for field in shape.fields(model)
+    ]
+
+
+def _to_json(field: Field) -> Callable[[Any], Any] | None:
+    one = _value_to_json(field)
+    if one is None:
+        return None
+    if field.repeated:
+        return lambda values: [one(value) for value in values]
+    if field.mapping:
+        return lambda values: {key: one(value) for key, value in values.items()}
+    return one
+
+
+def _value_to_json(field: Field) -> Callable[[Any], Any] | None:
+    if field.is_message:
+        return to_plain
+    if field.is_time:
+        return _seconds if field.type == "int64" else _rfc3339
+    if field.python is bytes:
+        return lambda value: base64.b64encode(value).decode()
+    return str if field.type in _LONG else None
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _seconds(at: datetime) -> str:
+    return str(int(at.timestamp()))
+
+
+def from_plain(model: type[Message], data: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The data with wire names and types; raises InvalidArgument for what is no field of the message."""
+    if path.count(".") > DEEPEST:
+        raise InvalidArgument(f"the body is nested more than {DEEPEST} levels deep")
+    known = _names(model)
+    strangers = [Violation(f"{path}{key}", _unknown(key, known)) for key in data if key not in known]
+    if strangers:
+        raise InvalidArgument.of(strangers)
+    taken: dict[str, Any] = {}
+    for key, value in data.items():
+        field = known[key]
+        if field.wire in taken:
+            raise InvalidArgument.of([Violation(f"{path}{key}", f"is given twice, as {field.json} too")])
+        if value is not None:
+            taken[field.wire] = _from_json(field, value, f"{path}{field.wire}")
+    return taken
+
+
+@cache
+def _names(model: type[Message]) -> dict[str, Field]:
+    return {name: field for field in shape.fields(model) for name in (field.wire, field.json)}
+
+
+def _unknown(key: str, known: Mapping[str, Field]) -> str:
+    near = difflib.get_close_matches(key[:100], known, n=1)
+    return "is not a field" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _from_json(field: Field, value: Any, where: str) -> Any:
+    if field.repeated and isinstance(value, list):
+        items = cast("list[Any]", value)
+        return [_value_from_json(field, item, f"{where}[{number}]") for number, item in enumerate(items)]
+    if field.mapping and isinstance(value, dict):
+        entries = cast("dict[str, Any]", value)
+        return {key: _value_from_json(field, item, f"{where}.{key}") for key, item in entries.items()}
+    return value if field.repeated or field.mapping else _value_from_json(field, value, where)
+
+
+def _value_from_json(field: Field, value: Any, where: str) -> Any:
+    if field.is_message:
+        return from_plain(field.python, cast("dict[str, Any]", value), f"{where}.") if isinstance(value, dict) else value
+    if field.type in _LONG:
+        return _long(field, value, where)
+    if field.is_time and value == "":
+        return None
+    return value
+
+
+def _long(field: Field, value: Any, where: str) -> Any:
+    """A 64-bit integer comes as a string or as a number."""
+    try:
+        number = int(value) if isinstance(value, str) else value
+        return datetime.fromtimestamp(number, UTC) if field.is_time else number
+    except (ValueError, OverflowError, OSError, TypeError) as error:
+        raise InvalidArgument.of([Violation(where, "must be a whole number")]) from error

@@ -1,0 +1,290 @@
+"""The one road: every call of every edge is authenticated, limited, authorized, validated, handled and audited here."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
+
+from rune.api import Access, Effect, Operation, Streaming
+from rune.api.fields import Message
+from rune.api.validate import refuse_unsupported
+from rune.core.access import ANY, Principal
+from rune.core.call import Call, Caller
+from rune.core.clock import Clock
+from rune.errors import (
+    Internal,
+    InvalidArgument,
+    PermissionDenied,
+    RuneError,
+    Unauthenticated,
+    Unimplemented,
+    Violation,
+)
+
+logger = logging.getLogger(__name__)
+
+In = TypeVar("In", bound=Message)
+Out = TypeVar("Out", bound=Message)
+F = TypeVar("F", bound=Callable[..., Any])
+Handler = Callable[..., Any]
+Ask = Callable[[], Message]
+"""Gives the request. Edges decode inside it, so that nobody unknown gets a body decoded."""
+
+LOCAL_ONLY = "admin operations are allowed only from localhost unless auth.allow_remote_admin is true"
+
+
+class Identity(Protocol):
+    """Turns a credential into a principal."""
+
+    def authenticate(self, caller: Caller) -> Principal:
+        """Who it is; raises Unauthenticated, or ResourceExhausted after too many failures from one address."""
+        ...
+
+    def lost(self, principal: Principal) -> asyncio.Event:
+        """Set once the principal's credential is revoked, has expired or means other rights than before."""
+        ...
+
+
+class Limits(Protocol):
+    """Counts calls."""
+
+    def take(self, operation: Operation[Any, Any], principal: Principal) -> None:
+        """Count one; raises ResourceExhausted when the bucket is empty."""
+        ...
+
+
+class Audit(Protocol):
+    """Keeps who did what."""
+
+    async def record(self, call: Call, ask: Message | None, outcome: RuneError | None) -> None:
+        """Keep it durably; `ask` is None when the request was never read."""
+        ...
+
+
+class Meter(Protocol):
+    """Is told of every call."""
+
+    def observe(self, operation: Operation[Any, Any], outcome: str, seconds: float) -> None:
+        """One call ended: `ok` or the name of a failure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """What stands along the road."""
+
+    identity: Identity
+    limits: Limits
+    audit: Audit
+    meter: Meter
+    clock: Clock
+    allow_remote_admin: bool = False
+
+
+class Dispatcher:
+    """Takes an operation, a caller and a request to the operation's handler, or says why not."""
+
+    def __init__(self, guards: Guards) -> None:
+        self._guards = guards
+        self._handlers: dict[str, Handler] = {}
+
+    def handles(self, operation: Operation[Any, Any]) -> Callable[[F], F]:
+        """Register the handler: `async def (call, ask)`, an async generator where the operation streams.
+
+        One that streams both ways gets a third argument: the requests after the first.
+        """
+
+        def register(handler: F) -> F:
+            if operation.name in self._handlers:
+                raise ValueError(f"{operation.name} has a handler already")
+            if operation.streams is not inspect.isasyncgenfunction(handler):
+                raise TypeError(f"the handler of {operation.name} must {'' if operation.streams else 'not '}yield")
+            self._handlers[operation.name] = handler
+            return handler
+
+        return register
+
+    @property
+    def handled(self) -> frozenset[str]:
+        """The names of the operations that have a handler."""
+        return frozenset(self._handlers)
+
+    async def call(self, operation: Operation[In, Out], caller: Caller, ask: Callable[[], In]) -> Out:
+        """One request, one answer. Raises RuneError and nothing else."""
+        trip = _Trip(self._guards, operation, caller)
+        try:
+            request = trip.admit(ask)
+            answer = await self._handler(operation)(trip.call, request)
+        except Exception as error:  # the one place where any failure becomes a known one
+            failure = _known(error, trip)
+            await trip.end(failure)
+            raise failure from error
+        await trip.end(None)
+        return cast("Out", answer)
+
+    async def stream(
+        self, operation: Operation[In, Out], caller: Caller, asks: AsyncIterator[Callable[[], In]]
+    ) -> AsyncIterator[Out]:
+        """One request, or many where the operation streams both ways; many answers.
+
+        Ends with Unauthenticated at the moment the caller's credential is revoked. Raises RuneError and nothing else.
+        """
+        trip = _Trip(self._guards, operation, caller)
+        items: AsyncIterator[Any] | None = None
+        try:
+            trip.authenticate()
+            first = await anext(asks, None)
+            if first is None:
+                raise InvalidArgument("the stream ended before its first request")
+            request = trip.admit(first)
+            handler = self._handler(operation)
+            both = operation.streaming is Streaming.BOTH
+            items = handler(trip.call, request, _requests(asks, trip)) if both else handler(trip.call, request)
+            lost = self._guards.identity.lost(trip.call.principal)
+            async for item in _until(items, lost):
+                yield item
+        except Exception as error:
+            failure = _known(error, trip)
+            await trip.end(failure)
+            raise failure from error
+        finally:
+            if items is not None:
+                await cast("Any", items).aclose()
+        await trip.end(None)
+
+    def _handler(self, operation: Operation[Any, Any]) -> Handler:
+        handler = self._handlers.get(operation.name)
+        if handler is None:
+            raise Unimplemented(f"{operation.method} is not supported: {operation.unsupported or 'it has no handler here'}")
+        return handler
+
+
+class _Trip:
+    """One call's way along the road, and what must be told of it at the end."""
+
+    def __init__(self, guards: Guards, operation: Operation[Any, Any], caller: Caller) -> None:
+        self.guards = guards
+        self.call = Call(operation=operation, caller=caller)
+        self.ask: Message | None = None
+        self._known = False
+        self._started = guards.clock.monotonic()
+
+    def authenticate(self) -> None:
+        """Find out who it is. A second call does nothing."""
+        if self._known:
+            return
+        operation, caller = self.call.operation, self.call.caller
+        if operation.access is not Access.PUBLIC:
+            principal = self.guards.identity.authenticate(caller)
+            self.call = Call(operation=operation, caller=caller, principal=principal)
+        self._known = True
+        if operation.local_only and not (caller.is_local or self.guards.allow_remote_admin):
+            raise PermissionDenied(LOCAL_ONLY)
+        self.guards.limits.take(operation, self.call.principal)
+
+    def admit(self, ask: Ask) -> Message:
+        """The request, if this caller may make it."""
+        self.authenticate()
+        operation = self.call.operation
+        if operation.unsupported:
+            raise Unimplemented(f"{operation.method} is not supported: {operation.unsupported}")
+        request, namespace = scoped(operation, ask())
+        self.ask = request
+        self.call = Call(
+            operation=operation, caller=self.call.caller, principal=self.call.principal, namespace=namespace
+        )
+        authorize(self.call)
+        refuse_unsupported(request)
+        return request
+
+    async def end(self, failure: RuneError | None) -> None:
+        """Tell the meter, and the audit log if it was a change or a denial."""
+        operation = self.call.operation
+        outcome = failure.codes.name if failure else "ok"
+        self.guards.meter.observe(operation, outcome, self.guards.clock.monotonic() - self._started)
+        if operation.effect is not Effect.READ or isinstance(failure, (Unauthenticated, PermissionDenied)):
+            await self.guards.audit.record(self.call, self.ask, failure)
+
+
+def scoped(operation: Operation[Any, Any], request: Message) -> tuple[Message, str]:
+    """The request with its namespace spelled out, and that namespace."""
+    scope = operation.scope or ""
+    if scope in ("", ANY):
+        return request, scope
+    outer, _, inner = scope.rpartition(".")
+    holder = getattr(request, outer) if outer else request
+    if holder is None:
+        raise InvalidArgument.of([Violation(outer, "is required")])
+    namespace = getattr(holder, inner)
+    if namespace:
+        return request, namespace
+    holder = msgspec.structs.replace(holder, **{inner: "default"})
+    return (msgspec.structs.replace(request, **{outer: holder}) if outer else holder), "default"
+
+
+def authorize(call: Call) -> None:
+    """Raise PermissionDenied unless a rule of the principal covers the call."""
+    operation, principal = call.operation, call.principal
+    if operation.access is not Access.GRANTED:
+        return
+    resource, verb = operation.resource, operation.verb
+    if call.namespace == ANY:
+        allowed = principal.may_somewhere(resource, verb)
+    else:
+        allowed = principal.may(resource, verb, call.namespace or ANY)
+    if not allowed:
+        where = f" in namespace: {call.namespace}" if call.namespace not in ("", ANY) else ""
+        raise PermissionDenied(f"access denied for resource: {resource} verb: {verb}{where}")
+
+
+async def _requests(asks: AsyncIterator[Ask], trip: _Trip) -> AsyncIterator[Message]:
+    """The requests after the first; they speak of the namespace that was authorized, or are refused."""
+    outer, _, inner = (trip.call.operation.scope or "").rpartition(".")
+    async for ask in asks:
+        request = ask()
+        refuse_unsupported(request)
+        holder = getattr(request, outer) if outer else request
+        named = getattr(holder, inner, "")
+        if named and named != trip.call.namespace:
+            raise InvalidArgument(f"the stream is about namespace {trip.call.namespace!r}, not {named!r}")
+        yield request
+
+
+async def _until(items: AsyncIterator[Out], lost: asyncio.Event) -> AsyncIterator[Out]:
+    """The items, until the credential is lost."""
+    end = asyncio.ensure_future(lost.wait())
+    step: asyncio.Future[Out] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(cast("Awaitable[Out]", anext(items)))
+            await asyncio.wait((step, end), return_when=asyncio.FIRST_COMPLETED)
+            if lost.is_set():
+                raise Unauthenticated("the credential was revoked or has expired")
+            try:
+                item = step.result()
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        end.cancel()
+        if step is not None and not step.done():
+            step.cancel()
+            await asyncio.wait((step,))
+
+
+def _known(error: Exception, trip: _Trip) -> RuneError:
+    if isinstance(error, RuneError):
+        return error
+    request_id = trip.call.caller.request_id
+    logger.error(
+        "a handler failed",
+        extra={"operation": trip.call.operation.name, "request_id": request_id},
+        exc_info=error,
+    )
+    return Internal(f"internal error; the server's log has it under request id {request_id}")
