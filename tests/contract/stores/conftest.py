@@ -10,13 +10,18 @@ import pytest
 from contract.stores.models import KINDS
 from rune.core.store.base import Store
 from rune.core.store.memory import MemoryStore
+from rune.core.store.sqlite import SqliteStore
 
 
 def memory(_folder: Path, history: int) -> Store:
     return MemoryStore(KINDS, history=history)
 
 
-@pytest.fixture(params=[memory])
+def sqlite(folder: Path, history: int) -> Store:
+    return SqliteStore(folder / "state.db", KINDS, history=history)
+
+
+@pytest.fixture(params=[memory, sqlite])
 def new(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], Store]:
     """A function that makes an empty store which keeps so many changes."""
     return lambda history: request.param(tmp_path, history)

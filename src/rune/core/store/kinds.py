@@ -43,7 +43,7 @@ class Kinds:
         """The JSON of a resource, its revision included."""
         return self._encoder.encode(value)
 
-    def decode(self, kind: str, text: bytes) -> Resource:
+    def decode(self, kind: str, text: bytes | str | msgspec.Raw) -> Resource:
         """The resource of a JSON; fields that its class does not know are dropped."""
         return self._decoders[kind].decode(text)
 
