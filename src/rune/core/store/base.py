@@ -8,7 +8,7 @@ next revision of one ordered log, whatever kinds it touches.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -37,19 +37,26 @@ class Key(NamedTuple):
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
 
 class Put(msgspec.Struct, frozen=True):
     """Write a resource. `value.revision` is the revision it was read at, 0 to create it.
 
     The commit raises Conflict when the stored revision is another, AlreadyExists when it should have
-    been created and is there, NotFound when it is gone.
+    been created and is there, NotFound when it is gone. The store keeps a copy that has been through
+    JSON, so a value that would not load again (a wrong type, a NaN) raises InvalidArgument instead.
     """
 
     value: Resource
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """Remove a resource that was read at `revision`; 0 removes whatever is there."""
+    """Remove a resource that was read at `revision`; 0 removes whatever is there.
+
+    The commit raises Conflict when the stored revision is another, NotFound when it is gone.
+    """
 
     key: Key
     revision: int = 0
@@ -83,7 +90,10 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """The few verbs of a store. All of them belong to one event loop."""
+    """The few verbs of a store. All of them belong to one event loop.
+
+    A store is made with the Resource classes it may hold; a value of any other raises InvalidArgument.
+    """
 
     @property
     def revision(self) -> int:
@@ -104,22 +114,29 @@ class Store(Protocol):
         ...
 
     def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
-        """Every resource of a kind, of one namespace or (None) of all, in the order of their keys."""
+        """Every resource of a kind, of one namespace or (None) of all, in the order of their keys.
+
+        The sequence is a snapshot: later commits do not change it.
+        """
         ...
 
     async def commit(self, *writes: Write, operation: str = "") -> int:
         """Do all of the writes or none; returns the revision once they are durable and visible.
 
-        Commits that touch the same keys are judged in the order they were called. Raises what the
-        first failing write raises.
+        Commits are judged in the order they were called. Raises what the first failing write raises,
+        InvalidArgument when two writes name the same key, and Unavailable when the write could not be
+        made durable (the disk is full, say): then nothing happened. No writes at all: nothing to do,
+        returns `revision`. A caller that is cancelled does not know whether the commit happens, but it
+        happens whole or not at all.
         """
         ...
 
     def watch(self, after: int) -> AsyncIterator[Change]:
         """Every change with a revision greater than `after`, in order, none twice, none left out.
 
-        Never ends by itself. Raises OutOfRange at once when `after` is older than `oldest`, and
-        later when this reader falls behind the kept history; raises Unavailable when the store closes.
+        Never ends by itself. Raises OutOfRange at once when `after` is older than `oldest` or newer
+        than `revision` (it is of another store, or of one since restored), and later when this reader
+        falls behind the kept history; raises Unavailable when the store closes, after what is left.
         A slow reader costs the store nothing: it holds a position, not a queue.
         """
         ...
@@ -133,9 +150,9 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was accepted, then refuse everything. A second call does nothing."""
+        """Finish what was accepted, then refuse everything with Unavailable. A second call does nothing."""
         ...
 
     async def __aenter__(self) -> Self: ...
 
-    async def __aexit__(self, *exc: Any) -> None: ...
+    async def __aexit__(self, *exc: object) -> None: ...

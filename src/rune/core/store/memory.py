@@ -1,0 +1,62 @@
+"""A store that forgets everything when the process ends: for tests, and for trying Rune out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Self
+
+from rune.core.store.base import Entry, Resource, Write
+from rune.core.store.history import closed
+from rune.core.store.judge import judge
+from rune.core.store.reads import Reads, refuse_bad_journal
+
+
+class MemoryStore(Reads):
+    """Durable from the start, since nothing here outlives the process."""
+
+    def __init__(self, kinds: Sequence[type[Resource]], *, history: int = 10_000) -> None:
+        super().__init__(kinds, history)
+        self._journals: defaultdict[str, list[Entry]] = defaultdict(list)
+
+    async def commit(self, *writes: Write, operation: str = "") -> int:
+        """Do all of the writes or none."""
+        if not self._open:
+            raise closed()
+        if not writes:
+            return self.revision
+        steps = self._kinds.steps(writes)
+        change = judge(steps, self._image.at, revision=self.revision + 1, operation=operation)
+        self._move([change])
+        await asyncio.sleep(0)  # as with a disk, others run before the caller goes on
+        return change.revision
+
+    async def append(self, journal: str, payload: bytes) -> int:
+        """Add a record to a journal."""
+        if not self._open:
+            raise closed()
+        refuse_bad_journal(journal)
+        records = self._journals[journal]
+        entry = Entry(len(records) + 1, payload)
+        records.append(entry)
+        await asyncio.sleep(0)
+        return entry.sequence
+
+    async def read(self, journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Records of a journal, oldest first."""
+        if not self._open:
+            raise closed()
+        first = max(after, 0)
+        return self._journals.get(journal, [])[first : first + max(limit, 0)]
+
+    async def close(self) -> None:
+        """Refuse everything from now on."""
+        self._open = False
+        self._history.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()

@@ -1,0 +1,195 @@
+"""The store in a SQLite file: reads from memory, and one fsync for everybody who commits at the same time.
+
+Commits queue on the event loop. One batch is under way at a time: it is judged on the loop against
+the image and what the batch itself has done, written by the writer thread in one transaction, and
+only then shown and acknowledged. So nothing is ever judged by a write that may still fail, and the
+loop and the thread share nothing but the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from rune.core.store.base import Change, Entry, Key, Resource, Write
+from rune.core.store.file import Batch, File
+from rune.core.store.history import closed
+from rune.core.store.judge import judge
+from rune.core.store.kinds import Step
+from rune.core.store.reads import Reads, refuse_bad_journal
+from rune.errors import ResourceExhausted, RuneError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+BATCH = 512
+"""Callers that share one fsync at most; it bounds how long the loop is busy with a batch."""
+
+BACKLOG = 20_000
+"""Callers that may wait for a batch; more are sent away, since the disk does not keep up."""
+
+
+class Commit(NamedTuple):
+    """A commit that waits for its batch."""
+
+    done: asyncio.Future[int]
+    steps: Sequence[Step]
+    operation: str
+
+
+class Append(NamedTuple):
+    """A record that waits for its batch."""
+
+    done: asyncio.Future[int]
+    journal: str
+    payload: bytes
+
+
+class Flight:
+    """A batch under way, and who waits for which part of it."""
+
+    def __init__(self) -> None:
+        self.batch = Batch()
+        self.commits: list[asyncio.Future[int]] = []
+        self.appends: list[asyncio.Future[int]] = []
+
+    def __len__(self) -> int:
+        return len(self.commits) + len(self.appends)
+
+    def land(self, sequences: Sequence[int]) -> None:
+        """Tell everybody the revision or sequence they got."""
+        revisions = [change.revision for change in self.batch.changes]
+        for done, number in zip(self.commits + self.appends, [*revisions, *sequences], strict=True):
+            if not done.done():
+                done.set_result(number)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell everybody that nothing was written; each gets an exception of its own, as each raises it."""
+        for done in self.commits + self.appends:
+            if not done.done():
+                failure = Unavailable(f"the store cannot write: {error}")
+                failure.__cause__ = error
+                done.set_exception(failure)
+
+
+class SqliteStore(Reads):
+    """One file, one process. Open it with `async with`; a store that was closed is not opened again."""
+
+    def __init__(self, path: Path, kinds: Sequence[type[Resource]], *, history: int = 10_000) -> None:
+        super().__init__(kinds, history)
+        self._open = False
+        self._released = False
+        self._file = File(path, self._kinds, history)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store {path.name}")
+        self._waiting: deque[Commit | Append] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def commit(self, *writes: Write, operation: str = "") -> int:
+        """Do all of the writes or none; returns once they are on the disk."""
+        if not self._open:
+            raise closed()
+        if not writes:
+            return self.revision
+        steps = self._kinds.steps(writes)
+        return await self._enqueue(Commit(asyncio.get_running_loop().create_future(), steps, operation))
+
+    async def append(self, journal: str, payload: bytes) -> int:
+        """Add a record to a journal; returns once it is on the disk."""
+        if not self._open:
+            raise closed()
+        refuse_bad_journal(journal)
+        return await self._enqueue(Append(asyncio.get_running_loop().create_future(), journal, payload))
+
+    async def read(self, journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Records of a journal, oldest first; waits for the batch under way."""
+        if not self._open:
+            raise closed()
+        refuse_bad_journal(journal)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._file.read, journal, after, limit)
+
+    async def close(self) -> None:
+        """Finish what was accepted, end the watches, let go of the file."""
+        self._open = False
+        await self._idle.wait()
+        self._history.close()
+        if not self._released:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._file.close)
+            self._thread.shutdown(wait=False)
+            self._released = True
+
+    async def __aenter__(self) -> Self:
+        try:
+            opening = asyncio.get_running_loop().run_in_executor(self._thread, self._file.open)
+            resources, changes = await opening
+        except BaseException:
+            await self.close()
+            raise
+        self._image.apply(resources.items())
+        self._history.publish(changes)
+        self._open = True
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def _enqueue(self, item: Commit | Append) -> asyncio.Future[int]:
+        if len(self._waiting) >= BACKLOG:
+            message = f"{BACKLOG} writes wait for the disk already: try again later"
+            raise ResourceExhausted(message)
+        self._waiting.append(item)
+        if self._idle.is_set():
+            self._idle.clear()
+            # Soon, not now: whoever else commits in this turn of the loop shares the fsync.
+            asyncio.get_running_loop().call_soon(self._take_off)
+        return item.done
+
+    def _take_off(self) -> None:
+        """Judge the next batch and hand it to the writer, or rest when nobody waits."""
+        flight = Flight()
+        while self._waiting and len(flight) < BATCH:
+            item = self._waiting.popleft()
+            if not item.done.done():  # cancelled: it does not happen
+                self._board(flight, item)
+        if not flight:
+            self._idle.set()
+            return
+        loop = asyncio.get_running_loop()
+        written = loop.run_in_executor(self._thread, self._file.write, flight.batch)
+        written.add_done_callback(lambda written: self._landed(flight, written))
+
+    def _board(self, flight: Flight, item: Commit | Append) -> None:
+        if isinstance(item, Append):
+            flight.batch.records.append((item.journal, item.payload))
+            flight.appends.append(item.done)
+            return
+        try:
+            change = self._judge(flight.batch, item)
+        except RuneError as refusal:
+            item.done.set_exception(refusal)
+        else:
+            flight.batch.add(change)
+            flight.commits.append(item.done)
+
+    def _judge(self, batch: Batch, commit: Commit) -> Change:
+        def find(key: Key) -> Resource | None:
+            return batch.after[key] if key in batch.after else self._image.at(key)
+
+        revision = self.revision + len(batch.changes) + 1
+        return judge(commit.steps, find, revision=revision, operation=commit.operation)
+
+    def _landed(self, flight: Flight, written: asyncio.Future[list[int]]) -> None:
+        error = written.exception()
+        if error is None:
+            self._move(flight.batch.changes)
+            flight.land(written.result())
+        else:
+            logger.error("batch not written", extra={"writes": len(flight)}, exc_info=error)
+            flight.fail(error)
+        # After those who were just woken, so that their next commits are in the next batch.
+        asyncio.get_running_loop().call_soon(self._take_off)
