@@ -1,0 +1,1 @@
+"""What Rune offers: every operation and every kind, declared once."""

@@ -8,7 +8,7 @@ next revision of one ordered log, whatever kinds it touches.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -138,4 +138,4 @@ class Store(Protocol):
 
     async def __aenter__(self) -> Self: ...
 
-    async def __aexit__(self, *exc: Any) -> None: ...
+    async def __aexit__(self, *exc: object) -> None: ...
