@@ -1,6 +1,6 @@
-"""What Rune offers: every operation, declared once. Start here, then read one noun, such as `orchestrator/services.py`.
+"""What Rune offers: every operation, declared once in `OPERATIONS`.
 
-`OPERATIONS` is the table that every surface is a loop over.
+Every surface is a loop over that table. Start here, then read one noun, such as `orchestrator/services.py`.
 """
 
 from __future__ import annotations

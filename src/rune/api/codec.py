@@ -15,9 +15,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, un
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
-from rune.api import shape
 from rune.api.fields import Message, WireEnum
-from rune.api.shape import Field
+from rune.api.shape import Field, fields, proto_name
 from rune.api.validate import build
 from rune.errors import InvalidArgument, Violation
 
@@ -32,9 +31,11 @@ DESCRIPTORS = "descriptors.binpb"
 def pool() -> descriptor_pool.DescriptorPool:
     """The descriptors of every package, apart from any that the host program has loaded."""
     found = descriptor_pool.DescriptorPool()
-    file_set = descriptor_pb2.FileDescriptorSet.FromString(files("rune.api").joinpath(DESCRIPTORS).read_bytes())
+    file_set = descriptor_pb2.FileDescriptorSet.FromString(
+        files("rune.api").joinpath(DESCRIPTORS).read_bytes()
+    )
     for file in file_set.file:
-        found.Add(file)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue] - untyped upstream
+        found.Add(file)
     return found
 
 
@@ -42,7 +43,7 @@ def pool() -> descriptor_pool.DescriptorPool:
 def proto_class(model: type[Message]) -> type[ProtoMessage]:
     """The protobuf class of a message."""
     package = "rune.api" if ".security" not in model.__module__ else "rune.security.v1"
-    descriptor = pool().FindMessageTypeByName(f"{package}.{shape.proto_name(model)}")
+    descriptor = pool().FindMessageTypeByName(f"{package}.{proto_name(model)}")
     return message_factory.GetMessageClass(descriptor)
 
 
@@ -71,17 +72,17 @@ def decode(model: type[M], data: bytes) -> M:
 
 
 def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
-    """Fields that this server does not know are refused, not dropped: dropping one would change what was asked."""
-    if proto.ByteSize() == size:
-        before = size
-        copy = type(proto)()
-        copy.CopyFrom(proto)
-        copy.DiscardUnknownFields()  # pyright: ignore[reportAttributeAccessIssue] - missing from the stubs
-        if copy.ByteSize() == before:
-            return
-    found = _unknown(proto, "")
-    if found:
-        raise InvalidArgument.of(found)
+    """Fields that this server does not know are refused: to drop one would change what was asked.
+
+    An encoding of the usual form has the size of its known fields; only others are looked through.
+    """
+    known = type(proto)()
+    known.CopyFrom(proto)
+    known.DiscardUnknownFields()
+    if known.ByteSize() != size:
+        found = _unknown(proto, "")
+        if found:
+            raise InvalidArgument.of(found)
 
 
 def _unknown(proto: Any, path: str) -> list[Violation]:
@@ -100,7 +101,10 @@ def _unknown(proto: Any, path: str) -> list[Violation]:
 
 @cache
 def _filler(model: type[Message]) -> Fill:
-    steps = [(f.name, f.default, not f.required and not f.presence and not f.oneof, _fill_field(f)) for f in shape.fields(model)]
+    steps = [
+        (f.name, f.default, not f.required and not f.presence and not f.oneof, _fill_field(f))
+        for f in fields(model)
+    ]
 
     def fill(proto: Any, message: Any) -> None:
         for name, default, skips_default, step in steps:
@@ -115,13 +119,11 @@ def _filler(model: type[Message]) -> Fill:
 def _fill_field(field: Field) -> Fill:
     wire, convert = field.wire, _to_wire(field)
     if field.is_message:
-        return _fill_messages(field) if field.repeated or field.mapping else _fill_message(field)
+        return _fill_messages(field) if field.repeated else _fill_message(field)
     if field.mapping:
         return lambda proto, value: getattr(proto, wire).update(value)
-    if field.repeated and convert is None:
-        return lambda proto, value: getattr(proto, wire).extend(value)
     if field.repeated:
-        return lambda proto, value: getattr(proto, wire).extend(map(convert, value))
+        return lambda proto, value: getattr(proto, wire).extend(map(convert, value) if convert else value)
     if convert is None:
         return lambda proto, value: setattr(proto, wire, value)
     return lambda proto, value: setattr(proto, wire, convert(value))
@@ -140,8 +142,6 @@ def _fill_message(field: Field) -> Fill:
 
 def _fill_messages(field: Field) -> Fill:
     wire, model = field.wire, field.python
-    if field.mapping:
-        return lambda proto, value: [_filler(model)(getattr(proto, wire)[key], item) for key, item in value.items()] and None
 
     def fill(proto: Any, value: Any) -> None:
         add, fill_item = getattr(proto, wire).add, _filler(model)
@@ -161,13 +161,13 @@ def _to_wire(field: Field) -> Callable[[Any], Any] | None:
 
 @cache
 def _numbers(words: type[WireEnum]) -> dict[str, int]:
-    descriptor = pool().FindEnumTypeByName(f"rune.api.{shape.proto_name(words)}")
+    descriptor = pool().FindEnumTypeByName(f"rune.api.{proto_name(words)}")
     return {value.name: value.number for value in descriptor.values}
 
 
 @cache
 def _reader(model: type[Message]) -> Callable[[Any], dict[str, Any]]:
-    steps = {field.wire: _read_field(field) for field in shape.fields(model)}
+    steps = {field.wire: _read_field(field) for field in fields(model)}
 
     def read(proto: Any) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -191,7 +191,7 @@ def _read_field(field: Field) -> Read | None:
 def _from_wire(field: Field) -> Read | None:
     if field.is_message:
         model = field.python
-        return lambda value: _reader(model)(value)
+        return lambda value: _reader(model)(value)  # noqa: PLW0108 - late, since a message may hold itself
     if field.is_time and field.type == "int64":
         return lambda value: datetime.fromtimestamp(value, UTC)
     if issubclass(field.python, WireEnum):

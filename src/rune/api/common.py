@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rune.api.fields import Count, Int32, Message, Text, WireEnum, later
 from typing import Annotated
+
+from rune.api.fields import Count, Int32, Message, Text, WireEnum, later
 
 
 class Status(Message):

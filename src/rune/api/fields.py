@@ -63,8 +63,11 @@ UnixSeconds = Annotated[Annotated[datetime, Meta(tz=True)] | None, Meta(extra={"
 class _MessageMeta(StructMeta):
     """Makes every message frozen and keyword-only, which msgspec does not inherit."""
 
-    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **options: Any) -> _MessageMeta:
-        return super().__new__(cls, name, bases, body, **{"frozen": True, "kw_only": True, **options})
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **options: Any
+    ) -> _MessageMeta:
+        settings: dict[str, Any] = {"frozen": True, "kw_only": True, **options}
+        return super().__new__(cls, name, bases, body, **settings)
 
 
 class Message(Struct, metaclass=_MessageMeta):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from rune.api import shape
 from rune.api.fields import Message
+from rune.api.shape import fields
 
 In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
@@ -106,8 +106,8 @@ class Operation(Generic[In, Out]):
     unsupported: str = ""
     """Why this release refuses it; empty for an operation that works."""
     scope: str | None = None
-    """The dotted field of the request that holds the namespace; empty for what belongs to no namespace, `*` for
-    what spans them all and shows the caller's part. Derived from the request unless given."""
+    """The dotted field of the request that holds the namespace; empty for what belongs to no namespace,
+    `*` for what spans them all and shows the caller's part. Derived from the request unless given."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or snake(self.method))
@@ -139,71 +139,59 @@ class Kind:
     """The collection's REST path, such as `/v1/namespaces/{namespace}/services`."""
     plural: str = ""
     item: str = "{name}"
-    cli: bool = True
-    """Whether the usual verbs become commands of their own (`rune get NOUN` and the like are written by hand)."""
 
     @property
     def nouns(self) -> str:
         """The plural, which is also the permission's noun."""
         return self.plural or f"{self.noun}s"
 
-    def create(self, request: type[In], response: type[Out], **more: object) -> Operation[In, Out]:
+    def create(self, request: type[In], response: type[Out], **more: Any) -> Operation[In, Out]:
         """POST to the collection, with the resource as the body."""
         path = self.path.replace("{namespace}", f"{{{self.noun}.namespace}}")
         http = Http(verb="POST", path=path, body=self.noun)
-        return self._operation("create", request, response, f"Create a {self.noun}.", http, Effect.CHANGE, more)
+        row = self._row("create", http=http, effect=Effect.CHANGE)
+        return Operation(request=request, response=response, **{**row, **more})
 
-    def get(self, request: type[In], response: type[Out], **more: object) -> Operation[In, Out]:
+    def get(self, request: type[In], response: type[Out], **more: Any) -> Operation[In, Out]:
         """GET of an item."""
-        http = Http(verb="GET", path=f"{self.path}/{self.item}")
-        return self._operation("get", request, response, f"Get a {self.noun}.", http, Effect.READ, more)
+        row = self._row("get", http=Http(verb="GET", path=f"{self.path}/{self.item}"))
+        return Operation(request=request, response=response, **{**row, **more})
 
-    def list(self, request: type[In], response: type[Out], **more: object) -> Operation[In, Out]:
+    def list(self, request: type[In], response: type[Out], **more: Any) -> Operation[In, Out]:
         """GET of the collection."""
-        http = Http(verb="GET", path=self.path)
-        return self._operation("list", request, response, f"List {self.nouns}.", http, Effect.READ, more)
+        row = self._row("list", http=Http(verb="GET", path=self.path))
+        return Operation(request=request, response=response, **{**row, **more})
 
-    def watch(self, request: type[In], response: type[Out], **more: object) -> Operation[In, Out]:
+    def watch(self, request: type[In], response: type[Out], **more: Any) -> Operation[In, Out]:
         """The collection as a stream of changes; over REST it is the list with `?watch=true`."""
         summary = f"Watch {self.nouns}: what there is, then every change."
-        more = {"streaming": Streaming.SERVER, "rate": Rate.STREAM, **more}
-        return self._operation("watch", request, response, summary, None, Effect.READ, more)
+        row = self._row("watch", streaming=Streaming.SERVER, rate=Rate.STREAM, summary=summary)
+        return Operation(request=request, response=response, **{**row, **more})
 
-    def update(self, request: type[In], response: type[Out], **more: object) -> Operation[In, Out]:
+    def update(self, request: type[In], response: type[Out], **more: Any) -> Operation[In, Out]:
         """PUT of an item, with the resource as the body."""
-        item = f"{self.path}/{self.item}"
-        path = re.sub(r"{(\w+)}", lambda found: f"{{{self.noun}.{found[1]}}}", item)
+        path = re.sub(r"{(\w+)}", rf"{{{self.noun}.\1}}", f"{self.path}/{self.item}")
         http = Http(verb="PUT", path=path, body=self.noun)
-        return self._operation("update", request, response, f"Update a {self.noun}.", http, Effect.SETTLE, more)
+        row = self._row("update", http=http, effect=Effect.SETTLE)
+        return Operation(request=request, response=response, **{**row, **more})
 
-    def delete(self, request: type[In], response: type[Out], **more: object) -> Operation[In, Out]:
+    def delete(self, request: type[In], response: type[Out], **more: Any) -> Operation[In, Out]:
         """DELETE of an item."""
         http = Http(verb="DELETE", path=f"{self.path}/{self.item}")
-        return self._operation("delete", request, response, f"Delete a {self.noun}.", http, Effect.DESTROY, more)
+        row = self._row("delete", http=http, effect=Effect.DESTROY)
+        return Operation(request=request, response=response, **{**row, **more})
 
-    def _operation(
-        self,
-        verb: str,
-        request: type[In],
-        response: type[Out],
-        summary: str,
-        http: Http | None,
-        effect: Effect,
-        more: dict[str, object],
-    ) -> Operation[In, Out]:
+    def _row(self, verb: str, **more: Any) -> dict[str, Any]:
         noun = self.nouns if verb in {"list", "watch"} else self.noun
-        row: dict[str, object] = {
+        article = "" if noun == self.nouns else "an " if noun[0] in "aeiou" else "a "
+        row = {
             "service": self.service,
             "method": verb.capitalize() + noun.capitalize(),
-            "request": request,
-            "response": response,
-            "summary": summary,
+            "summary": f"{verb.capitalize()} {article}{noun}.",
             "resource": self.nouns,
             "verb": verb,
-            "http": http,
-            "effect": effect,
         }
-        return Operation(**{**row, **more})  # pyright: ignore[reportArgumentType] - rows are checked by tests over the table
+        return {**row, **more}
 
 
 def snake(name: str) -> str:
@@ -212,12 +200,12 @@ def snake(name: str) -> str:
 
 
 def _scope(request: type[Message]) -> str:
-    for field in shape.fields(request):
+    for field in fields(request):
         if field.is_scope:
             return field.name
-    for field in shape.fields(request):
+    for field in fields(request):
         if isinstance(field.model, type) and issubclass(field.model, Message) and not field.repeated:
-            inner = next((part.name for part in shape.fields(field.model) if part.is_scope), "")
+            inner = next((part.name for part in fields(field.model) if part.is_scope), "")
             if inner:
                 return f"{field.name}.{inner}"
     return ""

@@ -7,10 +7,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2 as pb
 
-from rune.api import shape
 from rune.api.fields import Message, WireEnum
 from rune.api.operation import Operation, Streaming
-from rune.api.shape import Field, proto_name
+from rune.api.shape import Field, fields, proto_name
 
 OWN_FIELDS_FROM = 1000
 """The numbers below belong to the published contract, also those it has not given out yet."""
@@ -23,16 +22,16 @@ _SCALAR_TYPES = {
 }
 
 
-def models(operations: Iterable[Operation[Any, Any]]) -> list[type[Message] | type[WireEnum]]:
-    """Every message and enum that the operations speak, each before its first use by another, by first mention."""
-    found: dict[type[Message] | type[WireEnum], None] = {}
+def models(operations: Iterable[Operation[Any, Any]]) -> list[type[Message | WireEnum]]:
+    """Every message and enum that the operations speak, by first mention."""
+    found: dict[type[Message | WireEnum], None] = {}
 
-    def visit(model: type[Message] | type[WireEnum]) -> None:
+    def visit(model: type[Message | WireEnum]) -> None:
         if model in found:
             return
         found[model] = None
         if issubclass(model, Message):
-            for field in shape.fields(model):
+            for field in fields(model):
                 if field.model is not None:
                     visit(field.model)
 
@@ -50,7 +49,7 @@ def declare(operations: Iterable[Operation[Any, Any]]) -> Lock:
         if issubclass(model, WireEnum):
             lock["enums"][proto_name(model)] = {word.value: str(n) for n, word in enumerate(model)}
         else:
-            lock["messages"][proto_name(model)] = {f.wire: f"? {_type(f)}" for f in shape.fields(model)}
+            lock["messages"][proto_name(model)] = {f.wire: f"? {_type(f)}" for f in fields(model)}
     for row in rows:
         lock["services"].setdefault(row.service, {})[row.method] = _signature(row)
     return lock
@@ -104,23 +103,23 @@ def describe(package: str, operations: Iterable[Operation[Any, Any]], lock: Lock
             for word in model:
                 enum.value.add(name=word.value, number=int(numbers[word.value]))
     for model, message in messages.items():
-        _describe_message(message, shape.fields(model), lock["messages"][message.name], package)
+        _describe_message(message, model, numbers=lock["messages"][message.name], package=package)
     for row in rows:
         _describe_method(file, row, package)
     return file
 
 
 def _describe_message(
-    message: pb.DescriptorProto, fields: Iterable[Field], numbers: dict[str, str], package: str
+    message: pb.DescriptorProto, model: type[Message], *, numbers: dict[str, str], package: str
 ) -> None:
     groups: list[str] = []
     optional: list[pb.FieldDescriptorProto] = []
-    for field in fields:
+    for field in fields(model):
         number, text = numbers[field.wire].split(" ", 1)
         item = message.field.add(name=field.wire, number=int(number), json_name=field.json)
         item.label = item.LABEL_REPEATED if field.repeated or field.mapping else item.LABEL_OPTIONAL
         if field.mapping:
-            _describe_map(message, item, field, package)
+            _describe_map(message, item, field, package=package)
         else:
             _set_type(item, field, package)
         if field.oneof:
@@ -137,7 +136,7 @@ def _describe_message(
 
 
 def _describe_map(
-    message: pb.DescriptorProto, item: pb.FieldDescriptorProto, field: Field, package: str
+    message: pb.DescriptorProto, item: pb.FieldDescriptorProto, field: Field, *, package: str
 ) -> None:
     entry = message.nested_type.add(name=f"{field.json[0].upper()}{field.json[1:]}Entry")
     entry.options.map_entry = True

@@ -1,7 +1,8 @@
-"""The shape of a message, read once from its class: what the wire formats, documents and commands are derived from."""
+"""The shape of a message, read once from its class; wire formats, documents and commands follow from it."""
 
 from __future__ import annotations
 
+import inspect
 import types
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +46,7 @@ class Field:
     """It names the namespace that the request is about."""
 
     @property
-    def model(self) -> type[Message] | type[WireEnum] | None:
+    def model(self) -> type[Message | WireEnum] | None:
         """The message or enum class of the value, None for a scalar."""
         return self.python if issubclass(self.python, (Message, WireEnum)) else None
 
@@ -72,12 +73,12 @@ class Field:
 def fields(message: type[Message]) -> tuple[Field, ...]:
     """The fields of a message, inherited ones last."""
     hints = get_type_hints(message, include_extras=True)
-    own = message.__dict__.get("__annotations__", {})
+    own = inspect.get_annotations(message)
     all_fields = [_field(item, hints[item.name]) for item in struct_fields(message)]
     return tuple(sorted(all_fields, key=lambda item: item.name not in own))
 
 
-def proto_name(model: type[Message] | type[WireEnum]) -> str:
+def proto_name(model: type[Message | WireEnum]) -> str:
     """What a message or an enum is called on the wire, dotted when nested."""
     if issubclass(model, WireEnum):
         return NESTED.get(model, model.__name__)

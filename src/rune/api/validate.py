@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rune.api import shape
 from rune.api.fields import Message
-from rune.api.shape import Field
+from rune.api.shape import Field, fields
 from rune.errors import InvalidArgument, Unimplemented, Violation
 
 M = TypeVar("M", bound=Message)
@@ -31,7 +30,7 @@ def build(model: type[M], data: Mapping[str, Any]) -> M:
 def violations(model: type[Message], data: Mapping[str, Any], path: str = "") -> list[Violation]:
     """Everything that keeps the data from being this message, each with its dotted path."""
     found: list[Violation] = []
-    for field in shape.fields(model):
+    for field in fields(model):
         where = f"{path}{field.wire}"
         if field.wire in data:
             found += _field_violations(field, data[field.wire], where)
@@ -70,7 +69,7 @@ def _value_violations(field: Field, value: Any, where: str) -> list[Violation]:
 
 
 def _plain(text: str) -> str:
-    """msgspec's words, without its marks."""
+    """Msgspec's words, without its marks."""
     text = re.sub(r"^Expected `", "must be `", text).replace("`", "")
     return text[0].lower() + text[1:]
 
@@ -106,7 +105,7 @@ def _worth_a_look(model: type[Message]) -> tuple[Field, ...]:
         _worth[model] = ()  # a message that holds itself is not looked into again
         _worth[model] = tuple(
             field
-            for field in shape.fields(model)
+            for field in fields(model)
             if field.unsupported or (field.is_message and not field.mapping and _worth_a_look(field.python))
         )
     return _worth[model]

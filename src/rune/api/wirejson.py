@@ -15,9 +15,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from rune.api import shape
 from rune.api.fields import Message
-from rune.api.shape import Field
+from rune.api.shape import Field, fields
 from rune.api.validate import build
 from rune.errors import InvalidArgument, Violation
 
@@ -69,7 +68,7 @@ def to_plain(message: Message) -> dict[str, Any]:
 def _writer(model: type[Message]) -> list[tuple[str, str, bool, Callable[[Any], Any] | None]]:
     return [
         (field.name, field.json, field.is_message and not field.oneof, _to_json(field))
-        for field in shape.fields(model)
+        for field in fields(model)
     ]
 
 
@@ -122,7 +121,7 @@ def from_plain(model: type[Message], data: Mapping[str, Any], path: str = "") ->
 
 @cache
 def _names(model: type[Message]) -> dict[str, Field]:
-    return {name: field for field in shape.fields(model) for name in (field.wire, field.json)}
+    return {name: field for field in fields(model) for name in (field.wire, field.json)}
 
 
 def _unknown(key: str, known: Mapping[str, Field]) -> str:
@@ -142,7 +141,11 @@ def _from_json(field: Field, value: Any, where: str) -> Any:
 
 def _value_from_json(field: Field, value: Any, where: str) -> Any:
     if field.is_message:
-        return from_plain(field.python, cast("dict[str, Any]", value), f"{where}.") if isinstance(value, dict) else value
+        return (
+            from_plain(field.python, cast("dict[str, Any]", value), f"{where}.")
+            if isinstance(value, dict)
+            else value
+        )
     if field.type in _LONG:
         return _long(field, value, where)
     if field.is_time and value == "":

@@ -1,13 +1,14 @@
-"""The one road: every call of every edge is authenticated, limited, authorized, validated, handled and audited here."""
+"""The one road: every call of every edge is authenticated, limited, authorized, validated and audited."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -43,7 +44,7 @@ class Identity(Protocol):
     """Turns a credential into a principal."""
 
     def authenticate(self, caller: Caller) -> Principal:
-        """Who it is; raises Unauthenticated, or ResourceExhausted after too many failures from one address."""
+        """Who it is; raises Unauthenticated, or ResourceExhausted after too many failures from an address."""
         ...
 
     def lost(self, principal: Principal) -> asyncio.Event:
@@ -95,7 +96,7 @@ class Dispatcher:
         self._handlers: dict[str, Handler] = {}
 
     def handles(self, operation: Operation[Any, Any]) -> Callable[[F], F]:
-        """Register the handler: `async def (call, ask)`, an async generator where the operation streams.
+        """Register the handler: `async def (call, ask)`, an async generator where it streams.
 
         One that streams both ways gets a third argument: the requests after the first.
         """
@@ -104,7 +105,7 @@ class Dispatcher:
             if operation.name in self._handlers:
                 raise ValueError(f"{operation.name} has a handler already")
             if operation.streams is not inspect.isasyncgenfunction(handler):
-                raise TypeError(f"the handler of {operation.name} must {'' if operation.streams else 'not '}yield")
+                raise TypeError(f"the handler of {operation.name} has the wrong form: it yields, or does not")
             self._handlers[operation.name] = handler
             return handler
 
@@ -121,10 +122,8 @@ class Dispatcher:
         try:
             request = trip.admit(ask)
             answer = await self._handler(operation)(trip.call, request)
-        except Exception as error:  # the one place where any failure becomes a known one
-            failure = _known(error, trip)
-            await trip.end(failure)
-            raise failure from error
+        except Exception as error:  # noqa: BLE001 - here any failure becomes a known one
+            raise await trip.failed(error) from error.__cause__
         await trip.end(None)
         return cast("Out", answer)
 
@@ -133,35 +132,28 @@ class Dispatcher:
     ) -> AsyncIterator[Out]:
         """One request, or many where the operation streams both ways; many answers.
 
-        Ends with Unauthenticated at the moment the caller's credential is revoked. Raises RuneError and nothing else.
+        Ends with Unauthenticated at the moment the caller's credential is revoked. Raises RuneError
+        and nothing else.
         """
         trip = _Trip(self._guards, operation, caller)
-        items: AsyncIterator[Any] | None = None
         try:
             trip.authenticate()
-            first = await anext(asks, None)
-            if first is None:
-                raise InvalidArgument("the stream ended before its first request")
-            request = trip.admit(first)
-            handler = self._handler(operation)
-            both = operation.streaming is Streaming.BOTH
-            items = handler(trip.call, request, _requests(asks, trip)) if both else handler(trip.call, request)
-            lost = self._guards.identity.lost(trip.call.principal)
-            async for item in _until(items, lost):
-                yield item
-        except Exception as error:
-            failure = _known(error, trip)
-            await trip.end(failure)
-            raise failure from error
-        finally:
-            if items is not None:
-                await cast("Any", items).aclose()
+            request = trip.admit(await anext(asks, _missing))
+            rest = (_requests(asks, trip),) if operation.streaming is Streaming.BOTH else ()
+            items: AsyncGenerator[Out] = self._handler(operation)(trip.call, request, *rest)
+            async with aclosing(items):
+                async for item in _until(items, self._guards.identity.lost(trip.call.principal)):
+                    yield item
+        except Exception as error:  # noqa: BLE001 - as in call
+            raise await trip.failed(error) from error.__cause__
         await trip.end(None)
 
     def _handler(self, operation: Operation[Any, Any]) -> Handler:
         handler = self._handlers.get(operation.name)
         if handler is None:
-            raise Unimplemented(f"{operation.method} is not supported: {operation.unsupported or 'it has no handler here'}")
+            raise Unimplemented(
+                f"{operation.method} is not supported: {operation.unsupported or 'it has no handler here'}"
+            )
         return handler
 
 
@@ -203,6 +195,12 @@ class _Trip:
         refuse_unsupported(request)
         return request
 
+    async def failed(self, error: Exception) -> RuneError:
+        """Log what nobody expected, close the call's account, and say what the caller may know."""
+        failure = _known(error, self.call)
+        await self.end(failure)
+        return failure
+
     async def end(self, failure: RuneError | None) -> None:
         """Tell the meter, and the audit log if it was a change or a denial."""
         operation = self.call.operation
@@ -243,6 +241,10 @@ def authorize(call: Call) -> None:
         raise PermissionDenied(f"access denied for resource: {resource} verb: {verb}{where}")
 
 
+def _missing() -> NoReturn:
+    raise InvalidArgument("the stream ended before its first request")
+
+
 async def _requests(asks: AsyncIterator[Ask], trip: _Trip) -> AsyncIterator[Message]:
     """The requests after the first; they speak of the namespace that was authorized, or are refused."""
     outer, _, inner = (trip.call.operation.scope or "").rpartition(".")
@@ -258,11 +260,11 @@ async def _requests(asks: AsyncIterator[Ask], trip: _Trip) -> AsyncIterator[Mess
 
 async def _until(items: AsyncIterator[Out], lost: asyncio.Event) -> AsyncIterator[Out]:
     """The items, until the credential is lost."""
-    end = asyncio.ensure_future(lost.wait())
+    end = asyncio.ensure_future(lost.wait())  # noqa: TID251 - ended below, whatever happens
     step: asyncio.Future[Out] | None = None
     try:
         while True:
-            step = asyncio.ensure_future(cast("Awaitable[Out]", anext(items)))
+            step = asyncio.ensure_future(anext(items))  # noqa: TID251 - as above
             await asyncio.wait((step, end), return_when=asyncio.FIRST_COMPLETED)
             if lost.is_set():
                 raise Unauthenticated("the credential was revoked or has expired")
@@ -278,13 +280,13 @@ async def _until(items: AsyncIterator[Out], lost: asyncio.Event) -> AsyncIterato
             await asyncio.wait((step,))
 
 
-def _known(error: Exception, trip: _Trip) -> RuneError:
+def _known(error: Exception, call: Call) -> RuneError:
     if isinstance(error, RuneError):
         return error
-    request_id = trip.call.caller.request_id
+    request_id = call.caller.request_id
     logger.error(
         "a handler failed",
-        extra={"operation": trip.call.operation.name, "request_id": request_id},
+        extra={"operation": call.operation.name, "request_id": request_id},
         exc_info=error,
     )
     return Internal(f"internal error; the server's log has it under request id {request_id}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
 from rune.api.fields import Int32, Message, Name, Text, Timestamp, Uint32, UnixSeconds
-from rune.api.operation import Access, Effect, Http, In, Operation, Out
+from rune.api.operation import Access, Effect, Http, Operation
 from rune.api.resource import Key, Resource
 
 REGISTRIES = "registries come with the Docker runner, which is not part of this release"
@@ -49,7 +49,9 @@ class PolicyRule(Message):
     """What is allowed: any of the verbs on a resource, in a namespace (all when empty or `*`)."""
 
     resource: Annotated[str, Meta(min_length=1, max_length=64)]
-    verbs: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(min_length=1, max_length=64)]
+    verbs: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(min_length=1, max_length=64)
+    ]
     namespace: Annotated[str, Meta(max_length=63)] = ""
 
 
@@ -380,218 +382,223 @@ class UpgradeServerResponse(Message):
 
 # The permission is `admin:*`: only a rule with the verb `*` covers it, so that no role that may create
 # everything (`*:create`) may create users, and with them roles for itself.
-def _admin(
-    method: str,
-    request: type[In],
-    response: type[Out],
-    summary: str,
-    *,
-    http: Http | None = None,
-    **more: object,
-) -> Operation[In, Out]:
-    row: dict[str, object] = {
-        "service": "AdminService",
-        "method": method,
-        "request": request,
-        "response": response,
-        "summary": summary,
-        "http": http,
-        "resource": "admin",
-        "verb": "*",
-        "local_only": True,
-    }
-    return Operation(**{**row, **more})  # pyright: ignore[reportArgumentType] - rows are checked by tests over the table
-
+_ADMIN: dict[str, Any] = {
+    "service": "AdminService",
+    "resource": "admin",
+    "verb": "*",
+    "local_only": True,
+}
 
 _POLICIES = "/v1/admin/policies"
 _REGISTRIES = "/v1/admin/registries"
 
-bootstrap = _admin(
-    "AdminBootstrap",
-    AdminBootstrapRequest,
-    AdminBootstrapResponse,
-    "Make the first token of a new server; works once.",
+bootstrap = Operation(
+    method="AdminBootstrap",
+    request=AdminBootstrapRequest,
+    response=AdminBootstrapResponse,
+    summary="Make the first token of a new server; works once.",
     http=Http(verb="POST", path="/v1/admin/bootstrap", body="*"),
     name="bootstrap",
     access=Access.PUBLIC,
     effect=Effect.CHANGE,
+    **_ADMIN,
 )
-create_grant = _admin(
-    "PolicyCreate",
-    PolicyCreateRequest,
-    PolicyCreateResponse,
-    "Create a grant.",
+create_grant = Operation(
+    method="PolicyCreate",
+    request=PolicyCreateRequest,
+    response=PolicyCreateResponse,
+    summary="Create a grant.",
     http=Http(verb="POST", path=_POLICIES, body="policy"),
     name="create_grant",
     effect=Effect.CHANGE,
+    **_ADMIN,
 )
-update_grant = _admin(
-    "PolicyUpdate",
-    PolicyUpdateRequest,
-    PolicyUpdateResponse,
-    "Replace the rules of a grant.",
+update_grant = Operation(
+    method="PolicyUpdate",
+    request=PolicyUpdateRequest,
+    response=PolicyUpdateResponse,
+    summary="Replace the rules of a grant.",
     http=Http(verb="PUT", path=f"{_POLICIES}/{{policy.name}}", body="policy"),
     name="update_grant",
     effect=Effect.SETTLE,
+    **_ADMIN,
 )
-delete_grant = _admin(
-    "PolicyDelete",
-    PolicyDeleteRequest,
-    PolicyDeleteResponse,
-    "Delete a grant, and take it off every subject.",
+delete_grant = Operation(
+    method="PolicyDelete",
+    request=PolicyDeleteRequest,
+    response=PolicyDeleteResponse,
+    summary="Delete a grant, and take it off every subject.",
     http=Http(verb="DELETE", path=f"{_POLICIES}/{{name}}"),
     name="delete_grant",
     cli="admin policy delete {name}",
     effect=Effect.DESTROY,
+    **_ADMIN,
 )
-get_grant = _admin(
-    "PolicyGet",
-    PolicyGetRequest,
-    PolicyGetResponse,
-    "Get a grant.",
+get_grant = Operation(
+    method="PolicyGet",
+    request=PolicyGetRequest,
+    response=PolicyGetResponse,
+    summary="Get a grant.",
     http=Http(verb="GET", path=f"{_POLICIES}/{{name}}"),
     name="get_grant",
     cli="admin policy get {name}",
+    **_ADMIN,
 )
-list_grants = _admin(
-    "PolicyList",
-    PolicyListRequest,
-    PolicyListResponse,
-    "List grants.",
+list_grants = Operation(
+    method="PolicyList",
+    request=PolicyListRequest,
+    response=PolicyListResponse,
+    summary="List grants.",
     http=Http(verb="GET", path=_POLICIES),
     name="list_grants",
     cli="admin policy list",
+    **_ADMIN,
 )
-attach_grant = _admin(
-    "PolicyAttachToSubject",
-    PolicyAttachToSubjectRequest,
-    PolicyAttachToSubjectResponse,
-    "Attach a grant to a user or a service account.",
+attach_grant = Operation(
+    method="PolicyAttachToSubject",
+    request=PolicyAttachToSubjectRequest,
+    response=PolicyAttachToSubjectResponse,
+    summary="Attach a grant to a user or a service account.",
     http=Http(verb="POST", path=f"{_POLICIES}/{{policy_name}}/attach", body="*"),
     name="attach_grant",
     cli="admin policy attach {policy_name} {subject_name}",
     effect=Effect.SETTLE,
+    **_ADMIN,
 )
-detach_grant = _admin(
-    "PolicyDetachFromSubject",
-    PolicyDetachFromSubjectRequest,
-    PolicyDetachFromSubjectResponse,
-    "Take a grant off a user or a service account.",
+detach_grant = Operation(
+    method="PolicyDetachFromSubject",
+    request=PolicyDetachFromSubjectRequest,
+    response=PolicyDetachFromSubjectResponse,
+    summary="Take a grant off a user or a service account.",
     http=Http(verb="POST", path=f"{_POLICIES}/{{policy_name}}/detach", body="*"),
     name="detach_grant",
     cli="admin policy detach {policy_name} {subject_name}",
     effect=Effect.SETTLE,
+    **_ADMIN,
 )
-create_user = _admin(
-    "UserCreate",
-    UserCreateRequest,
-    UserCreateResponse,
-    "Create a user.",
+create_user = Operation(
+    method="UserCreate",
+    request=UserCreateRequest,
+    response=UserCreateResponse,
+    summary="Create a user.",
     http=Http(verb="POST", path="/v1/admin/users", body="*"),
     name="create_user",
     cli="admin user create {name}",
     effect=Effect.CHANGE,
+    **_ADMIN,
 )
-list_users = _admin(
-    "UserList",
-    UserListRequest,
-    UserListResponse,
-    "List users.",
+list_users = Operation(
+    method="UserList",
+    request=UserListRequest,
+    response=UserListResponse,
+    summary="List users.",
     http=Http(verb="GET", path="/v1/admin/users"),
     name="list_users",
     cli="admin user list",
+    **_ADMIN,
 )
-list_tokens = _admin(
-    "TokenList",
-    TokenListRequest,
-    TokenListResponse,
-    "List tokens, without their secrets.",
+list_tokens = Operation(
+    method="TokenList",
+    request=TokenListRequest,
+    response=TokenListResponse,
+    summary="List tokens, without their secrets.",
     http=Http(verb="GET", path="/v1/admin/tokens"),
     name="list_tokens",
     cli="admin token list",
+    **_ADMIN,
 )
-list_registries = _admin(
-    "ListRegistries",
-    ListRegistriesRequest,
-    ListRegistriesResponse,
-    "List registries.",
+list_registries = Operation(
+    method="ListRegistries",
+    request=ListRegistriesRequest,
+    response=ListRegistriesResponse,
+    summary="List registries.",
     http=Http(verb="GET", path=_REGISTRIES),
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-get_registry = _admin(
-    "GetRegistry",
-    GetRegistryRequest,
-    GetRegistryResponse,
-    "Get a registry, without its credentials.",
+get_registry = Operation(
+    method="GetRegistry",
+    request=GetRegistryRequest,
+    response=GetRegistryResponse,
+    summary="Get a registry, without its credentials.",
     http=Http(verb="GET", path=f"{_REGISTRIES}/{{name}}"),
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-add_registry = _admin(
-    "AddRegistry",
-    AddRegistryRequest,
-    AddRegistryResponse,
-    "Add a registry.",
+add_registry = Operation(
+    method="AddRegistry",
+    request=AddRegistryRequest,
+    response=AddRegistryResponse,
+    summary="Add a registry.",
     http=Http(verb="POST", path=_REGISTRIES, body="registry"),
     effect=Effect.CHANGE,
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-update_registry = _admin(
-    "UpdateRegistry",
-    UpdateRegistryRequest,
-    UpdateRegistryResponse,
-    "Replace a registry's settings.",
+update_registry = Operation(
+    method="UpdateRegistry",
+    request=UpdateRegistryRequest,
+    response=UpdateRegistryResponse,
+    summary="Replace a registry's settings.",
     http=Http(verb="PUT", path=f"{_REGISTRIES}/{{registry.name}}", body="registry"),
     effect=Effect.SETTLE,
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-remove_registry = _admin(
-    "RemoveRegistry",
-    RemoveRegistryRequest,
-    RemoveRegistryResponse,
-    "Remove a registry.",
+remove_registry = Operation(
+    method="RemoveRegistry",
+    request=RemoveRegistryRequest,
+    response=RemoveRegistryResponse,
+    summary="Remove a registry.",
     http=Http(verb="DELETE", path=f"{_REGISTRIES}/{{name}}"),
     effect=Effect.DESTROY,
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-bootstrap_registries = _admin(
-    "BootstrapAuth",
-    BootstrapAuthRequest,
-    BootstrapAuthResponse,
-    "Make the secrets that registries log in with.",
+bootstrap_registries = Operation(
+    method="BootstrapAuth",
+    request=BootstrapAuthRequest,
+    response=BootstrapAuthResponse,
+    summary="Make the secrets that registries log in with.",
     http=Http(verb="POST", path=f"{_REGISTRIES}:bootstrap", body="*"),
     name="bootstrap_registries",
     effect=Effect.SETTLE,
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-test_registry = _admin(
-    "TestRegistry",
-    TestRegistryRequest,
-    TestRegistryResponse,
-    "Try to log in to a registry.",
+test_registry = Operation(
+    method="TestRegistry",
+    request=TestRegistryRequest,
+    response=TestRegistryResponse,
+    summary="Try to log in to a registry.",
     http=Http(verb="POST", path=f"{_REGISTRIES}/{{name}}/test", body="*"),
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-registries_status = _admin(
-    "RegistriesStatus",
-    RegistriesStatusRequest,
-    RegistriesStatusResponse,
-    "See how the registries are.",
+registries_status = Operation(
+    method="RegistriesStatus",
+    request=RegistriesStatusRequest,
+    response=RegistriesStatusResponse,
+    summary="See how the registries are.",
     http=Http(verb="GET", path=f"{_REGISTRIES}:status"),
     unsupported=REGISTRIES,
+    **_ADMIN,
 )
-network_status = _admin(
-    "NetworkStatus",
-    NetworkStatusRequest,
-    NetworkStatusResponse,
-    "See how service addresses are given out.",
+network_status = Operation(
+    method="NetworkStatus",
+    request=NetworkStatusRequest,
+    response=NetworkStatusResponse,
+    summary="See how service addresses are given out.",
     http=Http(verb="GET", path="/v1/admin/network"),
     unsupported="service networks are not part of this release",
+    **_ADMIN,
 )
-upgrade_server = _admin(
-    "UpgradeServer",
-    UpgradeServerRequest,
-    UpgradeServerResponse,
-    "Stage another version of the server.",
+upgrade_server = Operation(
+    method="UpgradeServer",
+    request=UpgradeServerRequest,
+    response=UpgradeServerResponse,
+    summary="Stage another version of the server.",
     effect=Effect.CHANGE,
     unsupported="runed is upgraded by its package manager; workloads stay up while it restarts",
+    **_ADMIN,
 )

@@ -138,9 +138,10 @@ class InstanceResponse(Message):
 
 
 class ListInstancesRequest(Message):
-    """Which instances: those that match everything that is given. `service_name` is a name or a service's id."""
+    """Which instances: those that match everything that is given."""
 
     service_name: Text = ""
+    """A service's name or id."""
     namespace: NamespaceFilter = ""
     node_id: Text = ""
     status: InstanceStatus = InstanceStatus.UNSPECIFIED
@@ -214,5 +215,7 @@ get = _KIND.get(GetInstanceRequest, InstanceResponse)
 list_ = _KIND.list(ListInstancesRequest, ListInstancesResponse, watch="watch_instances")
 watch = _KIND.watch(WatchInstancesRequest, WatchInstancesResponse)
 start = _action("start", "Start an instance that was stopped or has ended.", Effect.SETTLE)
-stop = _action("stop", "Stop an instance; it stays stopped until it is started or its service changes.", Effect.SETTLE)
+stop = _action(
+    "stop", "Stop an instance; it stays stopped until it is started or its service changes.", Effect.SETTLE
+)
 restart = _action("restart", "End an instance and start it again at once.", Effect.CHANGE)

@@ -11,8 +11,6 @@ from rune.api.fields import Int32, Message, NamespaceName, Text, Timestamp, late
 from rune.api.operation import Http, Operation, Rate, Streaming
 
 
-
-
 class LogRequest(Message):
     """Whose logs: a service (`api`, `service/api`) or an instance (its id, `instance/ID`)."""
 

@@ -111,7 +111,9 @@ class Service(Resource):
     ingress_cert: specs.IngressCertStatus | None = None
     network_policy: Annotated[specs.ServiceNetworkPolicy | None, later(specs.NETWORK)] = None
     image_pull_anonymous: Annotated[bool, later(specs.DOCKER)] = False
-    update_strategy: Annotated[specs.UpdateStrategy | None, later("update strategies are not part of this release")] = None
+    update_strategy: Annotated[
+        specs.UpdateStrategy | None, later("update strategies are not part of this release")
+    ] = None
     update: UpdateStatus | None = None
     drain_seconds: Seconds = 0
     """How long a copy may take to end after SIGTERM; 10 when 0."""
@@ -198,7 +200,8 @@ class DeleteServiceRequest(Message):
     """Do not ask the copies to end: kill them."""
     timeout_seconds: Seconds = 0
     detach: bool = False
-    """Answer at once; without it the answer comes when everything is gone, or after `timeout_seconds` (300 when 0)."""
+    """Answer at once; without it the answer comes when everything is gone,
+    or after `timeout_seconds` (300 when 0)."""
     dry_run: bool = False
     grace_period: Seconds = 0
     """How long the copies may take to end; the service's own `drain_seconds` when 0."""

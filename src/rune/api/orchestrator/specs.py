@@ -323,7 +323,7 @@ class NetworkPolicyPeer(Message):
 class NetworkPolicyIngressRule(Message):
     """Who may connect to the service."""
 
-    from_: list[NetworkPolicyPeer] = field(name="from", default_factory=list)
+    from_: list[NetworkPolicyPeer] = field(name="from", default_factory=list[NetworkPolicyPeer])
     ports: list[str] = []
 
 

@@ -8,37 +8,13 @@ next revision of one ordered log, whatever kinds it touches.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import msgspec
 
-
-class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store keeps: a Struct with a key. Subclasses set `KIND` and say what their key is."""
-
-    KIND: ClassVar[str]
-
-    revision: int = 0
-    """The revision that wrote this value; 0 for one that was never stored."""
-
-    @property
-    def key(self) -> Key:
-        """Where the store keeps it."""
-        raise NotImplementedError
-
+from rune.api.resource import Key, Resource
 
 R = TypeVar("R", bound=Resource)
-
-
-class Key(NamedTuple):
-    """The address of one resource; `namespace` is empty for kinds that have none."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
 class Put(msgspec.Struct, frozen=True):

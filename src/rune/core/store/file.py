@@ -249,4 +249,4 @@ class File:
 
 
 def _number(rows: apsw.Cursor) -> int:
-    return cast(int, next(rows)[0])
+    return cast("int", next(rows)[0])

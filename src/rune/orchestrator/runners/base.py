@@ -155,8 +155,13 @@ class HasLogs(Protocol):
     """A runner that keeps what its instances wrote, also after they ended."""
 
     def logs(
-        self, instance: str, *, follow: bool = False, tail: int | None = None,
-        since: datetime | None = None, until: datetime | None = None,
+        self,
+        instance: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[Sequence[LogLine]]:
         """Batches of lines, oldest first: the last `tail` of those within the times (None: all).
 

@@ -1,0 +1,49 @@
+# The verbs of this repository. `make demo` and `make test` need nothing but Python 3.11 and make:
+# each builds what it needs in .venv first, once, and may be repeated.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+BIN := .venv/bin
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright asks the network for news of itself otherwise
+
+.PHONY: help demo test test-unit check fmt bench docs lock setup clean
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: setup ## See Rune work (DEMO_ONCE=1: end by itself after one round)
+	@$(BIN)/python examples/demo.py
+
+test: setup ## Run every test (ARGS="-k scale" picks some; -n 2 runs them on two cores)
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+test-unit: setup ## Run the unit tests alone
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+check: setup ## Judge format, lint, imports, types, generated files; changes nothing
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+fmt: setup ## Mend format and whatever lint can mend
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench: setup ## Measure: every script of benchmarks/, one after another
+	@set -e; for script in benchmarks/*.py; do \
+	  [ -e "$$script" ] || { echo "There is no benchmark yet."; break; }; \
+	  echo "== $$script"; $(BIN)/python "$$script"; done
+
+docs: setup ## Build the documentation into site/
+	@$(BIN)/zensical build --clean --strict
+
+lock: setup ## Pin the packages anew (UPGRADE=1: take newer ones where they exist)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lock $(if $(UPGRADE),--upgrade)
+
+setup: .venv/ready ## Build or refresh .venv; does nothing when nothing changed
+
+.venv/ready: requirements/dev.lock pyproject.toml scripts/setup
+	@scripts/setup
+
+clean: ## Remove .venv and everything that was built
+	rm -rf .venv site dist build artifacts .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .coverage*

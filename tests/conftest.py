@@ -1,0 +1,72 @@
+"""What every test gets: hypothesis profiles, tools that may be missing, and a house left as it was found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import leftovers
+import machine
+
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test marked `requires("docker")` where that cannot be had, with the remedy in the reason."""
+    for mark in item.iter_markers("requires"):
+        for tool in mark.args:
+            if reason := machine.missing(str(tool)):
+                pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts what was skipped by reason, so that nobody takes a skip for a pass."""
+    reports: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(skip_reason(report) for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped because: {count} × {reason}", yellow=True)
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """The words after "Skipped:"; the report keeps them as the last part of (file, line, words)."""
+    words = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return words.removeprefix("Skipped: ")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Temporary files of the whole session go to one short folder; what runs in it at the end is killed.
+
+    Short, because the path of a Unix socket may have 107 bytes.
+    """
+    basetemp = str(tmp_path_factory.getbasetemp())  # made now, where it always is
+    before, outer = tempfile.tempdir, os.environ.get("TMPDIR")
+    folder = tempfile.mkdtemp(prefix="rune-")
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    yield Path(folder)
+    strays = leftovers.end_strays(folder, basetemp)
+    tempfile.tempdir = before
+    if outer is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = outer
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not strays, f"processes outlived the tests that started them: {strays}"
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind(_scratch: Path) -> Iterator[None]:
+    """Fails a test that leaves a thread, a process or a temporary file; wider fixtures are not meant."""
+    before = leftovers.look(_scratch)
+    yield
+    left = leftovers.since(before, _scratch)
+    assert not left, f"the test left behind: {', '.join(left)}"

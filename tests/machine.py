@@ -1,0 +1,57 @@
+"""What a test may need of the machine, how to see whether it is there, and how to get it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Tool(NamedTuple):
+    """Something a test can require by name; `works` looks at the machine, `remedy` says how to get it."""
+
+    works: Callable[[], bool]
+    remedy: str
+
+
+def on_path(*names: str) -> Callable[[], bool]:
+    """True when one of the programs is there."""
+    return lambda: any(shutil.which(name) for name in names)
+
+
+def runs(*command: str) -> Callable[[], bool]:
+    """True when the command ends well within ten seconds: being installed is not enough."""
+
+    def works() -> bool:
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
+
+    return works
+
+
+TOOLS = {
+    "root": Tool(lambda: os.geteuid() == 0, "run the tests as root"),
+    "bubblewrap": Tool(runs("bwrap", "--ro-bind", "/", "/", "true"), "apt-get install bubblewrap"),
+    "cgroups": Tool(lambda: os.access("/sys/fs/cgroup", os.W_OK), "a writable /sys/fs/cgroup"),
+    "docker": Tool(runs("docker", "info"), "apt-get install docker.io, with dockerd running"),
+    "chromium": Tool(on_path("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
+    "postgres": Tool(on_path("postgres", "pg_ctlcluster"), "apt-get install postgresql"),
+    "go": Tool(on_path("go"), "apt-get install golang-go"),
+}
+
+
+@functools.cache
+def missing(name: str) -> str | None:
+    """Why tests that require this are skipped here, or None when it works; each tool is tried once a session."""
+    if name not in TOOLS:
+        raise LookupError(f"no tool named {name!r}: tests/machine.py knows {', '.join(sorted(TOOLS))}")
+    tool = TOOLS[name]
+    return None if tool.works() else f"needs {name} ({tool.remedy})"

@@ -1,0 +1,131 @@
+"""The ledger of promises: what Rune says it does, where it says so, and which test holds it to that.
+
+A promise with a test stands in PROMISES; `@promise("its.id")` binds the test to it. A promise of
+something that is not built yet stands in PLANNED under the feature it belongs to, and moves up
+together with its first test. tests/unit/test_promises.py compares both lists with the marks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+API = "published API of the orchestrator"
+OURS = "our own decision"
+
+
+class Promise(NamedTuple):
+    """One sentence that somebody may rely on; `source` says who made it."""
+
+    id: str
+    sentence: str
+    source: str
+
+
+def promise(*ids: str) -> pytest.MarkDecorator:
+    """Marks a test as the one (or one of those) that holds Rune to these promises."""
+    return pytest.mark.promise(*ids)
+
+
+PROMISES = (
+    Promise("errors.grpc", "Every failure has the gRPC status that the published table gives it.", API),
+    Promise(
+        "errors.http",
+        "Over REST the failures read 401, 403, 404, 409, 400, 412 and 500, in the order of the table.",
+        API,
+    ),
+    Promise("errors.return", "A client turns every status back into the failure that was raised.", OURS),
+    Promise(
+        "errors.violations", "A malformed request is answered with every violation, not the first.", OURS
+    ),
+)
+
+PLANNED: dict[str, tuple[Promise, ...]] = {
+    "server: doors": (
+        Promise("doors.grpc", "gRPC is served on port 7863 unless told otherwise.", API),
+        Promise("doors.rest", "REST is served on port 7861 unless told otherwise.", API),
+        Promise("doors.one-road", "Both doors lead through the same identity, rights and validation.", API),
+        Promise("doors.package", "Each group of resources is one gRPC service in the package rune.api.", API),
+        Promise("doors.numbers", "A client generated from the published contract works unchanged.", API),
+        Promise("doors.reflection", "gRPC reflection answers when it is switched on, and only then.", OURS),
+        Promise("doors.health", "/healthz is 200 while reconciling and 503 when the store is away.", OURS),
+        Promise("doors.openapi", "/openapi.yaml describes every REST operation that is served.", OURS),
+    ),
+    "server: REST": (
+        Promise("rest.get", "GET on a resource's path is its Get operation.", API),
+        Promise("rest.list", "GET on a collection's path is its List operation.", API),
+        Promise("rest.create", "POST on a collection's path is its Create operation.", API),
+        Promise("rest.update", "PUT on a resource's path is its Update operation.", API),
+        Promise("rest.delete", "DELETE on a resource's path is its Delete operation.", API),
+        Promise("rest.streams", "A streaming operation is served as Server-Sent Events.", API),
+        Promise("rest.logs", "GET …/logs/{target}?follow=true goes on sending lines as they come.", API),
+        Promise("rest.bases", "Each group of resources lies under the path the contract names.", API),
+        Promise(
+            "rest.json", "JSON goes out in lowerCamelCase with zeros present; both spellings come in.", API
+        ),
+        Promise("rest.unknown", "An unknown field is refused with 400, and named.", OURS),
+        Promise("rest.errors", "An error's body has error, code, message and details.", API),
+        Promise("rest.internal", "A 500 carries a request id and nothing of the inside.", OURS),
+    ),
+    "core: identity": (
+        Promise("auth.required", "Every request but AdminBootstrap is refused without a bearer token.", API),
+        Promise("auth.grpc", "gRPC reads the token from the metadata key authorization.", API),
+        Promise("auth.rest", "REST reads the token from the Authorization header.", API),
+        Promise("auth.bad", "A missing, unknown, expired or revoked token is Unauthenticated.", API),
+        Promise("auth.denied", "A valid token that no rule covers is PermissionDenied.", API),
+        Promise("auth.revoked", "Revoking a token ends its open streams as well.", OURS),
+        Promise("auth.stored", "Of a token only its SHA-256 is stored.", OURS),
+        Promise("bootstrap.once", "AdminBootstrap works once.", API),
+        Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
+    ),
+    "core: access": (
+        Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
+        Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
+        Promise("access.streams", "The namespace rule holds for logs, exec and watches too.", OURS),
+        Promise("access.lists", "A list over all namespaces shows only what the caller may see.", OURS),
+        Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
+    ),
+    "core: resources": (
+        Promise("crud.not-found", "Reading, changing or deleting what is not there is NotFound.", API),
+        Promise("crud.exists", "Creating what is there is AlreadyExists.", API),
+        Promise(
+            "crud.invalid", "What breaks a schema or a rule is InvalidArgument, whatever the state.", API
+        ),
+        Promise("crud.in-use", "Deleting what something depends on is FailedPrecondition.", API),
+        Promise("crud.names", "A name is a DNS label of at most 63 characters.", API),
+        Promise("crud.generation", "An accepted change of the spec raises its generation by one.", API),
+        Promise("crud.same", "The same spec again changes nothing, unless forced.", API),
+        Promise(
+            "namespaces.built-in", "The namespaces default and system are there at the first start.", API
+        ),
+    ),
+    "core: watch": (
+        Promise(
+            "watch.resume", "A watch goes on from its token: nothing lost, nothing twice, in order.", OURS
+        ),
+        Promise("watch.old", "A token older than the kept history is OutOfRange, with where to start.", OURS),
+        Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
+    ),
+    "core: secrets": (
+        Promise("secrets.never", "No read, list, watch, log line or error shows the value of a secret.", API),
+        Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
+        Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
+        Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
+    ),
+    "orchestrator: workloads": (
+        Promise("work.scale", "As many instances run as the service's scale says.", API),
+        Promise(
+            "work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS
+        ),
+        Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
+        Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
+        Promise(
+            "work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS
+        ),
+        Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
+    ),
+    "orchestrator: the contract's edge": (
+        Promise("edge.unimplemented", "A method without meaning here answers Unimplemented with why.", OURS),
+    ),
+}

@@ -1,0 +1,186 @@
+"""The tree keeps its own rules: sizes, prose, and a reason for every exception."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+MAX_FILE = 400
+MAX_FUNCTION = 50
+MAX_NESTING = 3
+
+LONGER_FILES: dict[str, int] = {}
+"""Files over the limit and their lines. A number here may only go down, and an entry may only go."""
+
+TRACKED = subprocess.run(
+    ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+).stdout.splitlines()
+FILES = [ROOT / name for name in TRACKED if (ROOT / name).is_file()] or [
+    path
+    for path in ROOT.rglob("*")
+    if path.is_file() and not any(part.startswith(".") for part in path.parts)
+]
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+NEEDS_REASON = re.compile(
+    r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore|pragma:\s*no\s*(?:cover|branch))(?P<rest>.*)"
+)
+REASON = re.compile(r"^(?::\s*[A-Z]+\d+(?:\s*,\s*[A-Z]+\d+)*|\[[\w, -]+\])?\s*(?:[-–—(#:]+\s*)(?:\S+\s+)+\S+")
+CODES = re.compile(r"^(?::\s*[A-Z]+\d+|\[[\w, -]+\])")
+
+
+def name(path: Path) -> str:
+    """As people say it: from the root of the repository."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    """The parsed module."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Every comment with its line; strings that look like one are not meant."""
+    with tokenize.open(path) as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+
+
+def depth(node: ast.AST) -> int:
+    """How many blocks stand inside each other; an `elif` is as deep as its `if`, a function starts anew."""
+    deepest = 0
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
+            continue
+        chained = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
+        deepest = max(deepest, depth(child) + (isinstance(child, BLOCKS) and not chained))
+    return deepest
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of the tree with its address."""
+    for path in PYTHON:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, FUNCTIONS):
+                yield f"{name(path)}:{node.lineno} {node.name}", node
+
+
+def test_no_file_is_longer_than_the_limit() -> None:
+    lines = {name(path): path.read_text(encoding="utf-8").count("\n") for path in PYTHON}
+    over = {path: count for path, count in lines.items() if count > MAX_FILE}
+    assert over == LONGER_FILES, f"split what is new over {MAX_FILE} lines; lower or drop what has shrunk"
+
+
+def test_no_function_is_longer_than_the_limit() -> None:
+    spans = {place: (node.end_lineno or node.lineno) - node.lineno + 1 for place, node in functions()}
+    assert not {place: span for place, span in spans.items() if span > MAX_FUNCTION}
+
+
+def test_no_function_nests_deeper_than_the_limit() -> None:
+    depths = {place: depth(node) for place, node in functions()}
+    assert not {place: deep for place, deep in depths.items() if deep > MAX_NESTING}
+
+
+def test_every_module_opens_with_a_sentence() -> None:
+    assert not [name(path) for path in PYTHON if not ast.get_docstring(tree(path))]
+
+
+def test_every_silenced_check_names_its_rule_and_a_reason() -> None:
+    bare = [
+        f"{name(path)}:{line} {comment}"
+        for path in PYTHON
+        for line, comment in comments(path)
+        if (found := NEEDS_REASON.search(comment)) and not is_explained(comment, found["rest"])
+    ]
+    assert not bare, "write it like this: # noqa: S105 - an invented secret"
+
+
+def is_explained(comment: str, rest: str) -> bool:
+    """A rule in brackets or after a colon (coverage has none), then a dash and at least two words."""
+    has_rule = bool(CODES.match(rest)) or "pragma" in comment
+    return has_rule and bool(REASON.match(rest))
+
+
+@pytest.mark.parametrize(
+    "source, silent",
+    [
+        ("pytest.skip('no docker here')", 0),
+        ("pytest.skip()", 1),
+        ("@pytest.mark.skip\ndef test_x(): ...", 1),
+        ("@pytest.mark.xfail(strict=True)\ndef test_x(): ...", 1),
+        ("@pytest.mark.xfail(reason='known')\ndef test_x(): ...", 0),
+    ],
+)
+def test_a_silent_skip_is_found(source: str, silent: int) -> None:
+    assert len(list(silent_skips(ast.parse(source)))) == silent
+
+
+@pytest.mark.parametrize(
+    "comment, good",
+    [
+        ("# noqa: S105 - an invented secret", True),
+        ("# noqa: S105, S106 (invented secrets)", True),
+        ("# pyright: ignore[reportUnknownMemberType] - the library has no types", True),
+        ("# pragma: no cover - only on a machine without cgroups", True),
+        ("# noqa", False),
+        ("# noqa: S105", False),
+        ("# type: ignore", False),
+        ("# pyright: ignore[reportUnknownMemberType]", False),
+        ("# noqa - because I say so", False),
+    ],
+)
+def test_a_reason_is_told_from_none(comment: str, good: bool) -> None:
+    found = NEEDS_REASON.search(comment)
+    assert found
+    assert is_explained(comment, found["rest"]) is good
+
+
+def test_every_skip_and_expected_failure_says_why() -> None:
+    assert not [f"{name(path)}: {silent}" for path in PYTHON for silent in silent_skips(tree(path))]
+
+
+def silent_skips(module: ast.Module) -> Iterator[str]:
+    """Calls without a reason, and decorators without parentheses, which have no room for one."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and is_skip(node.func) and not has_reason(node):
+            yield ast.unparse(node)
+        if isinstance(node, FUNCTIONS):
+            yield from (ast.unparse(mark) for mark in node.decorator_list if is_skip(mark))
+
+
+def is_skip(node: ast.AST) -> bool:
+    """Whether this is pytest.skip, pytest.xfail, pytest.mark.skip, .skipif or .xfail."""
+    return isinstance(node, ast.Attribute) and (
+        node.attr in {"skip", "skipif", "xfail"} and ast.unparse(node.value) in {"pytest", "pytest.mark"}
+    )
+
+
+def has_reason(call: ast.Call) -> bool:
+    """A keyword `reason`, or a first argument where that is the reason."""
+    takes_it_first = ast.unparse(call.func) in {"pytest.skip", "pytest.xfail", "pytest.mark.skip"}
+    return any(keyword.arg == "reason" for keyword in call.keywords) or (takes_it_first and bool(call.args))
+
+
+def test_no_path_of_a_developers_machine_is_in_the_tree() -> None:
+    private = {
+        str(ROOT).encode(),
+        *([str(Path.home()).encode() + b"/"] if "/home/" in str(Path.home()) else []),
+    }
+    assert not [name(path) for path in FILES if any(trace in path.read_bytes() for trace in private)]
+
+
+def test_the_lock_names_no_host() -> None:
+    assert not re.search(
+        r"https?://|--index|--find-links", (ROOT / "requirements/dev.lock").read_text(encoding="utf-8")
+    )
