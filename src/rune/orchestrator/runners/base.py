@@ -120,9 +120,11 @@ class Runner(Protocol):
     async def ensure(self, workload: Workload) -> Observed:
         """Run it. This attempt runs or has ended already: returns what is seen and starts nothing.
 
-        A new attempt of an instance whose last attempt still runs raises FailedPrecondition. A command
-        that cannot be started (not found, not executable, no such user, no such folder) raises
-        FailedPrecondition with the reason.
+        A new attempt of an instance whose last attempt still runs raises FailedPrecondition, and so does
+        an attempt older than the last one. A command that cannot be started (not found, not executable,
+        no such user, no such folder) raises FailedPrecondition with the reason, leaves no trace, and may
+        be tried again under the same attempt. A workload no machine could run (no command, an id that is
+        no name of a folder) raises InvalidArgument; Unavailable means: unknown whether it runs, ask again.
         """
         ...
 
@@ -135,11 +137,16 @@ class Runner(Protocol):
         ...
 
     def on_change(self, notify: Callable[[Observed], None]) -> None:
-        """Call `notify` on the event loop at each start and end, at once."""
+        """Call `notify` on the event loop at each start and end, at once, and once for each instance
+        whose end was missed while nobody was listening. It must not raise.
+        """
         ...
 
     async def stop(self, instance: str, *, grace: float) -> Observed:
-        """SIGTERM, then after `grace` seconds SIGKILL to everything in it. Gone already: fine."""
+        """SIGTERM, then after `grace` seconds SIGKILL to everything in it; returns when it has ended.
+
+        Gone already: fine, returns what is seen. A second stop may shorten the grace, never lengthen it.
+        """
         ...
 
     async def remove(self, instance: str) -> None:
@@ -166,7 +173,8 @@ class HasLogs(Protocol):
         """Batches of lines, oldest first: the last `tail` of those within the times (None: all).
 
         With `follow` it goes on, also across restarts of the instance, until `until`, until the instance
-        is removed or the caller closes it. A slow reader never slows the workload.
+        is removed or the caller closes it. A slow reader never slows the workload. Raises NotFound at
+        the first batch when this runner never saw the instance, or has removed it.
         """
         ...
 

@@ -1,0 +1,90 @@
+"""What every runner refuses before it touches the machine: workloads that no machine could run."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+
+from rune.errors import FailedPrecondition, InvalidArgument, Violation
+from rune.orchestrator.runners.base import Command, Observed, State, Workload
+
+INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+"""An instance's id is also the name of a folder and a cgroup: no slash, no leading dot, no surprises."""
+
+LARGEST = 1 << 20
+"""Bytes of a command with its environment. The kernel takes 2 MiB; past 1 MiB it is a mistake."""
+
+
+def instance_id(instance: str) -> str:
+    """The id itself; raises InvalidArgument for one that could leave its folder."""
+    if not INSTANCE.fullmatch(instance):
+        what = "must be 1 to 128 of A-Z a-z 0-9 _ . - and start with a letter or a digit"
+        raise InvalidArgument.of([Violation("instance", f"{what}, not {instance[:140]!r}")])
+    return instance
+
+
+def workload(asked: Workload) -> Workload:
+    """The workload itself; raises InvalidArgument with everything that is wrong with it."""
+    instance_id(asked.instance)
+    _refuse([*_command(asked.command), *_env(asked.env), *_text("workdir", asked.workdir)])
+    return asked
+
+
+def command(asked: Command) -> Command:
+    """The command itself; raises InvalidArgument with everything that is wrong with it."""
+    _refuse([*_command(asked.command), *_env(asked.env), *_text("workdir", asked.workdir)])
+    return asked
+
+
+def turn(asked: Workload, seen: Observed) -> bool:
+    """Whether this attempt is to be started now; raises FailedPrecondition when it is not its turn."""
+    if seen.state is State.ABSENT:
+        return True
+    if asked.attempt == seen.attempt:
+        return False
+    if asked.attempt < seen.attempt:
+        message = f"attempt {asked.attempt} of {asked.instance} is over: the latest is {seen.attempt}"
+        raise FailedPrecondition(message)
+    if seen.state is State.RUNNING:
+        message = f"attempt {seen.attempt} of {asked.instance} still runs: stop it before the next"
+        raise FailedPrecondition(message)
+    return True
+
+
+def signal_number(name: str) -> int:
+    """The number of a signal by its name, with or without SIG; raises InvalidArgument."""
+    wanted = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
+    for known in signal.Signals:
+        if known.name == wanted:
+            return known.value
+    raise InvalidArgument.of([Violation("signal", f"{name[:40]!r} is no signal of this machine")])
+
+
+def _refuse(found: Sequence[Violation]) -> None:
+    if found:
+        raise InvalidArgument.of(found)
+
+
+def _command(argv: Sequence[str]) -> Iterator[Violation]:
+    if not argv or not argv[0]:
+        yield Violation("command", "must name a program")
+    for position, argument in enumerate(argv):
+        yield from _text(f"command[{position}]", argument)
+
+
+def _env(env: Mapping[str, str]) -> Iterator[Violation]:
+    for name, value in env.items():
+        if not name or "=" in name:
+            yield Violation("env", f"{name[:40]!r} is no name of a variable")
+        yield from _text("env", name)
+        yield from _text(f"env.{name[:40]}", value)
+    if sum(len(name) + len(value) for name, value in env.items()) > LARGEST:
+        yield Violation("env", f"must be at most {LARGEST} characters in all")
+
+
+def _text(field: str, text: str) -> Iterator[Violation]:
+    if "\0" in text:
+        yield Violation(field, "must not hold a NUL character")
+    if len(text) > LARGEST:
+        yield Violation(field, f"must be at most {LARGEST} characters")
