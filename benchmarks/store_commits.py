@@ -133,17 +133,15 @@ async def compare(committers: int, count: int, rounds: int) -> None:
         for side, results in zip((bare, store), sides, strict=True):
             with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
                 results.append(await side(Path(folder), count, committers))
-    ours, theirs = statistics.median(sides[1]), statistics.median(sides[0])
+    theirs, ours = map(statistics.median, sides)
     spread = f"({min(sides[1]):,.0f} to {max(sides[1]):,.0f})"
-    print(
-        f"{committers:5} committers: bare {theirs:8,.0f}/s   store {ours:8,.0f}/s {spread}   ratio {ours / theirs:.2f}"
-    )
+    print(f"{committers:5} committers: bare {theirs:8,.0f}/s", end="   ")
+    print(f"store {ours:8,.0f}/s {spread}   ratio {ours / theirs:.2f}")
 
 
 def main() -> None:
-    print(
-        f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, SQLite {apsw.sqlite_lib_version()}, synchronous=FULL"
-    )
+    versions = f"Python {sys.version.split()[0]}, SQLite {apsw.sqlite_lib_version()}"
+    print(f"{os.cpu_count()} cores, {versions}, synchronous=FULL")
     for committers, count in ((1, 1_000), (64, 12_800), (512, 25_600)):
         uvloop.run(compare(committers, count, rounds=3))
 
