@@ -63,6 +63,14 @@ async def test_a_list_of_all_namespaces_is_in_the_order_of_keys(store: Store) ->
     assert names(store.list(Box)) == ["prod/b", "prod/z", "prod-eu/a", "prod/x/c"]
 
 
+async def test_names_near_a_prefix_are_found_in_order_and_no_others(store: Store) -> None:
+    for name in ("api-2", "apix", "api-1", "ap", "api-", "b"):
+        await store.commit(Put(Box(name=name)))
+    await store.commit(Put(Box(namespace="prod-eu", name="api-3")))
+    assert [box.name for box in store.near(Box, "prod", "api-")] == ["api-", "api-1", "api-2"]
+    assert list(store.near(Box, "prod", "c")) == list(store.near(Box, "none", "api-")) == []
+
+
 async def test_a_list_of_nothing_is_empty(store: Store) -> None:
     await store.commit(Put(Node(name="n1")))
     assert list(store.list(Box)) == []

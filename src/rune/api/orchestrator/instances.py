@@ -48,6 +48,15 @@ class InstanceStatus(WireEnum):
     DELETED = "INSTANCE_STATUS_DELETED"
 
 
+class DesiredState(WireEnum):
+    """What the system, or an operator, wants of an instance."""
+
+    UNSPECIFIED = "DESIRED_STATE_UNSPECIFIED"
+    RUNNING = "DESIRED_STATE_RUNNING"
+    STOPPED = "DESIRED_STATE_STOPPED"
+    DELETED = "DESIRED_STATE_DELETED"
+
+
 class InstanceUsage(Message):
     """What an instance uses now."""
 
@@ -116,6 +125,15 @@ class Instance(Resource):
     """It runs and its readiness probe, if there is one, agrees."""
     exit_code: Annotated[Int32 | None, Meta(extra={"presence": True})] = None
     """How the last run ended; absent while none has."""
+    desired: DesiredState = DesiredState.RUNNING
+    attempt: Count = 1
+    """Which start this is, from 1; restarts by hand count as well."""
+    streak: Count = 0
+    """How many runs in a row were short; the back-off grows with it."""
+    grace: Annotated[Seconds | None, Meta(extra={"presence": True})] = None
+    """How many seconds it may take to end when it is stopped; the service's own drain time when absent."""
+    start_after: Timestamp = None
+    """The back-off: it is not started again before."""
 
     @property
     def key(self) -> Key:

@@ -117,6 +117,8 @@ class Service(Resource):
     update: UpdateStatus | None = None
     drain_seconds: Seconds = 0
     """How long a copy may take to end after SIGTERM; 10 when 0."""
+    deletion_id: str = ""
+    """The deletion that is under way; the service takes no more changes."""
 
 
 class ServiceResponse(Message):

@@ -96,6 +96,13 @@ class Store(Protocol):
         """
         ...
 
+    def near(self, kind: type[R], namespace: str, prefix: str) -> Sequence[R]:
+        """The resources of a namespace whose name begins with the prefix, in order.
+
+        Costs what it returns, however many others there are.
+        """
+        ...
+
     async def commit(self, *writes: Write, operation: str = "") -> int:
         """Do all of the writes or none; returns the revision once they are durable and visible.
 

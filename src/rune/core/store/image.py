@@ -12,6 +12,9 @@ from typing import Any
 
 from rune.core.store.base import Key, R, Resource
 
+LAST = "\U0010ffff"
+"""Sorts after every character that a name can hold."""
+
 
 class Table:
     """The resources of one kind in one namespace, in the order of their names."""
@@ -43,6 +46,12 @@ class Table:
             self._listed = tuple(map(self.rows.__getitem__, self._names))
         return self._listed
 
+    def near(self, prefix: str) -> Sequence[Any]:
+        """The rows whose name begins with the prefix, in order."""
+        first = bisect_left(self._names, prefix)
+        last = bisect_left(self._names, prefix + LAST, lo=first)
+        return [self.rows[name] for name in self._names[first:last]]
+
 
 class Image:
     """Tables by kind and namespace; it only ever holds what is durable."""
@@ -67,6 +76,11 @@ class Image:
             return tuple(chain.from_iterable(tables[each].listed() for each in sorted(tables)))
         table = tables.get(namespace)
         return () if table is None else table.listed()
+
+    def near(self, kind: type[R], namespace: str, prefix: str) -> Sequence[R]:
+        """The resources of a namespace whose name begins with the prefix."""
+        table = self._kinds.get(kind.KIND, _NONE).get(namespace)
+        return () if table is None else table.near(prefix)
 
     def apply(self, after: Iterable[tuple[Key, Resource | None]]) -> None:
         """Put each value under its key, or take the key out where the value is None."""

@@ -50,6 +50,12 @@ class Reads:
             raise closed()
         return self._image.list(kind, namespace)
 
+    def near(self, kind: type[R], namespace: str, prefix: str) -> Sequence[R]:
+        """The resources of a namespace whose name begins with the prefix."""
+        if not self._open:
+            raise closed()
+        return self._image.near(kind, namespace, prefix)
+
     def watch(self, after: int) -> AsyncIterator[Change]:
         """Every change after a revision, in order."""
         return self._history.watch(after)

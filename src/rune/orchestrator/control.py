@@ -1,0 +1,123 @@
+"""Control: the reconcilers, fed from the log and from the runners."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from rune.api.orchestrator.instances import Instance
+from rune.api.orchestrator.services import Service
+from rune.api.resource import Key
+from rune.core.clock import Clock
+from rune.core.reconcile import Worker
+from rune.core.store.base import Mutation, Store
+from rune.errors import OutOfRange
+from rune.orchestrator.dependents import Dependents
+from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes
+from rune.orchestrator.reconcilers.services import ServiceReconciler
+from rune.orchestrator.runners.base import Observed, Runner
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What instances run on, and how they are asked for their health."""
+
+    runners: Mapping[str, Runner]
+    probes: Probes
+    node: str
+
+
+class Control:
+    """Turns every change of the log, and every start and end on a runner, into a look at a key."""
+
+    def __init__(self, store: Store, dependents: Dependents, machine: Machine, *, clock: Clock) -> None:
+        self._store = store
+        self._dependents = dependents
+        self._runners = machine.runners
+        self._where: dict[str, Key] = {}
+        services = ServiceReconciler(store, clock=clock, node=machine.node)
+        instances = InstanceReconciler(store, machine.runners, machine.probes, clock=clock)
+        self._services = Worker(services.reconcile, clock=clock)
+        # Ending an instance takes as long as its grace: many of them must not hold up the rest.
+        self._instances = Worker(instances.reconcile, clock=clock, concurrency=512)
+
+    @property
+    def depth(self) -> int:
+        """How many keys wait for a look or are being looked at."""
+        return self._services.depth + self._instances.depth
+
+    def look_at(self, instance: str) -> None:
+        """Something about an instance may have changed: its probe spoke, or its runner saw something."""
+        key = self._where.get(instance)
+        if key is not None:
+            self._instances.look(key)
+
+    async def run(self) -> NoReturn:
+        """Follow the log until cancelled. Everything is looked at once in the beginning."""
+        for runner in self._runners.values():
+            runner.on_change(self._saw)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._services.run())
+            tasks.create_task(self._instances.run())
+            while True:
+                after = self._look_at_all()
+                try:
+                    async for change in self._store.watch(after):
+                        for mutation in change.mutations:
+                            self._route(mutation)
+                except OutOfRange:
+                    logger.warning(
+                        "the log went on faster than it was followed: everything is looked at again"
+                    )
+
+    def _look_at_all(self) -> int:
+        revision = self._store.revision
+        for service in self._store.list(Service):
+            self._dependents.saw(service, service)
+            self._services.look(service.key)
+        known: set[str] = set()
+        for instance in self._store.list(Instance):
+            known.add(instance.id)
+            self._where[instance.id] = instance.key
+            self._instances.look(instance.key)
+            self._services.look(Key(Service.KIND, instance.namespace, instance.service_name))
+        for runner in self._runners.values():
+            for seen in runner.all():
+                if seen.instance not in known:  # nobody wants it: it is stopped and removed
+                    self._instances.look(Key(Instance.KIND, "", seen.instance))
+        return revision
+
+    def _saw(self, seen: Observed) -> None:
+        self.look_at(seen.instance)
+
+    def _route(self, mutation: Mutation) -> None:
+        kind, namespace, name = mutation.key
+        if kind == Instance.KIND:
+            self._route_instance(mutation)
+        elif kind == Service.KIND:
+            before = mutation.before if isinstance(mutation.before, Service) else None
+            after = mutation.after if isinstance(mutation.after, Service) else None
+            self._dependents.saw(before, after)
+            self._services.look(mutation.key)
+            self._look_at_dependents(namespace, name)
+
+    def _route_instance(self, mutation: Mutation) -> None:
+        instance = mutation.after or mutation.before
+        if not isinstance(instance, Instance):
+            return
+        if mutation.after is None:
+            self._where.pop(instance.id, None)
+        else:
+            self._where[instance.id] = mutation.key
+        self._instances.look(mutation.key)
+        self._services.look(Key(Service.KIND, instance.namespace, instance.service_name))
+        self._look_at_dependents(instance.namespace, instance.service_name)
+
+    def _look_at_dependents(self, namespace: str, name: str) -> None:
+        for user in self._dependents.of(namespace, name):
+            self._services.look(Key(Service.KIND, *user))
