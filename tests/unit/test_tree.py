@@ -44,7 +44,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 NEEDS_REASON = re.compile(
     r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore|pragma:\s*no\s*(?:cover|branch))(?P<rest>.*)"
 )
-REASON = re.compile(r"^(?::\s*[A-Z]+\d+(?:\s*,\s*[A-Z]+\d+)*|\[[\w, -]+\])?\s*(?:[-–—(#:]+\s*)(?:\S+\s+)+\S+")
+REASON = re.compile(r"^(?::\s*[A-Z]+\d+(?:\s*,\s*[A-Z]+\d+)*|\[[\w, -]+\])?\s*[-–—(#:]+\s*\w{3,}")
 CODES = re.compile(r"^(?::\s*[A-Z]+\d+|\[[\w, -]+\])")
 
 
@@ -116,7 +116,7 @@ def test_every_silenced_check_names_its_rule_and_a_reason() -> None:
 
 
 def is_explained(comment: str, rest: str) -> bool:
-    """A rule in brackets or after a colon (coverage has none), then a dash and at least two words."""
+    """A rule in brackets or after a colon (coverage has none), then a dash and words."""
     has_rule = bool(CODES.match(rest)) or "pragma" in comment
     return has_rule and bool(REASON.match(rest))
 
