@@ -44,8 +44,8 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 NEEDS_REASON = re.compile(
     r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore|pragma:\s*no\s*(?:cover|branch))(?P<rest>.*)"
 )
-REASON = re.compile(r"^(?::\s*[A-Z]+\d+(?:\s*,\s*[A-Z]+\d+)*|\[[\w, -]+\])?\s*[-–—(#:]+\s*\w{3,}")
-CODES = re.compile(r"^(?::\s*[A-Z]+\d+|\[[\w, -]+\])")
+RULES = re.compile(r"(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*|\[[\w, -]+\])")
+REASON = re.compile(r"\s*[-–—(#:]\s*\w.{2,}")
 
 
 def name(path: Path) -> str:
@@ -116,9 +116,10 @@ def test_every_silenced_check_names_its_rule_and_a_reason() -> None:
 
 
 def is_explained(comment: str, rest: str) -> bool:
-    """A rule in brackets or after a colon (coverage has none), then a dash and words."""
-    has_rule = bool(CODES.match(rest)) or "pragma" in comment
-    return has_rule and bool(REASON.match(rest))
+    """A rule in brackets or after a colon (coverage has none), then a dash or the like, then words."""
+    rules = RULES.match(rest)
+    reason = rest[rules.end() :] if rules else rest
+    return bool(REASON.match(reason)) and (rules is not None or "pragma" in comment)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,7 @@ def test_a_silent_skip_is_found(source: str, silent: int) -> None:
         ("# pragma: no cover - only on a machine without cgroups", True),
         ("# noqa", False),
         ("# noqa: S105", False),
+        ("# noqa: S105, S106", False),
         ("# type: ignore", False),
         ("# pyright: ignore[reportUnknownMemberType]", False),
         ("# noqa - because I say so", False),
