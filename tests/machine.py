@@ -50,7 +50,7 @@ TOOLS = {
 
 @functools.cache
 def missing(name: str) -> str | None:
-    """Why tests that require this are skipped here, or None when it works; each tool is tried once a session."""
+    """Why tests that require it are skipped here, None when it works; each tool is tried once a session."""
     if name not in TOOLS:
         raise LookupError(f"no tool named {name!r}: tests/machine.py knows {', '.join(sorted(TOOLS))}")
     tool = TOOLS[name]
