@@ -23,6 +23,8 @@ Reconcile = Callable[[Key], Awaitable[float | None]]
 
 FIRST_RETRY: Final = 0.1
 LONGEST_RETRY: Final = 60.0
+TICK: Final = 0.001
+"""A timer this close is due: the loop's own clock is no finer."""
 
 
 class Worker:
@@ -70,7 +72,7 @@ class Worker:
         """Until a key waits; keys whose time has come are moved there."""
         while True:
             now = self._clock.monotonic()
-            while self._timers and self._timers[0][0] <= now:
+            while self._timers and self._timers[0][0] <= now + TICK:
                 due, key = heapq.heappop(self._timers)
                 if self._due.get(key) == due:
                     self.look(key)
