@@ -17,7 +17,7 @@ from rune.api.orchestrator.services import Service
 from rune.core.access import Principal, rule
 from rune.core.call import Call, Caller
 from rune.core.clock import Clock, SystemClock
-from rune.core.dispatch import Dispatcher, Guards
+from rune.core.dispatch import Dispatcher, Guards, Meter
 from rune.errors import (
     AlreadyExists,
     Conflict,
@@ -85,7 +85,7 @@ def dispatcher(
     limits: Plenty | None = None,
     audit: Journal | None = None,
     clock: Clock | None = None,
-    meter: Any = None,
+    meter: Meter | None = None,
 ) -> Dispatcher:
     """A dispatcher with stand-ins all around and no handlers yet."""
     return Dispatcher(
@@ -180,7 +180,8 @@ class Shelf:
                 seen = revision
                 yield services.WatchServicesResponse(service=service, event_type=word, revision=revision)
             async with self.changed:
-                await self.changed.wait_for(lambda: self.revision > seen)
+                while self.revision <= seen:
+                    await self.changed.wait()
 
     async def configmap(
         self, call: Call, ask: configmaps.GetConfigmapRequest

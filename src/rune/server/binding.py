@@ -22,6 +22,8 @@ from rune.server.texts import parsed
 
 Pairs = Sequence[tuple[str, str]]
 MOST_PARAMETERS = 100
+SHOWN = 80
+"""How much of a value a violation repeats."""
 SHORT = {
     "limit": ("paging", "limit"),
     "continuation_token": ("paging", "continuation_token"),
@@ -167,7 +169,7 @@ def pairs(query: bytes) -> Pairs:
         ) from error
 
 
-def _place(draft: _Draft, slot: Slot, value: Any) -> None:
+def _place(draft: _Draft, slot: Slot, value: object) -> None:
     """Put a value where it belongs, unless something else is there."""
     holder: dict[str, Any] = draft.data
     for name in slot.path[:-1]:
@@ -182,9 +184,9 @@ def _place(draft: _Draft, slot: Slot, value: Any) -> None:
         holder[last] = value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _decoded(slot: Slot, text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from rune.errors import Unavailable
@@ -22,7 +22,7 @@ class Streams:
         return len(self._open)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         """Holds one stream; raises Unavailable inside when all are ended."""
         if self._ended:
             raise Unavailable(GOING)

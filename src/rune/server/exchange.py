@@ -24,6 +24,7 @@ from rune.server.refusals import TooLarge, WrongMediaType, WrongMethod
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = b"application/json"
 MOST_BODY_BYTES = 4 << 20

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
@@ -25,6 +25,8 @@ from rune.server.drain import Streams
 from rune.server.failures import shortened, status_bytes
 
 Ask = Callable[[], Message]
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+RpcHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 REQUEST_ID = "x-request-id"
 DETAILS = "grpc-status-details-bin"
 CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -56,7 +58,7 @@ class GrpcDoor:
     def __init__(self, dispatcher: Dispatcher, clock: Clock, options: GrpcOptions) -> None:
         self._dispatcher, self._clock, self._options = dispatcher, clock, options
         self._streams = Streams()
-        self._health = health.aio.HealthServicer()
+        self._health: Any = health.aio.HealthServicer()  # pyright: ignore - the library's types leave it out
         self._server: grpc.aio.Server | None = None
 
     async def open(self) -> int:
@@ -67,10 +69,10 @@ class GrpcDoor:
             options=channel_options(options),
             maximum_concurrent_rpcs=options.most_calls,
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)  # pyright: ignore[reportUnknownMemberType] - generated, without types
         if options.reflection:
             reflection.add(server, SERVICES)
-        await self.serving(True)
+        await self.serving(ready=True)
         try:
             port = (
                 server.add_secure_port(options.address, options.credentials)
@@ -85,11 +87,11 @@ class GrpcDoor:
         self._server = server
         return port
 
-    async def serving(self, is_serving: bool) -> None:  # noqa: FBT001 - it is what the standard service tells
+    async def serving(self, *, ready: bool) -> None:
         """Tell grpc.health.v1 how it is, for the server as a whole and for each service."""
         answer = health_pb2.HealthCheckResponse.ServingStatus
         for service in ("", *SERVICES):
-            await self._health.set(service, answer.SERVING if is_serving else answer.NOT_SERVING)
+            await self._health.set(service, answer.SERVING if ready else answer.NOT_SERVING)
 
     async def close(self, grace: float) -> None:
         """Refuse new calls, end the streams, and give the other calls `grace` seconds to end."""
@@ -99,7 +101,7 @@ class GrpcDoor:
             await self._server.stop(grace)
             self._server = None
 
-    async def unary(self, operation: Operation[Any, Any], data: bytes, context: Any) -> bytes:
+    async def unary(self, operation: Operation[Any, Any], data: bytes, context: Context) -> bytes:
         """One request, one answer."""
         who = self._caller(context)
         try:
@@ -113,8 +115,8 @@ class GrpcDoor:
         return text
 
     async def stream(
-        self, operation: Operation[Any, Any], asks: AsyncIterator[bytes], context: Any
-    ) -> AsyncIterator[bytes]:
+        self, operation: Operation[Any, Any], asks: AsyncIterator[bytes], context: Context
+    ) -> AsyncGenerator[bytes]:
         """One request or many, many answers; a slow reader holds the handler back."""
         who = self._caller(context)
         context.set_trailing_metadata(((REQUEST_ID, who.request_id),))
@@ -129,8 +131,8 @@ class GrpcDoor:
         except RuneError as failure:
             await _abort(context, failure, who)
 
-    def _caller(self, context: Any) -> Caller:
-        headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+    def _caller(self, context: Context) -> Caller:
+        headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         address = peer_address(context.peer())
         return caller("grpc", self._clock.new_id(), address=address, headers=headers)
 
@@ -141,20 +143,20 @@ class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, door: GrpcDoor) -> None:
         self._by_path = {row.path: _handler(door, row) for row in OPERATIONS}
 
-    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler | None:
         return self._by_path.get(handler_call_details.method)
 
 
-def _handler(door: GrpcDoor, operation: Operation[Any, Any]) -> grpc.RpcMethodHandler:
-    async def one(data: bytes, context: Any) -> bytes:
+def _handler(door: GrpcDoor, operation: Operation[Any, Any]) -> RpcHandler:
+    async def one(data: bytes, context: Context) -> bytes:
         return await door.unary(operation, data, context)
 
-    async def many(data: bytes, context: Any) -> AsyncIterator[bytes]:
+    async def many(data: bytes, context: Context) -> AsyncGenerator[bytes]:
         async with aclosing(door.stream(operation, _only(data), context)) as items:
             async for item in items:
                 yield item
 
-    async def both(asks: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    async def both(asks: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes]:
         async with aclosing(door.stream(operation, asks, context)) as items:
             async for item in items:
                 yield item
@@ -166,7 +168,7 @@ def _handler(door: GrpcDoor, operation: Operation[Any, Any]) -> grpc.RpcMethodHa
     return grpc.stream_stream_rpc_method_handler(both)
 
 
-async def _only(data: bytes) -> AsyncIterator[bytes]:
+async def _only(data: bytes) -> AsyncGenerator[bytes]:
     yield data
 
 
@@ -175,7 +177,7 @@ async def _decoded(operation: Operation[Any, Any], asks: AsyncIterator[bytes]) -
         yield partial(codec.decode, operation.request, data)
 
 
-async def _abort(context: Any, failure: RuneError, who: Caller) -> NoReturn:
+async def _abort(context: Context, failure: RuneError, who: Caller) -> NoReturn:
     """End the call with the failure; raises gRPC's own mark of an ended call."""
     await context.abort(
         CODES[failure.codes.grpc],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rune.errors import RuneError, Unavailable
 from rune.server.drain import Streams
+from rune.server.exchange import Asgi
 from rune.server.failures import body
 from rune.server.refusals import TooLarge
 
@@ -39,7 +39,7 @@ class HttpOptions:
 class HttpDoor:
     """Serves an ASGI app, from `open` to `close`."""
 
-    def __init__(self, app: Any, streams: Streams, options: HttpOptions) -> None:
+    def __init__(self, app: Asgi, streams: Streams, options: HttpOptions) -> None:
         self._streams, self._options = streams, options
         self._server = uvicorn.Server(_config(app, options))
         self._socket: socket.socket | None = None
@@ -67,7 +67,7 @@ class HttpDoor:
             self._socket = None
 
 
-def _config(app: Any, options: HttpOptions) -> uvicorn.Config:
+def _config(app: Asgi, options: HttpOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Guarded,
@@ -157,5 +157,5 @@ class Guarded(HttpToolsProtocol):
             self._patience = None
 
     def _lose_patience(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.transport.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -16,9 +16,6 @@ from rune.server.metrics import Metrics
 from rune.server.rest import Rest
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-POLICY = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'self'"
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +28,6 @@ class Surroundings:
     routes: Sequence[BaseRoute] = ()
     """More pages, such as the dashboard's; they go before the operations."""
     lifespan: Any = None
-    more: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def app(rest: Rest, around: Surroundings) -> Starlette:

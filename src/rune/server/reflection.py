@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from rune.api import codec
 
 
-def add(server: Any, services: Iterable[str]) -> None:
+def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
     """Let the server tell which services it has and what their messages look like."""
     names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server, pool=_pool())

@@ -75,7 +75,7 @@ class Rest:
         )
         ask = partial(endpoint.binding.message, parts)
         if endpoint.operation.streams:
-            await streams.serve(self, exchange, endpoint.operation, ask)
+            await streams.serve(self, exchange, operation=endpoint.operation, ask=ask)
         else:
             await self._unary(exchange, endpoint, ask)
 

@@ -14,39 +14,42 @@ class Match(NamedTuple, Generic[T]):
     values: tuple[str, ...]
 
 
+class _Node(Generic[T]):
+    def __init__(self) -> None:
+        self.literal: dict[str, _Node[T]] = {}
+        self.any: _Node[T] | None = None
+        self.methods: dict[str, T] = {}
+
+
 class Routes(Generic[T]):
     """Templates such as `/v1/namespaces/{name}`; a literal segment goes before one in braces."""
 
     def __init__(self) -> None:
-        self._literal: dict[str, Routes[T]] = {}
-        self._any: Routes[T] | None = None
-        self._methods: dict[str, T] = {}
+        self._root: _Node[T] = _Node()
 
     def add(self, method: str, template: str, target: T) -> None:
         """Serve the template; raises ValueError when something is served there already."""
-        node = self
+        node = self._root
         for segment in template.split("/")[1:]:
             if segment.startswith("{"):
-                node._any = node._any or Routes()
-                node = node._any
+                node.any = node.any or _Node()
+                node = node.any
             else:
-                node = node._literal.setdefault(segment, Routes())
-        if node._methods.setdefault(method, target) is not target:
+                node = node.literal.setdefault(segment, _Node())
+        if node.methods.setdefault(method, target) is not target:
             raise ValueError(f"{method} {template} is declared twice")
 
     def find(self, path: str) -> Match[T] | None:
         """What is served at the path; its values are as they stand there, still percent-encoded."""
-        return self._find(path.split("/"), 1, ())
+        return _find(self._root, path.split("/")[1:], ())
 
-    def _find(self, segments: list[str], at: int, values: tuple[str, ...]) -> Match[T] | None:
-        if at == len(segments):
-            return Match(self._methods, values) if self._methods else None
-        segment = segments[at]
-        inner = self._literal.get(segment)
-        if inner is not None:
-            found = inner._find(segments, at + 1, values)
-            if found is not None:
-                return found
-        if self._any is None or not segment:
-            return None
-        return self._any._find(segments, at + 1, (*values, segment))
+
+def _find(node: _Node[T], rest: list[str], values: tuple[str, ...]) -> Match[T] | None:
+    if not rest:
+        return Match(node.methods, values) if node.methods else None
+    segment, *rest = rest
+    inner = node.literal.get(segment)
+    found = _find(inner, rest, values) if inner is not None else None
+    if found is None and node.any is not None and segment:
+        found = _find(node.any, rest, (*values, segment))
+    return found

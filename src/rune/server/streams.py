@@ -40,7 +40,7 @@ class Door(Protocol):
     streams: Streams
 
 
-async def serve(door: Door, exchange: Exchange, operation: Operation[Any, Any], ask: Ask) -> None:
+async def serve(door: Door, exchange: Exchange, *, operation: Operation[Any, Any], ask: Ask) -> None:
     """Answer with the operation's stream; raises what fails before the first item."""
     lines = NDJSON.decode() in exchange.headers.get("accept", "")
     writer = _Writer(exchange, _Lines() if lines else _Events(operation))
@@ -61,7 +61,7 @@ async def _only(ask: Ask) -> AsyncIterator[Ask]:
     yield ask
 
 
-class _Gone(Exception):  # noqa: N818 - not a failure: somebody left
+class _Gone(Exception):
     """The reader is gone."""
 
 
