@@ -31,12 +31,14 @@ DESCRIPTORS = "descriptors.binpb"
 def pool() -> descriptor_pool.DescriptorPool:
     """The descriptors of every package, apart from any that the host program has loaded."""
     found = descriptor_pool.DescriptorPool()
-    file_set = descriptor_pb2.FileDescriptorSet.FromString(
-        files("rune.api").joinpath(DESCRIPTORS).read_bytes()
-    )
-    for file in file_set.file:
+    for file in descriptors().file:
         found.Add(file)
     return found
+
+
+def descriptors() -> descriptor_pb2.FileDescriptorSet:
+    """The descriptors as they were generated, a fresh copy."""
+    return descriptor_pb2.FileDescriptorSet.FromString(files("rune.api").joinpath(DESCRIPTORS).read_bytes())
 
 
 @cache

@@ -129,7 +129,7 @@ class Dispatcher:
 
     async def stream(
         self, operation: Operation[In, Out], caller: Caller, asks: AsyncIterator[Callable[[], In]]
-    ) -> AsyncIterator[Out]:
+    ) -> AsyncGenerator[Out]:
         """One request, or many where the operation streams both ways; many answers.
 
         Ends with Unauthenticated at the moment the caller's credential is revoked. Raises RuneError

@@ -1,0 +1,205 @@
+"""The gRPC door: a generic handler for every operation, health, and reflection where it is switched on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from rune.api import OPERATIONS, Operation, Streaming, codec
+from rune.api.fields import Message
+from rune.core.call import Caller
+from rune.core.clock import Clock
+from rune.core.dispatch import Dispatcher
+from rune.errors import RuneError, Unavailable
+from rune.server import reflection
+from rune.server.answers import encoded
+from rune.server.callers import caller, peer_address
+from rune.server.drain import Streams
+from rune.server.failures import shortened, status_bytes
+
+Ask = Callable[[], Message]
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+RpcHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+REQUEST_ID = "x-request-id"
+DETAILS = "grpc-status-details-bin"
+CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+SERVICES = tuple(dict.fromkeys(f"{row.package}.{row.service}" for row in OPERATIONS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcOptions:
+    """How the door opens."""
+
+    address: str = "127.0.0.1:7863"
+    """Port 0 takes a free one."""
+    credentials: grpc.ServerCredentials | None = None
+    """For TLS; without it the port speaks plain text."""
+    reflection: bool = False
+    """Tell everybody who asks which services there are."""
+    most_request_bytes: int = 4 << 20
+    most_answer_bytes: int = 64 << 20
+    most_header_bytes: int = 16 << 10
+    most_streams: int = 1000
+    """Calls that one connection may have open."""
+    most_calls: int = 10_000
+    """Calls that may be open over all connections; more are refused at once."""
+
+
+class GrpcDoor:
+    """Serves every operation over gRPC, from `open` to `close`."""
+
+    def __init__(self, dispatcher: Dispatcher, clock: Clock, options: GrpcOptions) -> None:
+        self._dispatcher, self._clock, self._options = dispatcher, clock, options
+        self._streams = Streams()
+        self._health: Any = health.aio.HealthServicer()  # pyright: ignore - the library's types leave it out
+        self._server: grpc.aio.Server | None = None
+
+    async def open(self) -> int:
+        """Begin to serve and say on which port; raises Unavailable when the address cannot be had."""
+        options = self._options
+        server = grpc.aio.server(
+            handlers=[_Handlers(self)],
+            options=channel_options(options),
+            maximum_concurrent_rpcs=options.most_calls,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)  # pyright: ignore[reportUnknownMemberType] - generated, without types
+        if options.reflection:
+            reflection.add(server, SERVICES)
+        await self.serving(ready=True)
+        try:
+            port = (
+                server.add_secure_port(options.address, options.credentials)
+                if options.credentials
+                else server.add_insecure_port(options.address)
+            )
+        except RuntimeError as error:
+            raise Unavailable(
+                f"cannot listen for gRPC on {options.address}: is another server there?"
+            ) from error
+        await server.start()
+        self._server = server
+        return port
+
+    async def serving(self, *, ready: bool) -> None:
+        """Tell grpc.health.v1 how it is, for the server as a whole and for each service."""
+        answer = health_pb2.HealthCheckResponse.ServingStatus
+        for service in ("", *SERVICES):
+            await self._health.set(service, answer.SERVING if ready else answer.NOT_SERVING)
+
+    async def close(self, grace: float) -> None:
+        """Refuse new calls, end the streams, and give the other calls `grace` seconds to end."""
+        if self._server is not None:
+            await self._health.enter_graceful_shutdown()
+            self._streams.end()
+            await self._server.stop(grace)
+            self._server = None
+
+    async def unary(self, operation: Operation[Any, Any], data: bytes, context: Context) -> bytes:
+        """One request, one answer."""
+        who = self._caller(context)
+        try:
+            answer = await self._dispatcher.call(
+                operation, who, partial(codec.decode, operation.request, data)
+            )
+            text = encoded(codec.encode, answer, who)
+        except RuneError as failure:
+            await _abort(context, failure, who)
+        context.set_trailing_metadata(((REQUEST_ID, who.request_id),))
+        return text
+
+    async def stream(
+        self, operation: Operation[Any, Any], asks: AsyncIterator[bytes], context: Context
+    ) -> AsyncGenerator[bytes]:
+        """One request or many, many answers; a slow reader holds the handler back."""
+        who = self._caller(context)
+        context.set_trailing_metadata(((REQUEST_ID, who.request_id),))
+        requests = _decoded(operation, asks)
+        try:
+            async with (
+                self._streams.running(),
+                aclosing(self._dispatcher.stream(operation, who, requests)) as items,
+            ):
+                async for item in items:
+                    yield encoded(codec.encode, item, who)
+        except RuneError as failure:
+            await _abort(context, failure, who)
+
+    def _caller(self, context: Context) -> Caller:
+        headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        address = peer_address(context.peer())
+        return caller("grpc", self._clock.new_id(), address=address, headers=headers)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """The table by the path of each method; gRPC itself answers UNIMPLEMENTED for any other."""
+
+    def __init__(self, door: GrpcDoor) -> None:
+        self._by_path = {row.path: _handler(door, row) for row in OPERATIONS}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler | None:
+        return self._by_path.get(handler_call_details.method)
+
+
+def _handler(door: GrpcDoor, operation: Operation[Any, Any]) -> RpcHandler:
+    async def one(data: bytes, context: Context) -> bytes:
+        return await door.unary(operation, data, context)
+
+    async def many(data: bytes, context: Context) -> AsyncGenerator[bytes]:
+        async with aclosing(door.stream(operation, _only(data), context)) as items:
+            async for item in items:
+                yield item
+
+    async def both(asks: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes]:
+        async with aclosing(door.stream(operation, asks, context)) as items:
+            async for item in items:
+                yield item
+
+    if operation.streaming is Streaming.NONE:
+        return grpc.unary_unary_rpc_method_handler(one)
+    if operation.streaming is Streaming.SERVER:
+        return grpc.unary_stream_rpc_method_handler(many)
+    return grpc.stream_stream_rpc_method_handler(both)
+
+
+async def _only(data: bytes) -> AsyncGenerator[bytes]:
+    yield data
+
+
+async def _decoded(operation: Operation[Any, Any], asks: AsyncIterator[bytes]) -> AsyncIterator[Ask]:
+    async for data in asks:
+        yield partial(codec.decode, operation.request, data)
+
+
+async def _abort(context: Context, failure: RuneError, who: Caller) -> NoReturn:
+    """End the call with the failure; raises gRPC's own mark of an ended call."""
+    await context.abort(
+        CODES[failure.codes.grpc],
+        shortened(failure.message),
+        trailing_metadata=(
+            (REQUEST_ID, who.request_id),
+            (DETAILS, status_bytes(failure, who.request_id)),
+        ),
+    )
+
+
+def channel_options(options: GrpcOptions) -> list[tuple[str, int]]:
+    """The limits in the words of gRPC's core; pings more often than each 10 seconds end a connection."""
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", options.most_request_bytes),
+        ("grpc.max_send_message_length", options.most_answer_bytes),
+        ("grpc.max_metadata_size", options.most_header_bytes),
+        ("grpc.max_concurrent_streams", options.most_streams),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 3),
+    ]

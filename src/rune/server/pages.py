@@ -1,0 +1,60 @@
+"""The HTTP app: the operations, and beside them health, metrics and the API's own description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from rune.server.metrics import Metrics
+from rune.server.rest import Rest
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the app shows besides operations."""
+
+    trouble: Callable[[], str]
+    """Why the server is not healthy; empty while it is."""
+    metrics: Metrics
+    routes: Sequence[BaseRoute] = ()
+    """More pages, such as the dashboard's; they go before the operations."""
+    lifespan: Any = None
+
+
+def app(rest: Rest, around: Surroundings) -> Starlette:
+    """Everything that runed serves over HTTP. No other origin may read it: there are no CORS headers."""
+
+    async def healthz(_: Request) -> Response:
+        trouble = around.trouble()
+        return JSONResponse({"status": trouble or "ok"}, 503 if trouble else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(around.metrics.page(), media_type=TEXT)
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/metrics", metrics),
+            Route("/openapi.yaml", _document("openapi.yaml", "application/yaml")),
+            Route("/openapi.json", _document("openapi.json", "application/json")),
+            *around.routes,
+            Mount("/", rest),
+        ],
+        lifespan=around.lifespan,
+    )
+
+
+def _document(name: str, kind: str) -> Callable[[Request], Any]:
+    async def page(_: Request) -> Response:
+        return Response(files("rune.api").joinpath(name).read_bytes(), media_type=kind)
+
+    return page

@@ -1,0 +1,122 @@
+"""The REST door: one ASGI app over the table. Streams are in `streams.py`, pages beside it in `pages.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rune.api import OPERATIONS, Operation, by_name, wirejson
+from rune.api.fields import Message
+from rune.api.operation import Http
+from rune.api.resource import Resource
+from rune.api.shape import fields
+from rune.core.clock import Clock
+from rune.core.dispatch import Dispatcher
+from rune.errors import Conflict, InvalidArgument, RuneError, Violation
+from rune.server import streams
+from rune.server.answers import encoded
+from rune.server.binding import Binding, Pairs, Parts, pairs
+from rune.server.drain import Streams
+from rune.server.exchange import Exchange, Header, Receive, Scope, Send
+from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
+from rune.server.routes import Routes
+from rune.server.texts import TRUTH
+
+
+class Endpoint:
+    """One operation at one place."""
+
+    def __init__(self, operation: Operation[Any, Any], http: Http) -> None:
+        self.operation = operation
+        self.binding = Binding(operation, http.parameters, http.body)
+        self.takes_body = bool(http.body)
+        self.watch: Endpoint | None = None
+        self.resource = _resource(operation.response)
+        if operation.watch:
+            self.watch = Endpoint(by_name(operation.watch), Http(verb="GET", path=http.path))
+
+
+class Rest:
+    """Serves every operation that has an `Http`, as an ASGI app."""
+
+    def __init__(self, dispatcher: Dispatcher, clock: Clock) -> None:
+        self.dispatcher, self.clock = dispatcher, clock
+        self.streams = Streams()
+        self._routes: Routes[Endpoint] = Routes()
+        for row in OPERATIONS:
+            if row.http is not None:
+                self._routes.add(row.http.verb, row.http.path, Endpoint(row, row.http))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever is wrong with it is answered too."""
+        exchange = Exchange(scope, receive, send, request_id=self.clock.new_id())
+        try:
+            await self._serve(exchange)
+        except RuneError as failure:
+            await exchange.fail(failure)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        match = self._routes.find(exchange.path)
+        if match is None:
+            raise NoSuchPath
+        method = exchange.scope["method"]
+        endpoint = match.methods.get("GET" if method == "HEAD" else method)
+        if endpoint is None:
+            raise WrongMethod(method, match.methods)
+        query = exchange.scope["query_string"]
+        endpoint, given = _watched(endpoint, pairs(query) if query else ())
+        parts = Parts(
+            values=match.values,
+            query=given,
+            body=await _body(exchange, endpoint),
+            revision=exchange.revision,
+            resume=exchange.headers.get("last-event-id", ""),
+        )
+        ask = partial(endpoint.binding.message, parts)
+        if endpoint.operation.streams:
+            await streams.serve(self, exchange, operation=endpoint.operation, ask=ask)
+        else:
+            await self._unary(exchange, endpoint, ask)
+
+    async def _unary(self, exchange: Exchange, endpoint: Endpoint, ask: Callable[[], Message]) -> None:
+        try:
+            answer = await self.dispatcher.call(endpoint.operation, exchange.who, ask)
+        except Conflict as failure:
+            if "if-match" in exchange.headers:
+                raise StaleMatch(failure.message) from failure
+            raise
+        text = encoded(wirejson.encode, answer, exchange.who)
+        await exchange.answer(200, text, more=_etag(endpoint, answer))
+
+
+async def _body(exchange: Exchange, endpoint: Endpoint) -> bytes:
+    headers = exchange.headers
+    if endpoint.takes_body:
+        return await exchange.body()
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        raise InvalidArgument(f"{endpoint.operation.name} takes no body")
+    return b""
+
+
+def _watched(endpoint: Endpoint, given: Pairs) -> tuple[Endpoint, Pairs]:
+    """With `?watch=true` a list becomes the watch that it names."""
+    asked = [text for name, text in given if name == "watch"]
+    if endpoint.watch is None or not asked:
+        return endpoint, given
+    wish = TRUTH.get(asked[0].lower())
+    if wish is None or len(asked) > 1:
+        raise InvalidArgument.of([Violation("watch", "must be true or false, once")])
+    return (endpoint.watch if wish else endpoint), [pair for pair in given if pair[0] != "watch"]
+
+
+def _resource(answer: type[Message]) -> str:
+    """The field of an answer that holds its one resource, if that is what it is."""
+    holders = [item for item in fields(answer) if item.is_message and issubclass(item.python, Resource)]
+    return holders[0].name if len(holders) == 1 and not holders[0].repeated else ""
+
+
+def _etag(endpoint: Endpoint, answer: Message) -> tuple[Header, ...]:
+    resource = getattr(answer, endpoint.resource) if endpoint.resource else None
+    revision = resource.revision if resource is not None else 0
+    return ((b"etag", f'"{revision}"'.encode()),) if revision else ()
