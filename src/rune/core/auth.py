@@ -1,0 +1,255 @@
+"""Identity: from a credential to a principal, and the moment when that ends.
+
+A token is good as long as the store says so. Principals are kept between calls, and every answer compares
+what they were made of with what the store holds now, so a change counts from the commit that makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hmac import compare_digest
+from typing import Final
+
+from rune.api.orchestrator.admin import Grant, Subject
+from rune.core.access import Principal, Rule, rule
+from rune.core.call import Caller
+from rune.core.clock import Clock
+from rune.core.limits import Buckets, Quota
+from rune.core.store.base import Store
+from rune.core.tokens import SYSTEM, Token, digest
+from rune.errors import OutOfRange, ResourceExhausted, Unauthenticated, Unavailable
+
+logger = logging.getLogger(__name__)
+
+FAILURES: Final = Quota(count=10, seconds=60, burst=20)
+"""How many wrong credentials one address may try. One who brings a good one is never held up by it: a
+stranger behind the same router could lock others out, and guessing at 244 random bits is hopeless anyway."""
+LONGEST: Final = 256
+"""Characters of a credential; a token has 73."""
+MOST_KNOWN: Final = 10_000
+"""Principals kept between calls."""
+RE_ARM: Final = 3600.0
+"""Seconds after which an expiry is looked at again, as the machine's clock may be set in between."""
+NOBODYS_HASH: Final = digest("")
+"""What an unknown token is compared with, so that it takes as long as a known one."""
+
+Keys = Callable[[str], Principal | None]
+"""Finds the principal of an API key (X-Rune-Key)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A principal and the very resources it was made of."""
+
+    token: Token
+    subject: Subject
+    grants: tuple[Grant | None, ...]
+    principal: Principal
+    revision: int
+    """The newest revision at which this was so."""
+
+    def is_of(self, token: Token, subject: Subject, grants: tuple[Grant | None, ...]) -> bool:
+        """The store gives out the same object until a resource changes."""
+        return (
+            self.token is token
+            and self.subject is subject
+            and len(self.grants) == len(grants)
+            and all(before is now for before, now in zip(self.grants, grants, strict=True))
+        )
+
+
+class Lost(asyncio.Event):
+    """The end of a principal; kept only by those who wait for it."""
+
+    def __init__(self, principal: Principal) -> None:
+        super().__init__()
+        self.principal = principal
+        self.timer: asyncio.TimerHandle | None = None
+
+    def __del__(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Identity:
+    """Knows the tokens of a store. `follow` has to run for as long as streams are served."""
+
+    def __init__(self, store: Store, clock: Clock, *, keys: Keys | None = None) -> None:
+        self._store = store
+        self._clock = clock
+        self._keys = keys
+        self._known: dict[str, _Known] = {}
+        self._used: dict[str, datetime] = {}
+        self._failures = Buckets(FAILURES, clock)
+        self._lost: weakref.WeakValueDictionary[str, Lost] = weakref.WeakValueDictionary()
+        self._following = False
+
+    def authenticate(self, caller: Caller) -> Principal:
+        """Who it is; raises Unauthenticated, or ResourceExhausted after too many failures from an address."""
+        if caller.bearer:
+            principal = self._of_token(caller.bearer)
+        elif caller.api_key:
+            principal = self._keys(caller.api_key) if self._keys and len(caller.api_key) <= LONGEST else None
+        else:
+            raise Unauthenticated("missing bearer token")
+        if principal is not None:
+            return principal
+        wait = self._failures.take(source(caller.address))
+        if wait:
+            raise ResourceExhausted("too many invalid credentials from this address", retry_after=wait)
+        raise Unauthenticated("invalid bearer token" if caller.bearer else "invalid API key")
+
+    def _of_token(self, bearer: str) -> Principal | None:
+        """The token's principal; unknown, wrong, revoked and expired ones take the same way to None."""
+        text = bearer.strip()[:LONGEST]
+        token = self._store.find(Token, SYSTEM, text.partition(".")[0])
+        matches = compare_digest(digest(text), token.hash if token else NOBODYS_HASH)
+        if token is None or not matches:
+            return None
+        known = self._current(token)
+        if known is not None:
+            self._used[token.id] = self._clock.now()
+        return known
+
+    def _current(self, token: Token) -> Principal | None:
+        """The principal that a token of the store stands for now, None when it is no longer good."""
+        if not token.is_good(self._clock.now()):
+            return None
+        known = self._known.get(token.id)
+        revision = self._store.revision
+        if known is not None and known.revision == revision:
+            return known.principal
+        subject = self._store.find(Subject, SYSTEM, token.subject)
+        if subject is None or subject.id != token.subject_id:
+            return None
+        grants = tuple(self._store.find(Grant, SYSTEM, name) for name in subject.policies)
+        if known is not None and known.is_of(token, subject, grants):
+            principal = known.principal
+        else:
+            principal = principal_of(subject, grants, token)
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[token.id] = _Known(token, subject, grants, principal, revision)
+        return principal
+
+    def last_used(self, token: Token) -> datetime | None:
+        """When it was last good for something; newer than what is stored."""
+        return self._used.get(token.id, token.last_used_at)
+
+    def take_used(self) -> dict[str, datetime]:
+        """The tokens that were used since the last time this was asked, and when."""
+        used, self._used = self._used, {}
+        return used
+
+    def lost(self, principal: Principal) -> asyncio.Event:
+        """Set once the principal's token is revoked, deleted or expired, or its subject or grants changed.
+
+        More rights end a stream just as fewer do: it was authorized, and maybe filtered, by the rights of
+        its first moment, and whoever resumes it is judged by those of now.
+        """
+        if not principal.credential:
+            return asyncio.Event()  # nobody has nothing to lose
+        if not self._following:
+            raise Unavailable("the server is starting or stopping: try again")
+        event = self._lost.get(principal.credential)
+        if event is not None:
+            self._judge(event)
+        if event is None or event.principal != principal:
+            event = self._lost[principal.credential] = Lost(principal)
+            self._judge(event)
+            self._set_timer(event)
+        return event
+
+    async def follow(self) -> None:
+        """Tell who waits for the end of a principal; runs until the store closes or it is cancelled."""
+        self._following = True
+        try:
+            while True:
+                await self._watch()
+        except Unavailable:
+            return
+        finally:
+            self._following = False
+            for event in tuple(self._lost.values()):
+                event.set()
+
+    async def _watch(self) -> None:
+        """Look after each change of who may do what; returns when it fell behind, which is no harm."""
+        position = self._store.revision
+        self._judge_all()
+        try:
+            async for change in self._store.watch(position):
+                if any(mutation.key.kind in _KINDS for mutation in change.mutations):
+                    self._judge_all()
+        except OutOfRange:
+            logger.warning("identity fell behind the store and looks at everything again")
+
+    def _judge_all(self) -> None:
+        for event in tuple(self._lost.values()):
+            self._judge(event)
+
+    def _judge(self, event: Lost) -> None:
+        """Set the event unless the credential still means the same principal."""
+        token = self._store.find(Token, SYSTEM, event.principal.credential)
+        if token is not None and self._current(token) == event.principal:
+            return
+        event.set()
+        if self._lost.get(event.principal.credential) is event:
+            del self._lost[event.principal.credential]
+
+    def _set_timer(self, event: Lost) -> None:
+        expires_at = event.principal.expires_at
+        if expires_at is None or event.is_set():
+            return
+        seconds = max((expires_at - self._clock.now()).total_seconds(), 0.001)
+        loop = asyncio.get_running_loop()
+        event.timer = loop.call_later(min(seconds, RE_ARM), self._look, weakref.ref(event))
+
+    def _look(self, reference: weakref.ref[Lost]) -> None:
+        event = reference()
+        if event is not None and not event.is_set():
+            self._judge(event)
+            self._set_timer(event)
+
+
+_KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND})
+
+
+def principal_of(subject: Subject, grants: tuple[Grant | None, ...], token: Token | None = None) -> Principal:
+    """The subject with the rules of its grants; one that is gone gives nothing."""
+    present = tuple(grant for grant in grants if grant is not None)
+    return Principal(
+        id=subject.id,
+        name=subject.name,
+        kind=subject.kind,
+        email=subject.email,
+        grants=tuple(grant.name for grant in present),
+        rules=rules_of(present),
+        credential=token.id if token else "",
+        expires_at=token.expires_at if token else None,
+    )
+
+
+def rules_of(grants: tuple[Grant, ...]) -> tuple[Rule, ...]:
+    """Every rule of the grants, each once."""
+    rules = [rule(each.resource, each.verbs, each.namespace) for grant in grants for each in grant.rules]
+    return tuple(dict.fromkeys(rules))
+
+
+def source(address: str) -> str:
+    """Whom an address stands for: a network of 64 bits in IPv6, where one host has as many as it likes."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

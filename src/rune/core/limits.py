@@ -1,0 +1,118 @@
+"""Limits: token buckets that count exactly. All of them belong to one event loop and never wait.
+
+Levels are whole numbers of nanoseconds times calls, so that nothing is lost to rounding: a quota of 100 lets
+exactly 100 through at once, however often it is asked and whatever the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rune.api import Operation
+from rune.core.access import Principal
+from rune.core.clock import Clock
+from rune.errors import ResourceExhausted
+
+NANO: Final = 1_000_000_000
+MOST_BUCKETS: Final = 10_000
+"""Past this many, the bucket that was not used for longest is forgotten, which fills it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """So many a period; `burst` of them may come at once, all of them unless told otherwise."""
+
+    count: int
+    seconds: int = 60
+    burst: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seconds < 1 or self.burst < 0:
+            raise ValueError(f"a quota counts at least 1 in at least 1 second, not {self}")
+
+    @property
+    def full(self) -> int:
+        """What may come at once."""
+        return self.burst or self.count
+
+    def __str__(self) -> str:
+        return f"{self.count} in {self.seconds} s"
+
+
+class Bucket:
+    """What is left of one quota. It starts full."""
+
+    __slots__ = ("_at", "_level", "_quota")
+
+    def __init__(self, quota: Quota, now: float) -> None:
+        self._quota = quota
+        self._at = round(now * NANO)
+        self._level = quota.full * quota.seconds * NANO
+
+    def take(self, now: float, weight: int = 1) -> float:
+        """Take `weight` and return 0, or take nothing and return the seconds until it could be had.
+
+        Infinity, when the quota never allows so much at once.
+        """
+        quota = self._quota
+        unit = quota.seconds * NANO
+        at = round(now * NANO)
+        if at > self._at:
+            self._level = min(quota.full * unit, self._level + (at - self._at) * quota.count)
+            self._at = at
+        missing = weight * unit - self._level
+        if missing <= 0:
+            self._level -= weight * unit
+            return 0.0
+        if weight > quota.full:
+            return math.inf
+        # A microsecond more, since a float cannot name every nanosecond.
+        return -(-missing // quota.count) / NANO + 1e-6
+
+
+class Buckets:
+    """One bucket for each key, of the same quota; at most `most` of them."""
+
+    def __init__(self, quota: Quota, clock: Clock, *, most: int = MOST_BUCKETS) -> None:
+        self._quota = quota
+        self._clock = clock
+        self._most = most
+        self._buckets: dict[str, Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: str, weight: int = 1) -> float:
+        """As `Bucket.take`, from the key's own bucket."""
+        now = self._clock.monotonic()
+        bucket = self._buckets.pop(key, None)
+        if bucket is None:
+            bucket = Bucket(self._quota, now)
+            if len(self._buckets) >= self._most:
+                del self._buckets[next(iter(self._buckets))]
+        self._buckets[key] = bucket  # the newest stands last
+        return bucket.take(now, weight)
+
+
+class Limits:
+    """Counts the calls of each principal by the operation's rate class; one without quota is not counted."""
+
+    def __init__(self, clock: Clock, quotas: Mapping[str, Quota] | None = None) -> None:
+        self._quotas = dict(quotas or {})
+        self._buckets = {rate: Buckets(quota, clock) for rate, quota in self._quotas.items()}
+
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None:
+        """Count one call, or something that weighs more; raises ResourceExhausted and then counts nothing."""
+        rate = operation.rate
+        buckets = self._buckets.get(rate)
+        wait = buckets.take(principal.id, weight) if buckets else 0.0
+        if not wait:
+            return
+        if math.isinf(wait):
+            raise ResourceExhausted(
+                f"{weight} at once is more than the limit for {rate} calls ever allows ({self._quotas[rate]})"
+            )
+        raise ResourceExhausted(f"limit for {rate} calls reached ({self._quotas[rate]})", retry_after=wait)

@@ -1,0 +1,340 @@
+"""Rights: how subjects, grants and tokens change, each change decided against the newest state of all.
+
+Two changes that are each harmless may together lock everybody out, so they are put in a row: a lock within
+this process, and one resource (the roster) that each of them writes, for processes that share a store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import ClassVar, Final, TypeVar
+
+from msgspec.structs import replace
+
+from rune.api.fields import LABEL, Timestamp
+from rune.api.orchestrator.admin import (
+    Grant,
+    PolicyAttachToSubjectRequest,
+    PolicyDetachFromSubjectRequest,
+    Subject,
+    UserCreateRequest,
+)
+from rune.api.orchestrator.auth import CreateTokenRequest
+from rune.api.resource import Key, Resource
+from rune.core.access import Principal, Rule
+from rune.core.auth import rules_of
+from rune.core.clock import Clock
+from rune.core.roles import READONLY, ROOT, faults, is_root, within
+from rune.core.settle import settle
+from rune.core.store.base import Delete, Put, Store, Write
+from rune.core.tokens import SYSTEM, Token, mint
+from rune.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Violation,
+)
+
+MOST: Final[dict[type[Resource], int]] = {Subject: 10_000, Grant: 1_000, Token: 20_000}
+"""How many there may be of each."""
+KINDS_OF_SUBJECT: Final = ("user", "service")
+
+
+class Roster(Resource):
+    """Written by every change of who may do what, so that no two of them are decided on the same state."""
+
+    KIND: ClassVar[str] = "roster"
+
+    bootstrapped_at: Timestamp = None
+
+    @property
+    def key(self) -> Key:
+        """There is one."""
+        return Key(self.KIND, SYSTEM, self.KIND)
+
+
+KINDS: Final = (Subject, Grant, Token, Roster)
+"""What a store must be made with."""
+
+N = TypeVar("N", Subject, Grant)
+
+
+class Rights:
+    """Changes who may do what. Nobody gives more than they have; somebody always keeps everything."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    async def bootstrap(self) -> tuple[Token, str]:
+        """The first token, of the user `root`; raises FailedPrecondition ever after."""
+        minted: list[tuple[Token, str]] = []
+
+        def decide() -> list[Write]:
+            done = self._roster.bootstrapped_at
+            if done is not None:
+                raise FailedPrecondition(f"this server was bootstrapped at {done:%Y-%m-%dT%H:%MZ} already")
+            subject = self._subject(ROOT, "user", [ROOT])
+            token, text = mint(subject, self._clock.now())
+            token = replace(token, name="bootstrap", description="made by the bootstrap of this server")
+            minted[:] = [(token, text)]
+            roster = replace(self._roster, bootstrapped_at=self._clock.now())
+            return [Put(subject), Put(token), Put(roster)]
+
+        await self._change("bootstrap", decide)
+        return minted[0]
+
+    async def create_token(self, giver: Principal, ask: CreateTokenRequest) -> tuple[Token, str]:
+        """A token and its text; a subject that is new gets the given grants or `readonly`."""
+        minted: list[tuple[Token, str]] = []
+
+        def decide() -> list[Write]:
+            found = self._addressed(ask)
+            subject = found or self._newcomer(ask)
+            self._refuse_more_than(
+                giver, rules_of(self._grants(subject.policies)), f"a token of {subject.name!r}"
+            )
+            self._refuse_too_many(Token)
+            token, text = mint(
+                subject, self._clock.now(), lifetime=timedelta(seconds=ask.ttl_seconds) or None
+            )
+            token = replace(
+                token, name=ask.name or subject.name, description=ask.description, kind=ask.kind or "access"
+            )
+            minted[:] = [(token, text)]
+            return [Put(token)] if found else [Put(subject), Put(token)]
+
+        await self._change("create_token", decide)
+        return minted[0]
+
+    async def revoke_token(self, id: str) -> None:
+        """It is good for nothing from now on; a second time changes nothing. Raises NotFound."""
+
+        def decide() -> list[Write]:
+            token = self._store.find(Token, SYSTEM, id)
+            if token is None:
+                raise NotFound("there is no token with this id")
+            return [] if token.revoked else [Put(replace(token, revoked=True, revoked_at=self._clock.now()))]
+
+        await settle(self._store, decide, operation="revoke_token")
+
+    async def create_user(self, giver: Principal, ask: UserCreateRequest) -> Subject:
+        """The user with the given grants, or `readonly`."""
+
+        def decide() -> list[Write]:
+            if self._store.find(Subject, SYSTEM, ask.name) is not None:
+                raise AlreadyExists(f"user {ask.name!r} exists already")
+            user = self._subject(ask.name, "user", ask.policies or [READONLY], email=ask.email)
+            self._refuse_more_than(giver, rules_of(self._grants(user.policies)), f"user {ask.name!r}")
+            return [Put(user)]
+
+        await self._change("create_user", decide)
+        return self._store.get(Subject, SYSTEM, ask.name)
+
+    async def create_grant(self, giver: Principal, wanted: Grant) -> Grant:
+        """The grant as it was stored; its id and `builtin` are the server's to say."""
+
+        def decide() -> list[Write]:
+            self._refuse_bad(giver, wanted)
+            if self._store.find(Grant, SYSTEM, wanted.name) is not None:
+                raise AlreadyExists(f"policy {wanted.name!r} exists already")
+            self._refuse_too_many(Grant)
+            return [Put(replace(wanted, id=self._clock.new_id(), revision=0))]
+
+        await self._change("create_grant", decide)
+        return self._store.get(Grant, SYSTEM, wanted.name)
+
+    async def update_grant(self, giver: Principal, wanted: Grant) -> Grant:
+        """Replace description and rules; a revision that is named must be the stored one."""
+
+        def decide() -> list[Write]:
+            stored = self._changeable(self.grant(wanted.name, wanted.id))
+            if wanted.revision not in (0, stored.revision):
+                raise Conflict(
+                    f"policy {wanted.name!r} is at revision {stored.revision}, not {wanted.revision}"
+                )
+            self._refuse_bad(giver, wanted)
+            changed = replace(stored, description=wanted.description, rules=wanted.rules)
+            return [] if changed == stored else self._keeping_a_root([Put(changed)])
+
+        await self._change("update_grant", decide)
+        return self._store.get(Grant, SYSTEM, wanted.name)
+
+    async def delete_grant(self, name: str, id: str) -> None:
+        """Delete it and take it off every subject, in one commit."""
+
+        def decide() -> list[Write]:
+            grant = self._changeable(self.grant(name, id))
+            bearers = [each for each in self._store.list(Subject, SYSTEM) if grant.name in each.policies]
+            writes: list[Write] = [Put(_without(each, grant)) for each in bearers]
+            return self._keeping_a_root([*writes, Delete(grant.key, grant.revision)])
+
+        await self._change("delete_grant", decide)
+
+    async def attach(self, giver: Principal, ask: PolicyAttachToSubjectRequest) -> None:
+        """Give the grant to the subject; a second time changes nothing."""
+
+        def decide() -> list[Write]:
+            given, subject = self._pair(ask)
+            self._refuse_more_than(giver, rules_of((given,)), f"policy {given.name!r}")
+            if given.name in subject.policies:
+                return []
+            return [Put(replace(subject, policies=[*subject.policies, given.name]))]
+
+        await self._change("attach_grant", decide)
+
+    async def detach(self, ask: PolicyDetachFromSubjectRequest) -> None:
+        """Take the grant from the subject; a second time changes nothing."""
+
+        def decide() -> list[Write]:
+            taken, bearer = self._pair(ask)
+            if taken.name not in bearer.policies:
+                return []
+            return self._keeping_a_root([Put(_without(bearer, taken))])
+
+        await self._change("detach_grant", decide)
+
+    def _pair(
+        self, ask: PolicyAttachToSubjectRequest | PolicyDetachFromSubjectRequest
+    ) -> tuple[Grant, Subject]:
+        subject = self._named(Subject, ask.subject_name, ask.subject_id)
+        return self.grant(ask.policy_name, ask.policy_id), _of_kind(subject, ask.subject_kind)
+
+    def grant(self, name: str, id: str) -> Grant:
+        """By name or id, which must agree; raises NotFound."""
+        return self._named(Grant, name, id)
+
+    def _named(self, kind: type[N], name: str, id: str) -> N:
+        noun = "policy" if kind is Grant else "subject"
+        if name:
+            found = self._store.find(kind, SYSTEM, name)
+        elif id:
+            found = next((each for each in self._store.list(kind, SYSTEM) if each.id == id), None)
+        else:
+            raise InvalidArgument(f"the {noun}'s name or id is required")
+        if found is None:
+            raise NotFound(f"{noun} {name or id!r} does not exist")
+        if id and found.id != id:
+            raise InvalidArgument(f"the {noun} named {name!r} has another id")
+        return found
+
+    async def _change(self, operation: str, decide: Callable[[], list[Write]]) -> None:
+        def with_roster() -> list[Write]:
+            writes = decide()
+            has_roster = any(isinstance(each, Put) and isinstance(each.value, Roster) for each in writes)
+            return [*writes, Put(self._roster)] if writes and not has_roster else writes
+
+        async with self._turn:
+            await settle(self._store, with_roster, operation=operation)
+
+    @property
+    def _roster(self) -> Roster:
+        return self._store.find(Roster, SYSTEM, Roster.KIND) or Roster()
+
+    def _addressed(self, ask: CreateTokenRequest) -> Subject | None:
+        """The subject that the request speaks of, if there is one; it keeps its grants and its kind."""
+        kind = ask.subject_type
+        if kind and kind not in KINDS_OF_SUBJECT:
+            raise InvalidArgument(f"invalid subject-type: {kind[:32]!r} (there are user and service)")
+        name = ask.subject_name or ("" if ask.subject_id else ask.name)
+        if not ask.subject_id and self._store.find(Subject, SYSTEM, name) is None:
+            return None
+        subject = _of_kind(self._named(Subject, name, ask.subject_id), kind)
+        if ask.policies and set(ask.policies) != set(subject.policies):
+            raise FailedPrecondition(
+                f"{subject.kind} {subject.name!r} has other policies "
+                f"({', '.join(subject.policies) or 'none'}): attach or detach them, a token does not"
+            )
+        return subject
+
+    def _newcomer(self, ask: CreateTokenRequest) -> Subject:
+        name, field = (ask.subject_name, "subject_name") if ask.subject_name else (ask.name, "name")
+        if not re.fullmatch(LABEL, name):
+            rule = "1 to 63 lowercase letters, digits or hyphens, with a letter or digit at both ends"
+            raise InvalidArgument.of([Violation(field, f"a new subject's name has {rule}")])
+        return self._subject(name, ask.subject_type or "user", ask.policies or [READONLY])
+
+    def _subject(self, name: str, kind: str, policies: Sequence[str], *, email: str = "") -> Subject:
+        self._refuse_too_many(Subject)
+        self._grants(policies)
+        policies = list(dict.fromkeys(policies))
+        return Subject(id=self._clock.new_id(), kind=kind, name=name, email=email, policies=policies)
+
+    def _grants(self, names: Sequence[str]) -> tuple[Grant, ...]:
+        """Raises NotFound with every name that is none."""
+        found = {name: self._store.find(Grant, SYSTEM, name) for name in names}
+        unknown = [name for name, grant in found.items() if grant is None]
+        if unknown:
+            raise NotFound(f"unknown policies: {', '.join(map(repr, unknown))}")
+        return tuple(grant for grant in found.values() if grant is not None)
+
+    def _keeping_a_root(self, writes: list[Write]) -> list[Write]:
+        """The writes, unless nobody could do everything after them who could before."""
+        before = {each.key: each for kind in (Subject, Grant) for each in self._store.list(kind, SYSTEM)}
+        after: dict[Key, Resource] = {**before}
+        for write in writes:
+            if isinstance(write, Put):
+                after[write.value.key] = write.value
+            else:
+                after.pop(write.key)
+        roots = _roots(before.values())
+        if roots and not _roots(after.values()):
+            raise FailedPrecondition(
+                f"{', '.join(roots)} would lose the last grant of everything, and nobody could manage this "
+                "server any more: give it to somebody else first"
+            )
+        return writes
+
+    def _refuse_bad(self, giver: Principal, wanted: Grant) -> None:
+        violations = faults(wanted.rules, "policy.rules")
+        if wanted.builtin:
+            violations.append(Violation("policy.builtin", "is set by the server alone"))
+        if violations:
+            raise InvalidArgument.of(violations)
+        self._refuse_more_than(giver, rules_of((wanted,)), f"policy {wanted.name!r}")
+
+    def _refuse_more_than(self, giver: Principal, rules: Iterable[Rule], what: str) -> None:
+        if not within(rules, giver.rules):
+            raise PermissionDenied(f"{what} would have more rights than your own")
+
+    def _refuse_too_many(self, kind: type[Resource]) -> None:
+        most = MOST[kind]
+        if len(self._store.list(kind, SYSTEM)) >= most:
+            raise ResourceExhausted(
+                f"there are {most} resources of kind {kind.KIND!r}, the most there may be"
+            )
+
+    @staticmethod
+    def _changeable(grant: Grant) -> Grant:
+        if grant.builtin:
+            raise FailedPrecondition(
+                f"policy {grant.name!r} is built in: it can be neither changed nor deleted"
+            )
+        return grant
+
+
+def _of_kind(subject: Subject, kind: str) -> Subject:
+    if kind and subject.kind != kind:
+        raise NotFound(f"subject {subject.name!r} is a {subject.kind}, not a {kind[:32]}")
+    return subject
+
+
+def _without(subject: Subject, grant: Grant) -> Subject:
+    return replace(subject, policies=[name for name in subject.policies if name != grant.name])
+
+
+def _roots(resources: Iterable[Resource]) -> list[str]:
+    """The names of the subjects that may do everything."""
+    every = list(resources)
+    grants = {each.name: each for each in every if isinstance(each, Grant)}
+    subjects = [each for each in every if isinstance(each, Subject)]
+    total = {name for name, grant in grants.items() if is_root(rules_of((grant,)))}
+    return [each.name for each in subjects if total.intersection(each.policies)]

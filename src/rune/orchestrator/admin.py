@@ -1,0 +1,149 @@
+"""Admin: who the caller is, tokens, users and grants. The rules are in `core.rights`."""
+
+from __future__ import annotations
+
+from rune.api.orchestrator import admin, auth
+from rune.core.auth import Identity
+from rune.core.call import Call
+from rune.core.dispatch import Dispatcher
+from rune.core.rights import Rights
+from rune.core.store.base import Store
+from rune.core.tokens import SYSTEM, Token
+
+
+def register(dispatcher: Dispatcher, *, store: Store, rights: Rights, identity: Identity) -> None:
+    """Answer the operations of AuthService and AdminService that this release has."""
+    people, tokens, grants = People(store, rights), Tokens(store, rights, identity), Grants(store, rights)
+    for operation, handler in (
+        (auth.whoami, people.whoami),
+        (admin.create_user, people.create),
+        (admin.list_users, people.list),
+        (admin.bootstrap, tokens.bootstrap),
+        (auth.create_token, tokens.create),
+        (auth.revoke_token, tokens.revoke),
+        (admin.list_tokens, tokens.list),
+        (admin.create_grant, grants.create),
+        (admin.update_grant, grants.update),
+        (admin.delete_grant, grants.delete),
+        (admin.get_grant, grants.get),
+        (admin.list_grants, grants.list),
+        (admin.attach_grant, grants.attach),
+        (admin.detach_grant, grants.detach),
+    ):
+        dispatcher.handles(operation)(handler)
+
+
+class People:
+    """Users, and who the caller is among them."""
+
+    def __init__(self, store: Store, rights: Rights) -> None:
+        self._store = store
+        self._rights = rights
+
+    async def whoami(self, call: Call, ask: auth.WhoAmIRequest) -> auth.WhoAmIResponse:
+        """The caller's subject and the names of its grants."""
+        me = call.principal
+        return auth.WhoAmIResponse(
+            subject_id=me.id, subject_name=me.name, subject_email=me.email, policies=list(me.grants)
+        )
+
+    async def create(self, call: Call, ask: admin.UserCreateRequest) -> admin.UserCreateResponse:
+        """A user without a token: that is made by CreateToken."""
+        return admin.UserCreateResponse(user=await self._rights.create_user(call.principal, ask))
+
+    async def list(self, call: Call, ask: admin.UserListRequest) -> admin.UserListResponse:
+        """Users, not service accounts."""
+        users = [each for each in self._store.list(admin.Subject, SYSTEM) if each.kind == "user"]
+        return admin.UserListResponse(users=users)
+
+
+class Tokens:
+    """Tokens are shown with everything but their secret, and with that once, when they are made."""
+
+    def __init__(self, store: Store, rights: Rights, identity: Identity) -> None:
+        self._store = store
+        self._rights = rights
+        self._identity = identity
+
+    async def bootstrap(self, call: Call, ask: admin.AdminBootstrapRequest) -> admin.AdminBootstrapResponse:
+        """Works once."""
+        token, text = await self._rights.bootstrap()
+        return admin.AdminBootstrapResponse(token_id=token.id, token_secret=text, subject_id=token.subject_id)
+
+    async def create(self, call: Call, ask: auth.CreateTokenRequest) -> auth.CreateTokenResponse:
+        """Makes the subject as well where there is none."""
+        token, text = await self._rights.create_token(call.principal, ask)
+        return auth.CreateTokenResponse(id=token.id, name=token.name, secret=text)
+
+    async def revoke(self, call: Call, ask: auth.RevokeTokenRequest) -> auth.RevokeTokenResponse:
+        """Ends its open streams as well; a second time is fine."""
+        await self._rights.revoke_token(ask.id)
+        return auth.RevokeTokenResponse(revoked=True)
+
+    async def list(self, call: Call, ask: admin.TokenListRequest) -> admin.TokenListResponse:
+        """Newest first, the revoked and expired ones as long as they are kept."""
+        tokens = self._store.list(Token, SYSTEM)
+        shown = [self._shown(each) for each in sorted(tokens, key=_age, reverse=True)]
+        return admin.TokenListResponse(tokens=shown)
+
+    def _shown(self, token: Token) -> admin.TokenInfo:
+        subject = self._store.find(admin.Subject, SYSTEM, token.subject)
+        return admin.TokenInfo(
+            id=token.id,
+            name=token.name,
+            subject_id=token.subject_id,
+            subject_type=subject.kind if subject else "",
+            description=token.description,
+            issued_at=token.issued_at,
+            expires_at=token.expires_at,
+            revoked=token.revoked,
+            kind=token.kind,
+            last_used_at=self._identity.last_used(token),
+        )
+
+
+def _age(token: Token) -> tuple[float, str]:
+    return token.issued_at.timestamp() if token.issued_at else 0.0, token.id
+
+
+class Grants:
+    """Grants, which are called policies on the wire, and whom they are attached to."""
+
+    def __init__(self, store: Store, rights: Rights) -> None:
+        self._store = store
+        self._rights = rights
+
+    async def create(self, call: Call, ask: admin.PolicyCreateRequest) -> admin.PolicyCreateResponse:
+        """Refused when it gives more than the caller has."""
+        return admin.PolicyCreateResponse(policy=await self._rights.create_grant(call.principal, ask.policy))
+
+    async def update(self, call: Call, ask: admin.PolicyUpdateRequest) -> admin.PolicyUpdateResponse:
+        """Ends the streams of everybody it is attached to."""
+        return admin.PolicyUpdateResponse(policy=await self._rights.update_grant(call.principal, ask.policy))
+
+    async def delete(self, call: Call, ask: admin.PolicyDeleteRequest) -> admin.PolicyDeleteResponse:
+        """Takes it off everybody as well."""
+        await self._rights.delete_grant(ask.name, ask.id)
+        return admin.PolicyDeleteResponse(deleted=True)
+
+    async def get(self, call: Call, ask: admin.PolicyGetRequest) -> admin.PolicyGetResponse:
+        """By name or id."""
+        return admin.PolicyGetResponse(policy=self._rights.grant(ask.name, ask.id))
+
+    async def list(self, call: Call, ask: admin.PolicyListRequest) -> admin.PolicyListResponse:
+        """By name, the built-in ones among them."""
+        return admin.PolicyListResponse(policies=[*self._store.list(admin.Grant, SYSTEM)])
+
+    async def attach(
+        self, call: Call, ask: admin.PolicyAttachToSubjectRequest
+    ) -> admin.PolicyAttachToSubjectResponse:
+        """A second time is fine."""
+        await self._rights.attach(call.principal, ask)
+        return admin.PolicyAttachToSubjectResponse(attached=True)
+
+    async def detach(
+        self, call: Call, ask: admin.PolicyDetachFromSubjectRequest
+    ) -> admin.PolicyDetachFromSubjectResponse:
+        """A second time is fine."""
+        await self._rights.detach(ask)
+        return admin.PolicyDetachFromSubjectResponse(detached=True)
