@@ -28,6 +28,9 @@ PATIENCE = 1.0
 """Seconds after which a follower is given a line that has not ended, such as a prompt."""
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class Reader:
     """One pass over one instance's log, from oldest to newest."""
 
@@ -49,39 +52,37 @@ class Reader:
 
     async def kept(self, tail: int | None) -> AsyncGenerator[Sequence[LogLine]]:
         """What is there now: all of it, or the last `tail` lines of it."""
-        try:
-            await asyncio.to_thread(self._seek, tail)
-            if tail == 0:
+        await asyncio.to_thread(self._seek, tail)
+        end = await asyncio.to_thread(self._end)
+        while not self._done and (self._number, self._offset) < end:
+            batch = await asyncio.to_thread(self._read, end)
+            if batch is None:
                 return
-            end = await asyncio.to_thread(self._end)
-            while not self._done and (self._number, self._offset) < end:
-                batch = await asyncio.to_thread(self._read, end)
-                if batch is None:
-                    break
-                if batch:
-                    yield batch
-            if self._parts and self._done:
-                yield self._flush()
-        except GeneratorExit:
-            self.close()
-            raise
+            if batch:
+                yield batch
 
     async def follow(
         self, watch: Watch, now: Callable[[], datetime]
     ) -> AsyncGenerator[Sequence[LogLine]]:
         """What comes from now on, until the end time, or until the folder is gone or nobody wakes us."""
-        try:
-            while not self._done and not watch.closed:
-                watch.changed.clear()
-                batch = self._read(None)
-                if batch:
-                    yield batch
-                    await asyncio.sleep(0)
-                elif batch is None and not await self._more(watch, now):
-                    if self._parts:
-                        yield self._flush()
-        finally:
-            self.close()
+        while not self._done and not watch.closed:
+            watch.changed.clear()
+            batch = self._read(None)
+            if batch:
+                yield batch
+                await asyncio.sleep(0)
+            elif batch is None and not await self._more(watch, now) and self._parts:
+                yield self.rest()
+
+    def rest(self) -> list[LogLine]:
+        """Lines that have not ended, as far as they go; they count as given."""
+        at = self._last or EPOCH
+        parts, self._parts = self._parts, {}
+        return [
+            LogLine(instance=self._instance, at=at, stream=stream.decode(), text=words_of(text), partial=True)
+            for stream, text in parts.items()
+            if text
+        ]
 
     def close(self) -> None:
         """Let go of the file. Twice is fine."""
@@ -171,21 +172,11 @@ class Reader:
         else:
             yield LogLine(instance=self._instance, at=at, stream=name, text=words_of(text))
 
-    def _flush(self) -> list[LogLine]:
-        """Lines that have not ended yet, as far as they go."""
-        at = self._last or datetime.now(UTC)
-        parts, self._parts = self._parts, {}
-        return [
-            LogLine(instance=self._instance, at=at, stream=stream.decode(), text=words_of(text), partial=True)
-            for stream, text in parts.items()
-            if text
-        ]
-
     def _notice(self, skipped: int) -> LogLine:
         self._parts.clear()
         text = f"[rune] this reader fell behind: {skipped} files of the log were deleted before it came there"
         return LogLine(
-            instance=self._instance, at=self._last or datetime.now(UTC), stream="stderr", text=text
+            instance=self._instance, at=self._last or EPOCH, stream="stderr", text=text
         )
 
     # -- where to begin -------------------------------------------------------------------------------
@@ -215,7 +206,13 @@ class Reader:
                 low = at
             else:
                 high = middle
-        return number, low
+        return number, self._after(number, low)
+
+    def _after(self, number: int, offset: int) -> int:
+        """The place after the record that begins at `offset`."""
+        with open(path(self._folder, number), "rb") as file:  # noqa: PTH123
+            file.seek(offset)
+            return offset + len(file.readline())
 
     def _stamp(self, number: int, offset: int) -> tuple[bytes, int]:
         """The time of the first record that begins after `offset` (or at 0), and its place."""

@@ -163,13 +163,17 @@ class ProcessRunner:
             message = f"instance {instance!r} has no logs on this machine"
             raise NotFound(message)
         reader = logs.Reader(instance, folder, since=since, until=until)
-        async for batch in reader.kept(tail):
-            yield batch
-        if not follow or self._inotify is None:
-            return
-        with self._inotify.watch(folder) as watch:
-            async for batch in reader.follow(watch, self._now):
+        try:
+            async for batch in reader.kept(tail):
                 yield batch
+            if follow and self._inotify:
+                with self._inotify.watch(folder) as watch:
+                    async for batch in reader.follow(watch, self._now):
+                        yield batch
+            if rest := reader.rest():
+                yield rest
+        finally:
+            reader.close()
 
     async def exec(self, instance: str, command: Command) -> Session:
         """Run a command as a child of the keeper, in the instance's cgroup, with its user, environment and
