@@ -61,9 +61,7 @@ class Reader:
             if batch:
                 yield batch
 
-    async def follow(
-        self, watch: Watch, now: Callable[[], datetime]
-    ) -> AsyncGenerator[Sequence[LogLine]]:
+    async def follow(self, watch: Watch, now: Callable[[], datetime]) -> AsyncGenerator[Sequence[LogLine]]:
         """What comes from now on, until the end time, or until the folder is gone or nobody wakes us."""
         while not self._done and not watch.closed:
             watch.changed.clear()
@@ -175,9 +173,7 @@ class Reader:
     def _notice(self, skipped: int) -> LogLine:
         self._parts.clear()
         text = f"[rune] this reader fell behind: {skipped} files of the log were deleted before it came there"
-        return LogLine(
-            instance=self._instance, at=self._last or EPOCH, stream="stderr", text=text
-        )
+        return LogLine(instance=self._instance, at=self._last or EPOCH, stream="stderr", text=text)
 
     # -- where to begin -------------------------------------------------------------------------------
 

@@ -228,8 +228,8 @@ class ProcessRunner:
             tries += 1
             try:
                 await self._connect()
-            except (RuneError, OSError):
-                logger.exception("keeper out of reach")
+            except (RuneError, OSError) as error:
+                logger.warning("keeper out of reach", extra={"reason": str(error), "tries": tries})
             else:
                 return
 

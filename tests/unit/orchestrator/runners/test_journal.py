@@ -92,7 +92,11 @@ def test_any_times_choose_what_a_filter_would(count: int, size: int, data: st.Da
             written.write(b"stdout", b"%d\n" % number)
         written.close()
         every = read(Path(name))
-        edges = [every[0].at - timedelta(days=1), *(line.at for line in every), every[-1].at + timedelta(days=1)]
+        edges = [
+            every[0].at - timedelta(days=1),
+            *(line.at for line in every),
+            every[-1].at + timedelta(days=1),
+        ]
         since, until = data.draw(st.sampled_from(edges)), data.draw(st.sampled_from(edges))
         tail = data.draw(st.none() | st.integers(0, 10))
         # Records have nanoseconds and answers microseconds, so an edge may fall inside a microsecond.
@@ -171,7 +175,9 @@ def test_garbage_is_kept_as_far_as_it_is_text(tmp_path: Path) -> None:
     assert texts(tmp_path) == ["\ufffd\x00\ufffd\r", "", "2026 stdout F no"]
 
 
-def test_lines_that_find_no_room_are_counted_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_that_find_no_room_are_counted_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written = journal(tmp_path)
     written.write(b"stdout", b"before\n")
     whole = os.write
@@ -192,7 +198,10 @@ def test_lines_that_find_no_room_are_counted_and_named(tmp_path: Path, monkeypat
     before, notice, after = read(tmp_path)
     assert (before.text, after.text) == ("before", "after")
     assert notice.stream == "stderr"
-    assert notice.text == "[rune] lines lost here because the log could not be written: 3 (No space left on device)"
+    assert (
+        notice.text
+        == "[rune] lines lost here because the log could not be written: 3 (No space left on device)"
+    )
 
 
 def test_a_clock_that_goes_back_does_not_take_the_log_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

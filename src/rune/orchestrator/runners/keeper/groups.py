@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import zlib
+from itertools import count
 
 from .records import stat
 
@@ -39,6 +40,16 @@ def make(path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def fresh(path: str) -> str:
+    """Make an empty cgroup of this name; with a number where the last of that name is still dying."""
+    for number in count():
+        name = f"{path}:{number}" if number else path
+        if drop(name):
+            os.mkdir(name, 0o755)
+            return name
+    raise AssertionError
 
 
 def kill(path: str) -> None:

@@ -139,9 +139,7 @@ class Instances:
             os.chown(f"{folder}/scratch", record.uid, record.gid)
         record.workdir = asked["workdir"] or f"{folder}/scratch"
         if self._cgroup:
-            record.cgroup = f"{self._cgroup}/{record.instance}:{record.attempt}"
-            groups.drop(record.cgroup)
-            os.mkdir(record.cgroup)
+            record.cgroup = groups.fresh(f"{self._cgroup}/{record.instance}:{record.attempt}")
         streams.make(folder, record.uid, record.gid)
         record.save(folder)
         instance.streams = self._streams(folder)

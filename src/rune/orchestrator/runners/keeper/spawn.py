@@ -166,13 +166,16 @@ def _prepare(plan: Plan, report: int, stage: list[str]) -> None:
     else:
         _stdio(plan.stdio)
     os.umask(0o022)
+    stage[0] = "workdir"
+    os.chdir(plan.workdir)
     stage[0] = "user"
     if plan.uid >= 0:
         os.setgroups(plan.groups)
         os.setgid(plan.gid)
         os.setuid(plan.uid)
     stage[0] = "workdir"
-    os.chdir(plan.workdir)
+    if not os.access(".", os.X_OK):
+        raise OSError(errno.EACCES, "", plan.workdir)
 
 
 def _live_with_the_keeper(report: int) -> None:
