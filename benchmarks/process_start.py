@@ -33,7 +33,10 @@ async def floor() -> float:
     begin = time.perf_counter()
     pipe = asyncio.subprocess.PIPE
     processes = await asyncio.gather(
-        *(asyncio.create_subprocess_exec("/bin/sleep", "3600", stdout=pipe, stderr=pipe) for _ in range(COUNT))
+        *(
+            asyncio.create_subprocess_exec("/bin/sleep", "3600", stdout=pipe, stderr=pipe)
+            for _ in range(COUNT)
+        )
     )
     assert running({process.pid for process in processes})
     took = time.perf_counter() - begin
@@ -48,7 +51,8 @@ async def ours(runner: ProcessRunner, attempt: int) -> float:
     begin = time.perf_counter()
     env = {"PATH": "/bin"}
     work = [
-        Workload(instance=f"bench-{attempt}-{n}", command=["/bin/sleep", "3600"], env=env) for n in range(COUNT)
+        Workload(instance=f"bench-{attempt}-{n}", command=["/bin/sleep", "3600"], env=env)
+        for n in range(COUNT)
     ]
     seen = await asyncio.gather(*(runner.ensure(workload) for workload in work))
     assert running({one.pid for one in seen})

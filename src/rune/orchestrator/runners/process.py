@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -142,9 +143,11 @@ class ProcessRunner:
         keeper, minder = self._link, self._minder
         if minder:
             minder.cancel()
-        await self._ask("exit", {})
+        with contextlib.suppress(Unavailable):  # it leaves instead of answering
+            await self._ask("exit", {})
         if keeper:
-            await keeper.lost.wait()
+            async with asyncio.timeout(ANSWER):
+                await keeper.lost.wait()
         await self.close()
 
     async def logs(

@@ -7,6 +7,7 @@ straight between us and the command. When the connection ends, the keeper kills 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -125,6 +126,8 @@ class ProcessSession:
     async def close(self) -> None:
         """Kill what is left of it and free everything."""
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
         self._ended = True
         for fd in {self._input, *self._outputs} - {-1}:
             _forget(fd)

@@ -35,8 +35,8 @@ def read(
     return asyncio.run(collect())
 
 
-def texts(folder: Path, **chosen: int) -> list[str]:
-    return [line.text for line in read(folder, **chosen)]
+def texts(folder: Path, *, tail: int | None = None) -> list[str]:
+    return [line.text for line in read(folder, tail=tail)]
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -185,7 +185,7 @@ def test_lines_that_find_no_room_are_counted_and_named(
     def full(fd: int, data: bytes) -> int:
         return whole(fd, data[:10])
 
-    def fuller(fd: int, data: bytes) -> int:
+    def fuller(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)

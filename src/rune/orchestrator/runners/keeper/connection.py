@@ -83,7 +83,7 @@ class Connection:
 
     def _take(self, line: bytearray) -> None:
         try:
-            self.on_message(json.loads(line))
+            self.on_message(json.loads(line.decode()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             sys.stderr.write(f"message of pid {self.pid} not understood: {error!r}\n")
             self.close()

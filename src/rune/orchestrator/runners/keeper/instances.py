@@ -132,12 +132,14 @@ class Instances:
         record = instance.record
         folder = self.folder(record.instance)
         record.uid, record.gid, record.groups = asked["uid"], asked["gid"], asked["groups"]
-        for path, mode in ((folder, 0o711), (f"{folder}/log", 0o700), (f"{folder}/scratch", 0o700)):
-            os.makedirs(path, mode, exist_ok=True)
-            os.chmod(path, mode)
-        if record.uid >= 0:
-            os.chown(f"{folder}/scratch", record.uid, record.gid)
+        if _made(folder):
+            os.chmod(folder, 0o711)  # noqa: S103 - a workload's user must reach its scratch folder
+        _made(f"{folder}/log")
         record.workdir = asked["workdir"] or f"{folder}/scratch"
+        if not asked["workdir"]:
+            _made(record.workdir)
+            if record.uid >= 0:
+                os.chown(record.workdir, record.uid, record.gid)
         if self._cgroup:
             record.cgroup = groups.fresh(f"{self._cgroup}/{record.instance}:{record.attempt}")
         streams.make(folder, record.uid, record.gid)
@@ -348,6 +350,15 @@ class Instances:
         waiting, answers[:] = list(answers), []
         for answer in waiting:
             answer({"seen": record.seen() if record else None})
+
+
+def _made(path: str) -> bool:
+    """Make a folder that only we may read; False when it was there."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return False
+    return True
 
 
 def outcome(status: int) -> tuple[int, str]:

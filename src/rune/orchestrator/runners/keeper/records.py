@@ -73,14 +73,19 @@ def load(folder: str) -> Record | None:
 def write_pid(folder: str, attempt: int) -> None:
     """Put the calling process on record as the one of this attempt."""
     pid = os.getpid()
-    replace(f"{folder}/pid", b"%d %d %d" % (attempt, pid, birth(pid)))
+    fd = os.open(f"{folder}/pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    written = os.write(fd, b"%d %d %d\n" % (attempt, pid, birth(pid)))
+    os.close(fd)
+    if not written:
+        raise OSError(28, "the disk is full", folder)
 
 
 def read_pid(folder: str, attempt: int) -> tuple[int, int]:
     """Pid and time of birth of an attempt; zeros when it never came so far."""
     try:
         with open(f"{folder}/pid", "rb") as file:
-            of, pid, born = map(int, file.read().split())
+            text = file.read()
+            of, pid, born = map(int, text.split()) if text.endswith(b"\n") else (0, 0, 0)
     except (OSError, ValueError):
         return 0, 0
     return (pid, born) if of == attempt else (0, 0)
@@ -110,8 +115,13 @@ def lives(record: Record) -> bool:
 
 def boot() -> str:
     """The id of this boot of the machine: a pid of another boot means nothing."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    if not _boot:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            _boot.append(file.read().strip())
+    return _boot[0]
+
+
+_boot: list[str] = []
 
 
 def now() -> str:

@@ -117,7 +117,6 @@ class Service:
                 answer({})
                 self._upgrade(message["argv"])
             case "exit":
-                answer({})
                 self._exit()
             case other:
                 answer({"error": f"the keeper does not know {other!r}"})
@@ -134,8 +133,11 @@ class Service:
         os.set_inheritable(self._lock, True)
         os.execv(argv[0], argv)  # noqa: S606 - our own file
 
-    def _exit(self) -> None:
-        """Leave; what still runs goes on, and the next keeper adopts it."""
+    def _exit(self, patience: int = 100) -> None:
+        """Leave, once what was killed is reaped; what still runs goes on, and the next keeper adopts it."""
+        if self._instances.dying and patience:
+            self._loop.later(0.01, lambda: self._exit(patience - 1))
+            return
         groups.drop(self._cgroup)
         os.unlink("sock")
         os._exit(0)

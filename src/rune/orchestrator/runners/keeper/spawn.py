@@ -19,8 +19,8 @@ from .records import write_pid
 
 CLONE3, INTO_CGROUP = 435, 0x200000000
 
-SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-"""All are set back: Python ignores SIGPIPE, whoever started runed may have ignored SIGHUP or SIGINT."""
+IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
+"""Set back for the workload: Python ignores SIGPIPE, whoever started runed may have ignored SIGHUP."""
 
 
 class Plan:
@@ -154,7 +154,7 @@ def _become(plan: Plan, report: int) -> None:
 
 def _prepare(plan: Plan, report: int, stage: list[str]) -> None:
     os.setsid()
-    for number in SIGNALS:
+    for number in IGNORED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     resource.setrlimit(resource.RLIMIT_NOFILE, _limits[0])
