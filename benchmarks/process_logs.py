@@ -86,7 +86,9 @@ async def main() -> None:
             follows = [follow(runner) for _ in range(FOLLOWERS)]
             *found, stalled = await asyncio.gather(*follows, follow(runner, stall=True))
             took = time.perf_counter() - begin
-            print(f"{RATE} lines/s for {SECONDS} s, {FOLLOWERS} followers: {took:.1f} s; expected {RATE * SECONDS}")
+            print(
+                f"{RATE} lines/s for {SECONDS} s, {FOLLOWERS} followers: {took:.1f} s; expected {RATE * SECONDS}"
+            )
             for count, wrong, end in found:
                 print(f"follower: {count} lines, {wrong} missing or out of order; writer {end}")
             print(f"stalled follower: {stalled[0]} lines, {stalled[1]} missing or out of order")

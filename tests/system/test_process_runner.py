@@ -137,7 +137,8 @@ async def main():
     for workload in msgspec.json.decode(sys.argv[2], type=list[Workload]):
         await runner.ensure(workload)
     if len(sys.argv) > 3:
-        await runner.exec(sys.argv[3], Command(command=["sh", "-c", "echo $$ > inside; exec sleep 3600"]))
+        inside = await runner.exec(sys.argv[3], Command(command=["sh", "-c", "echo $$; exec sleep 3600"]))
+        print((await anext(inside.output()))[1].decode().strip(), flush=True)
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -145,8 +146,8 @@ asyncio.run(main())
 """
 
 
-async def killed_runed(data: Path, *workloads: Workload, inside: str = "", meanwhile: str = "") -> None:
-    """Another runed that starts these workloads and is killed with kill -9."""
+async def killed_runed(data: Path, *workloads: Workload, inside: str = "", meanwhile: str = "") -> str:
+    """Another runed that starts these workloads and is killed with kill -9; what it printed before."""
     given = [msgspec.json.encode(workloads).decode(), *([inside] if inside else [])]
     source = Path(__file__).parents[2] / "src"
     process = await asyncio.create_subprocess_exec(
@@ -159,11 +160,12 @@ async def killed_runed(data: Path, *workloads: Workload, inside: str = "", meanw
         env={"PYTHONPATH": str(source)},
     )
     assert process.stdout
-    assert await process.stdout.readline() == b"ready\n"
+    said = (await process.stdout.readuntil(b"ready\n")).decode()
     if meanwhile:
         Path(meanwhile).touch()
     process.kill()
     await process.wait()
+    return said
 
 
 # -- workloads outlive runed ----------------------------------------------------------------------------
@@ -288,6 +290,21 @@ async def test_a_keeper_of_another_version_replaces_itself_and_still_learns_exit
         (tmp_path / "go").touch()
         assert (await ended(runner, "a")).exit_code == 9
         assert await texts(runner, "a") == ["one", "two"]
+
+
+async def test_a_keeper_of_a_version_that_is_no_longer_there_is_named_and_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with machine(tmp_path / "data") as runner:
+        running = await runner.ensure(shell("a", "exec sleep 3600"))
+        keeper = runner.keeper_pid
+        await runner.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(link, "PROTOCOL", 2)
+            with pytest.raises(Unavailable, match="speaks protocol 1, this runed 2"):
+                await runner.start()
+        await runner.start()
+        assert (runner.keeper_pid, runner.observe("a").pid) == (keeper, running.pid)
 
 
 @KINDS
@@ -652,6 +669,17 @@ async def test_a_command_that_does_not_read_does_not_break_the_writer(runner: Pr
     await session.close()
 
 
+async def test_close_ends_a_reader_and_a_writer_that_wait(runner: ProcessRunner) -> None:
+    session = await inside(runner, "exec sleep 3600")
+    reading = asyncio.ensure_future(output(session))
+    writing = asyncio.ensure_future(session.write(b"x" * 1_000_000))
+    await asyncio.sleep(0)
+    await session.close()
+    async with asyncio.timeout(10):
+        assert await reading == {}
+        await writing
+
+
 async def test_a_command_that_cannot_be_started_is_refused(runner: ProcessRunner) -> None:
     await runner.ensure(shell("a", "exec sleep 3600"))
     before = len(os.listdir("/proc/self/fd"))
@@ -675,11 +703,9 @@ async def test_close_ends_what_a_command_left_behind(tmp_path: Path, *, cgroups:
 
 async def test_a_command_ends_with_the_runed_that_asked_for_it(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    await killed_runed(data, shell("a", "exec sleep 3600"), inside="a")
+    said = await killed_runed(data, shell("a", "exec sleep 3600"), inside="a")
     async with machine(data) as runner:
-        mark = data / "instances" / "a" / "scratch" / "inside"
-        if mark.exists():
-            await gone(int(mark.read_text()))
+        await gone(int(said.split()[0]))
         assert runner.observe("a").state is State.RUNNING
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from rune.errors import FailedPrecondition, Unavailable
+from rune.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 from rune.orchestrator.runners import keeper
 from rune.orchestrator.runners.base import Observed
 
@@ -69,8 +69,8 @@ class Link(asyncio.Protocol):
         self.hello = Answer()
 
     async def ask(self, op: str, fields: Mapping[str, Any], *, within: float) -> Answer:
-        """Ask and wait; raises Unavailable when the keeper is gone or silent, FailedPrecondition when it
-        refuses.
+        """Ask and wait; raises Unavailable when the keeper is gone, DeadlineExceeded when it is silent, and
+        FailedPrecondition when it refuses.
         """
         if self._transport is None or self.lost.is_set():
             raise Unavailable(GONE)
@@ -83,7 +83,7 @@ class Link(asyncio.Protocol):
                 answer = await waiting
         except TimeoutError as error:
             message = f"the keeper did not answer {op!r} within {within:g} s"
-            raise Unavailable(message) from error
+            raise DeadlineExceeded(message) from error
         finally:
             del self._waiting[number]
         if answer.refused:

@@ -179,7 +179,7 @@ class Reader:
 
     def _seek(self, tail: int | None) -> None:
         files = numbers(self._folder)
-        first = self._begin(files, self._since) if self._since else (files[0] if files else 1, 0)
+        first = self._begin(files, self._since) if self._since else (files[0] if files else 0, 0)
         if tail is not None:
             last = self._end() if self._until_time is None else self._begin(files, self._until)
             first = max(first, self._back(files, last, tail))
@@ -187,13 +187,13 @@ class Reader:
 
     def _end(self) -> tuple[int, int]:
         files = numbers(self._folder)
-        return (files[-1], size(self._folder, files[-1])) if files else (1, 0)
+        return (files[-1], size(self._folder, files[-1])) if files else (0, 0)
 
     def _begin(self, files: Sequence[int], wanted: bytes) -> tuple[int, int]:
         """Where the first record of this time or later is, found by halves: stamps never go back."""
         number = next((n for n in reversed(files) if self._stamp(n, 0)[0] < wanted), 0)
         if not number:
-            return (files[0] if files else 1, 0)
+            return (files[0] if files else 0, 0)
         low, high = 0, size(self._folder, number)
         while high - low > 1:
             middle = (low + high) // 2
@@ -240,7 +240,7 @@ class Reader:
                 seen.add(stream)
                 if wanted < 0:
                     return number, place
-        return (files[0] if files else 1, 0)
+        return (files[0] if files else 0, 0)
 
     def _records_back(self, number: int, high: int) -> Iterator[tuple[int, bytes, bytes]]:
         """Records from the end, each with the place after it."""

@@ -77,7 +77,10 @@ class ProcessRunner:
         seen = self.observe(workload.instance)
         if not checks.turn(workload, seen):
             return seen
-        answer = await self._ask("ensure", self._request(workload))
+        account = accounts.Account()
+        if workload.user or workload.group:
+            account = await asyncio.to_thread(accounts.resolve, workload.user, workload.group)
+        answer = await self._ask("ensure", _request(workload, account))
         if answer.turn:
             checks.turn(workload, answer.turn)
         return self._learn(answer.seen or answer.turn, workload.instance)
@@ -104,9 +107,7 @@ class ProcessRunner:
         fields = {"instance": instance, "grace": grace}
         try:
             answer = await self._ask("stop", fields, within=grace + ANSWER)
-        except Unavailable as error:
-            if not self._linked.is_set():
-                raise
+        except DeadlineExceeded as error:
             message = f"instance {instance!r} did not end within {grace:g} s and a SIGKILL"
             raise DeadlineExceeded(message) from error
         return self._learn(answer.seen, instance)
@@ -185,17 +186,6 @@ class ProcessRunner:
         checks.command(command)
         return await sessions.start(self._data, instance, command)
 
-    def _request(self, workload: Workload) -> Mapping[str, Any]:
-        account = accounts.resolve(workload.user, workload.group)
-        return {
-            "instance": workload.instance,
-            "attempt": workload.attempt,
-            "command": list(workload.command),
-            "env": {"PATH": os.environ.get("PATH") or PATH, **workload.env},
-            "workdir": workload.workdir,
-            **account._asdict(),
-        }
-
     async def _ask(self, op: str, fields: Mapping[str, Any], *, within: float = ANSWER) -> link.Answer:
         try:
             async with asyncio.timeout(link.START):
@@ -267,3 +257,14 @@ class ProcessRunner:
         trash = self._data / "trash"
         for folder in trash.iterdir() if trash.is_dir() else ():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _request(workload: Workload, account: accounts.Account) -> Mapping[str, Any]:
+    return {
+        "instance": workload.instance,
+        "attempt": workload.attempt,
+        "command": list(workload.command),
+        "env": {"PATH": os.environ.get("PATH") or PATH, **workload.env},
+        "workdir": workload.workdir,
+        **account._asdict(),
+    }

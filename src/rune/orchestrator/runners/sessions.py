@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import termios
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -64,6 +64,7 @@ class ProcessSession:
         self._ended = False
         self._exit: int | None = None
         self._waiting = asyncio.Lock()
+        self._sleepers: set[asyncio.Future[None]] = set()
 
     async def output(self) -> AsyncIterator[tuple[str, bytes]]:
         """Chunks as they come, read when they are asked for: a slow reader slows the command."""
@@ -75,7 +76,7 @@ class ProcessSession:
                 elif chunk is not None:
                     self._over(fd)
             if all(chunk is None for _, _, chunk in chunks):
-                await _ready(list(self._outputs), asyncio.get_running_loop().add_reader)
+                await self._ready(list(self._outputs), writing=False)
 
     async def write(self, data: bytes) -> None:
         """To its stdin; waits while it does not read. What it will never read is dropped."""
@@ -84,8 +85,8 @@ class ProcessSession:
             try:
                 view = view[os.write(self._input, view) :]
             except BlockingIOError:
-                await _ready([self._input], asyncio.get_running_loop().add_writer)
-            except (BrokenPipeError, OSError):
+                await self._ready([self._input], writing=True)
+            except OSError:
                 return
 
     async def end_input(self) -> None:
@@ -134,6 +135,26 @@ class ProcessSession:
             os.close(fd)
         self._input = -1
         self._outputs.clear()
+        for sleeper in self._sleepers:
+            _wake(sleeper)
+
+    async def _ready(self, fds: list[int], *, writing: bool) -> None:
+        """Wait until one of them is ready, or the session is closed."""
+        loop = asyncio.get_running_loop()
+        add, remove = (
+            (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
+        )
+        sleeper: asyncio.Future[None] = loop.create_future()
+        self._sleepers.add(sleeper)
+        for fd in fds:
+            add(fd, _wake, sleeper)
+        try:
+            await sleeper
+        finally:
+            self._sleepers.discard(sleeper)
+            open_still = {self._input, *self._outputs}
+            for fd in open_still.intersection(fds):
+                remove(fd)
 
     def _over(self, fd: int) -> None:
         del self._outputs[fd]
@@ -210,23 +231,9 @@ def _read(fd: int) -> bytes | None:
         raise
 
 
-async def _ready(fds: list[int], add: Callable[..., None]) -> None:
-    """Wait until one of them is ready."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    remove = loop.remove_reader if add == loop.add_reader else loop.remove_writer
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    for fd in fds:
-        add(fd, wake)
-    try:
-        await ready
-    finally:
-        for fd in fds:
-            remove(fd)
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 def _forget(fd: int) -> None:

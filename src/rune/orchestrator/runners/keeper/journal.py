@@ -43,7 +43,7 @@ class Stamps:
 
 
 class Journal:
-    """The newest file of one instance's log, open for appending."""
+    """The newest file of one instance's log, open for appending; made by the first line."""
 
     def __init__(self, folder: str, limits: Limits, stamps: Stamps) -> None:
         self._folder = folder
@@ -53,8 +53,11 @@ class Journal:
         self._length = 0
         self._lost = 0
         self._why = ""
-        self._open(max(numbers(folder), default=1))
-        self._unfinished = self._mend()
+        self._unfinished: set[bytes] = set()
+        kept = numbers(folder)
+        if kept:
+            self._open(kept[-1])
+            self._unfinished = self._mend(kept[-1])
 
     def write(self, stream: bytes, chunk: bytes) -> None:
         """Write down a chunk of any size, wherever it begins or ends."""
@@ -120,12 +123,11 @@ class Journal:
         self._fd = fd
         self._length = os.fstat(fd).st_size
 
-    def _mend(self) -> set[bytes]:
+    def _mend(self, number: int) -> set[bytes]:
         """End a record that a crash tore, and tell which streams stopped in the middle of a line."""
         if not self._length:
             return set()
-        kept = numbers(self._folder)
-        with open(path(self._folder, kept[-1]), "rb") as file:
+        with open(path(self._folder, number), "rb") as file:
             file.seek(max(self._length - TAIL, 0))
             records = file.read().split(b"\n")
         if records[-1]:
