@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -76,8 +76,8 @@ class Lab:
     @asynccontextmanager
     async def following(
         self, instance: str, *, tail: int | None = None
-    ) -> AsyncIterator[AsyncIterator[LogLine]]:
-        async def each() -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[AsyncIterator[LogLine]]:
+        async def each() -> AsyncGenerator[LogLine]:
             async for batch in self.runner.logs(instance, follow=True, tail=tail):
                 for line in batch:
                     yield line

@@ -1,0 +1,373 @@
+"""The instances of one data folder: started, watched, stopped, adopted and forgotten here."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from . import groups, records, spawn, streams
+from .journal import Journal, Limits, Stamps
+from .loop import Loop
+from .records import EXITED, RUNNING, Message, Record
+
+Answer = Callable[[Message], None]
+
+AFTER = 2.0
+"""Seconds after an end for which we listen to whatever survived it, if anything can."""
+
+
+class Instance:
+    """One instance: its record, its output and who waits for what."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.before: Record | None = None
+        """The last attempt, while the next has not started yet."""
+        self.env: dict[str, str] = {}
+        self.streams: streams.Streams | None = None
+        self.started: list[Answer] = []
+        self.ended: list[Answer] = []
+        self.commands: set[Callable[[], None]] = set()
+        """What ends the commands that run inside it."""
+        self.status: int | None = None
+        self.deadline = 0.0
+        self.pidfd = -1
+
+    @property
+    def alive(self) -> bool:
+        return self.record.state != EXITED
+
+
+class Instances:
+    """All of them, by id."""
+
+    def __init__(self, data: str, loop: Loop, cgroup: str) -> None:
+        self._folder = f"{data}/instances"
+        self._trash = f"{data}/trash"
+        self._loop = loop
+        self._stamps = Stamps()
+        self._cgroup = cgroup
+        self.limits = Limits()
+        self.known: dict[str, Instance] = {}
+        self.children: dict[int, Callable[[int], None]] = {}
+        """What to call with the wait status of a child."""
+        self.dying: set[str] = set()
+        """Cgroups to remove once the last of what was killed in them is reaped."""
+        self.push: Callable[[Message], None] = lambda _: None
+        for folder in (self._folder, self._trash):
+            os.makedirs(folder, exist_ok=True)
+        os.chmod(self._folder, 0o711)  # noqa: S103 - a workload's user must reach its scratch folder
+        os.chmod(self._trash, 0o700)
+
+    # -- what runed asks for --------------------------------------------------------------------------
+
+    def ensure(self, asked: Message, answer: Answer) -> None:
+        """Start this attempt, unless it was; answers `seen` or `refused`."""
+        instance = self.known.get(asked["instance"])
+        if instance and instance.record.attempt == asked["attempt"]:
+            if instance.record.state == records.STARTING:
+                instance.started.append(answer)
+            else:
+                answer({"seen": instance.record.seen()})
+            return
+        if instance and (instance.alive or instance.record.attempt > asked["attempt"]):
+            answer({"turn": instance.record.seen()})
+            return
+        self._start(asked, answer)
+
+    def stop(self, name: str, grace: float, answer: Answer) -> None:
+        """SIGTERM, then SIGKILL to all of it after the grace; answers `seen` once it has ended."""
+        instance = self.known.get(name)
+        if not instance or not instance.alive:
+            answer({"seen": instance.record.seen() if instance else None})
+            return
+        instance.ended.append(answer)
+        deadline = time.monotonic() + grace
+        if not instance.deadline:
+            groups.send_group(instance.record.pid, signal.SIGTERM)
+        if not instance.deadline or deadline < instance.deadline:
+            instance.deadline = deadline
+            self._loop.later(grace, lambda: self._overdue(instance, deadline))
+
+    def remove(self, name: str, answer: Answer) -> None:
+        """Kill it if it runs and forget it; its folder waits in the trash for runed to delete."""
+        instance = self.known.get(name)
+        if instance and instance.alive:
+            self.stop(name, 0, lambda _: self.remove(name, answer))
+            return
+        if instance:
+            if instance.streams:
+                instance.streams.close()
+            del self.known[name]
+        self._discard(name)
+        answer({"removed": name})
+
+    # -- a start --------------------------------------------------------------------------------------
+
+    def _start(self, asked: Message, answer: Answer) -> None:
+        name = asked["instance"]
+        before = self.known.get(name)
+        if before and before.streams:
+            before.streams.close()
+        instance = Instance(Record(name, asked["attempt"]))
+        instance.before = before.record if before else None
+        instance.env = asked["env"]
+        instance.started.append(answer)
+        self.known[name] = instance
+        try:
+            plan = self._prepare(instance, asked)
+            pid, report = spawn.spawn(plan)
+        except OSError as error:
+            self._refuse(instance, f"{error.filename or self._folder}: {os.strerror(error.errno or 0)}")
+            return
+        instance.record.pid = pid
+        self.children[pid] = lambda status: self._reaped(instance, status)
+        self._loop.add(report, select.EPOLLIN, lambda _: self._reported(instance, plan, report))
+
+    def _prepare(self, instance: Instance, asked: Message) -> spawn.Plan:
+        record = instance.record
+        folder = self.folder(record.instance)
+        record.uid, record.gid, record.groups = asked["uid"], asked["gid"], asked["groups"]
+        if _made(folder):
+            os.chmod(folder, 0o711)  # noqa: S103 - a workload's user must reach its scratch folder
+        _made(f"{folder}/log")
+        record.workdir = asked["workdir"] or f"{folder}/scratch"
+        if not asked["workdir"]:
+            _made(record.workdir)
+            if record.uid >= 0:
+                os.chown(record.workdir, record.uid, record.gid)
+        if self._cgroup:
+            record.cgroup = groups.fresh(f"{self._cgroup}/{record.instance}:{record.attempt}")
+        streams.make(folder, record.uid, record.gid)
+        record.save(folder)
+        instance.streams = self._streams(folder)
+        plan = spawn.Plan(asked["command"], asked["env"], record.workdir)
+        plan.uid, plan.gid, plan.groups, plan.cgroup = record.uid, record.gid, record.groups, record.cgroup
+        plan.folder, plan.attempt = folder, record.attempt
+        return plan
+
+    def _reported(self, instance: Instance, plan: spawn.Plan, report: int) -> None:
+        told = os.read(report, 65536)
+        self._loop.drop(report)
+        os.close(report)
+        if told:
+            self._refuse(instance, spawn.reason(plan, told))
+            return
+        record = instance.record
+        record.state = RUNNING
+        instance.before = None
+        if instance.streams:
+            instance.streams.watch()
+        self._tell(instance.started, record)
+        self.push({"seen": record.seen()})
+        if instance.status is not None:
+            self._end(instance, *outcome(instance.status))
+
+    def _refuse(self, instance: Instance, why: str) -> None:
+        """As if it had never been asked for."""
+        name = instance.record.instance
+        if instance.streams:
+            instance.streams.close()
+        self.children.pop(instance.record.pid, None)
+        self._sweep(instance.record.cgroup)
+        if instance.before:
+            self.known[name] = Instance(instance.before)
+            self._save(instance.before)
+        else:
+            del self.known[name]
+            self._discard(name)
+        for answer in instance.started:
+            answer({"refused": why})
+        self._tell(instance.ended, instance.before)
+
+    # -- an end ---------------------------------------------------------------------------------------
+
+    def reap(self) -> None:
+        """Collect every child that ended: workloads, commands, and orphans of either."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            self.children.pop(pid, _nobody)(status)
+        self.dying = {path for path in self.dying if not groups.drop(path)}
+
+    def _reaped(self, instance: Instance, status: int) -> None:
+        if instance.record.state == records.STARTING:
+            instance.status = status
+        else:
+            self._end(instance, *outcome(status))
+
+    def _end(self, instance: Instance, code: int | None, message: str) -> None:
+        record = instance.record
+        self.kill(record)
+        for end in list(instance.commands):
+            end()
+        if instance.streams:
+            instance.streams.drain()
+        record.state, record.exit_code, record.message = EXITED, code, message
+        record.ended_at = records.now()
+        self._save(record)
+        self.push({"seen": record.seen()})
+        self._tell(instance.ended, record)
+        self._loop.later(AFTER, lambda: instance.streams.close() if instance.streams else None)
+
+    def _overdue(self, instance: Instance, deadline: float) -> None:
+        if instance.alive and instance.deadline == deadline:
+            self.kill(instance.record)
+
+    def kill(self, record: Record) -> None:
+        """SIGKILL to everything that belongs to this attempt."""
+        if record.cgroup:
+            groups.kill(record.cgroup)
+            self._sweep(record.cgroup)
+            return
+        name = record.instance
+        reused = records.birth(record.pid) not in (0, record.birth or records.birth(record.pid))
+        main = 0 if reused else record.pid
+        groups.kill_found(main, name, self.folder(name), self._mains(main))
+
+    def _mains(self, but: int) -> set[int]:
+        alive = {instance.record.pid for instance in self.known.values() if instance.alive}
+        return (alive | set(self.children)) - {but}
+
+    # -- after a crash of the keeper ------------------------------------------------------------------
+
+    def adopt(self) -> None:
+        """Take over what runs, and find out what ended while nobody watched."""
+        for name in os.listdir(self._folder):
+            record = records.load(self.folder(name))
+            if record is None:
+                self._discard(name)
+                continue
+            instance = self.known[name] = Instance(record)
+            if record.state != EXITED:
+                self._adopt(instance)
+        self._strangers()
+
+    def _adopt(self, instance: Instance) -> None:
+        record = instance.record
+        mine = bool(record.pid) and self._is_child(record.pid)
+        if not mine and not records.lives(record):
+            self._missed(instance)
+            return
+        record.state = RUNNING
+        instance.streams = self._streams(self.folder(record.instance))
+        instance.streams.watch()
+        if mine:
+            self.children[record.pid] = lambda status: self._reaped(instance, status)
+        else:
+            self._watch_pid(instance)
+
+    def _is_child(self, pid: int) -> bool:
+        """A keeper that has replaced itself (`upgrade`) still is the parent and learns exit codes."""
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
+    def _watch_pid(self, instance: Instance) -> None:
+        try:
+            instance.pidfd = os.pidfd_open(instance.record.pid)
+        except ProcessLookupError:
+            self._missed(instance)
+            return
+        self._loop.add(instance.pidfd, select.EPOLLIN, lambda _: self._adopted_ended(instance))
+        if not records.lives(instance.record):
+            self._adopted_ended(instance)
+
+    def _adopted_ended(self, instance: Instance) -> None:
+        self._loop.drop(instance.pidfd)
+        os.close(instance.pidfd)
+        self._end(instance, None, "it ended; the exit code went to a keeper that has crashed")
+
+    def _missed(self, instance: Instance) -> None:
+        record = instance.record
+        why = "it ended while no keeper was watching"
+        if record.boot != records.boot():
+            why = "the machine was restarted"
+        elif not record.pid:
+            why = "the keeper crashed before it was started"
+        instance.streams = None
+        self._end(instance, None, why)
+
+    def _strangers(self) -> None:
+        """Kill what is left in cgroups of ours that no living attempt has, and commands of lost sessions."""
+        if not self._cgroup:
+            return
+        living = {instance.record.cgroup for instance in self.known.values() if instance.alive}
+        for entry in os.scandir(self._cgroup):
+            if entry.is_dir() and entry.path not in living:
+                self._bury(entry.path)
+        for cgroup in living:
+            for entry in os.scandir(cgroup):
+                if entry.is_dir():
+                    self._bury(entry.path)
+
+    def _bury(self, cgroup: str) -> None:
+        groups.kill(cgroup)
+        self._sweep(cgroup)
+
+    # -- small things ---------------------------------------------------------------------------------
+
+    def folder(self, name: str) -> str:
+        """Where everything of an instance is."""
+        return f"{self._folder}/{name}"
+
+    def starting(self) -> bool:
+        """Whether anything is between its request and its exec."""
+        return any(instance.record.state == records.STARTING for instance in self.known.values())
+
+    def _streams(self, folder: str) -> streams.Streams:
+        journal = Journal(f"{folder}/log", self.limits, self._stamps)
+        return streams.Streams(folder, journal, self._loop.paced)
+
+    def _save(self, record: Record) -> None:
+        try:
+            record.save(self.folder(record.instance))
+        except OSError as error:
+            sys.stderr.write(f"{records.now()} state of {record.instance} not written: {error}\n")
+
+    def _discard(self, name: str) -> None:
+        try:
+            os.rename(self.folder(name), f"{self._trash}/{name}:{time.time_ns()}")
+        except FileNotFoundError:
+            pass
+
+    def _sweep(self, cgroup: str) -> None:
+        """Remove a cgroup now, or when the last process in it has been reaped."""
+        if cgroup and not groups.drop(cgroup):
+            self.dying.add(cgroup)
+
+    def _tell(self, answers: list[Answer], record: Record | None) -> None:
+        waiting, answers[:] = list(answers), []
+        for answer in waiting:
+            answer({"seen": record.seen() if record else None})
+
+
+def _made(path: str) -> bool:
+    """Make a folder that only we may read; False when it was there."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def outcome(status: int) -> tuple[int, str]:
+    """The exit code of a wait status, 128 + signal for one that was killed, and words for it."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return code, ""
+    return 128 - code, f"killed by {signal.Signals(-code).name}"
+
+
+def _nobody(_: int) -> None:
+    """An orphan: reaped, and nobody waits for it."""

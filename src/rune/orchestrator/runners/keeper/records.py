@@ -1,0 +1,143 @@
+"""What is known of one instance, and the files that keep it across a crash of the keeper.
+
+`state.json` is written before an attempt starts and after it ended; `pid` is written by the new process
+itself before it becomes the workload. So there is no moment at which a workload runs and is not on record.
+The environment, which may hold secrets, is never written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+STARTING, RUNNING, EXITED = "starting", "running", "exited"
+
+Message = dict[str, Any]
+"""A JSON object, of the protocol or of a file: its values are checked where they are used."""
+
+
+class Record:
+    """One instance's last attempt."""
+
+    def __init__(self, instance: str, attempt: int) -> None:
+        self.instance = instance
+        self.attempt = attempt
+        self.state = STARTING
+        self.pid = 0
+        self.birth = 0
+        self.boot = boot()
+        self.started_at = now()
+        self.ended_at: str | None = None
+        self.exit_code: int | None = None
+        self.message = ""
+        self.cgroup = ""
+        self.workdir = ""
+        self.uid = -1
+        self.gid = -1
+        self.groups: list[int] = []
+
+    def seen(self) -> Message:
+        """What runed is told."""
+        return {
+            "instance": self.instance,
+            "attempt": self.attempt,
+            "state": EXITED if self.state == EXITED else RUNNING,
+            "pid": 0 if self.state == EXITED else self.pid,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "exit_code": self.exit_code,
+            "message": self.message,
+        }
+
+    def save(self, folder: str) -> None:
+        """Replace the file in one step."""
+        replace(f"{folder}/state.json", json.dumps(vars(self)).encode())
+
+
+def load(folder: str) -> Record | None:
+    """The record of a folder, with the pid that the process itself wrote; None when there is none."""
+    try:
+        with open(f"{folder}/state.json", "rb") as file:
+            stored: Message = json.load(file)
+        record = Record(stored["instance"], stored["attempt"])
+        vars(record).update({name: stored[name] for name in vars(record) if name in stored})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if record.state != EXITED:
+        record.pid, record.birth = read_pid(folder, record.attempt)
+    return record
+
+
+def write_pid(folder: str, attempt: int) -> None:
+    """Put the calling process on record as the one of this attempt."""
+    pid = os.getpid()
+    fd = os.open(f"{folder}/pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    written = os.write(fd, b"%d %d %d\n" % (attempt, pid, birth(pid)))
+    os.close(fd)
+    if not written:
+        raise OSError(28, "the disk is full", folder)
+
+
+def read_pid(folder: str, attempt: int) -> tuple[int, int]:
+    """Pid and time of birth of an attempt; zeros when it never came so far."""
+    try:
+        with open(f"{folder}/pid", "rb") as file:
+            text = file.read()
+            of, pid, born = map(int, text.split()) if text.endswith(b"\n") else (0, 0, 0)
+    except (OSError, ValueError):
+        return 0, 0
+    return (pid, born) if of == attempt else (0, 0)
+
+
+def stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the state on (index 0); empty when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return []
+
+
+def birth(pid: int) -> int:
+    """When a process was started, in ticks since boot; 0 for none. With the pid it names one process."""
+    fields = stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def lives(record: Record) -> bool:
+    """Whether the recorded process is there and still running (a zombie is not)."""
+    fields = stat(record.pid) if record.pid else []
+    same = bool(fields) and int(fields[19]) == record.birth and record.boot == boot()
+    return same and fields[0] not in b"ZX"
+
+
+def boot() -> str:
+    """The id of this boot of the machine: a pid of another boot means nothing."""
+    if not _boot:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            _boot.append(file.read().strip())
+    return _boot[0]
+
+
+_boot: list[str] = []
+
+
+def now() -> str:
+    """The time, as the protocol writes it."""
+    second, rest = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:06d}Z"
+
+
+def replace(path: str, data: bytes) -> None:
+    """Write a file so that a reader sees the old or the new content, never half of it."""
+    fresh = f"{path}.new"
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        written = os.write(fd, data)
+    finally:
+        os.close(fd)
+    if written < len(data):
+        raise OSError(28, "the disk is full", path)
+    os.rename(fresh, path)

@@ -1,0 +1,220 @@
+"""What the keeper writes down is what readers get back, whatever the chunks, sizes and failures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rune.orchestrator.runners.base import LogLine
+from rune.orchestrator.runners.keeper.journal import Journal, Limits, Stamps, numbers
+from rune.orchestrator.runners.logs import Reader
+
+
+def journal(folder: Path, *, size: int = 1 << 20, files: int = 4) -> Journal:
+    return Journal(str(folder), Limits(size, files), Stamps())
+
+
+def read(
+    folder: Path, *, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
+) -> list[LogLine]:
+    async def collect() -> list[LogLine]:
+        reader = Reader("i", folder, since=since, until=until)
+        try:
+            kept = [line async for batch in reader.kept(tail) for line in batch]
+            return kept + reader.rest()
+        finally:
+            reader.close()
+
+    return asyncio.run(collect())
+
+
+def texts(folder: Path, *, tail: int | None = None) -> list[str]:
+    return [line.text for line in read(folder, tail=tail)]
+
+
+def cut(data: bytes, sizes: list[int]) -> list[bytes]:
+    """The data in pieces of these sizes, over and over."""
+    pieces: list[bytes] = []
+    while data:
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(data[:size])
+        data = data[size:]
+    return pieces
+
+
+@given(
+    lines=st.lists(st.text(alphabet="aä€ \t", max_size=12), max_size=30),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    size=st.integers(60, 2000),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_lines_in_any_chunks_are_read_back_whole(lines: list[str], sizes: list[int], size: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        written = journal(Path(name), size=size, files=100_000)
+        for piece in cut("".join(f"{line}\n" for line in lines).encode(), sizes):
+            written.write(b"stdout", piece)
+        written.close()
+        assert texts(Path(name)) == lines
+
+
+@given(
+    lines=st.lists(st.tuples(st.sampled_from([b"stdout", b"stderr"]), st.booleans()), max_size=40),
+    tail=st.integers(0, 45),
+    size=st.integers(60, 1000),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_tail_is_the_end_of_the_whole(lines: list[tuple[bytes, bool]], tail: int, size: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        written = journal(Path(name), size=size, files=100_000)
+        for number, (stream, split) in enumerate(lines):
+            line = b"line %d\n" % number
+            for piece in (line[:3], line[3:]) if split else (line,):
+                written.write(stream, piece)
+        written.close()
+        every = texts(Path(name))
+        assert every == [f"line {number}" for number in range(len(lines))]
+        assert texts(Path(name), tail=tail) == (every[-tail:] if tail else [])
+
+
+@given(count=st.integers(1, 40), size=st.integers(60, 1000), data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_any_times_choose_what_a_filter_would(count: int, size: int, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        written = journal(Path(name), size=size, files=100_000)
+        for number in range(count):
+            written.write(b"stdout", b"%d\n" % number)
+        written.close()
+        every = read(Path(name))
+        edges = [
+            every[0].at - timedelta(days=1),
+            *(line.at for line in every),
+            every[-1].at + timedelta(days=1),
+        ]
+        since, until = data.draw(st.sampled_from(edges)), data.draw(st.sampled_from(edges))
+        tail = data.draw(st.none() | st.integers(0, 10))
+        # Records have nanoseconds and answers microseconds, so an edge may fall inside a microsecond.
+        sure = [line for line in every if since < line.at < until]
+        may = [line for line in every if since <= line.at <= until]
+        found = read(Path(name), since=since, until=until, tail=tail)
+        if tail is None:
+            assert len(sure) <= len(found) <= len(may)
+        else:
+            assert min(tail, len(sure)) <= len(found) <= min(tail, len(may))
+        assert set(map(str, found)) <= set(map(str, may))
+
+
+def test_a_log_never_takes_more_than_its_files(tmp_path: Path) -> None:
+    written = journal(tmp_path, size=1000, files=3)
+    for number in range(500):
+        written.write(b"stdout", b"line %d\n" % number)
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3000
+    written.close()
+    kept = texts(tmp_path)
+    assert kept == [f"line {number}" for number in range(500 - len(kept), 500)]
+    assert len(kept) > 30
+
+
+def test_a_line_past_64_kib_comes_in_parts_of_whole_characters(tmp_path: Path) -> None:
+    written = journal(tmp_path)
+    line = "x" + "€" * 50_000
+    for piece in cut(line.encode() + b"\nnext\n", [65536]):
+        written.write(b"stdout", piece)
+    written.close()
+    *parts, rest, following = read(tmp_path)
+    assert [part.partial for part in parts] == [True] * 2
+    assert not rest.partial
+    assert "".join(part.text for part in [*parts, rest]) == line
+    assert following.text == "next"
+
+
+def test_a_line_without_an_end_is_shown_as_part_and_ended_with_its_stream(tmp_path: Path) -> None:
+    written = journal(tmp_path)
+    written.write(b"stdout", b"password: ")
+    assert [(line.text, line.partial) for line in read(tmp_path)] == [("password: ", True)]
+    written.finish(b"stdout")
+    written.write(b"stdout", b"next\n")
+    written.close()
+    assert [(line.text, line.partial) for line in read(tmp_path)] == [("password: ", False), ("next", False)]
+
+
+def test_the_next_journal_knows_which_line_had_not_ended(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    first.write(b"stdout", b"half")
+    first.close()
+    second = journal(tmp_path)
+    second.finish(b"stdout")
+    second.finish(b"stderr")
+    second.write(b"stdout", b"next\n")
+    second.close()
+    assert texts(tmp_path) == ["half", "next"]
+
+
+def test_a_record_torn_by_a_crash_costs_only_itself(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    first.write(b"stdout", b"one\n")
+    first.close()
+    with (tmp_path / "00000001.log").open("ab") as file:
+        file.write(b"2026-11-23T03:0")
+    second = journal(tmp_path)
+    second.write(b"stdout", b"two\n")
+    second.close()
+    assert texts(tmp_path) == ["one", "two"]
+
+
+def test_garbage_is_kept_as_far_as_it_is_text(tmp_path: Path) -> None:
+    written = journal(tmp_path)
+    written.write(b"stdout", b"\xff\x00\xfe\r\n\n2026 stdout F no\n")
+    written.close()
+    assert texts(tmp_path) == ["\ufffd\x00\ufffd\r", "", "2026 stdout F no"]
+
+
+def test_lines_that_find_no_room_are_counted_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = journal(tmp_path)
+    written.write(b"stdout", b"before\n")
+    whole = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        return whole(fd, data[:10])
+
+    def fuller(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    written.write(b"stdout", b"lost 1\nlost 2\n")
+    monkeypatch.setattr(os, "write", fuller)
+    written.write(b"stderr", b"lost 3\n")
+    monkeypatch.setattr(os, "write", whole)
+    written.write(b"stdout", b"after\n")
+    written.close()
+    before, notice, after = read(tmp_path)
+    assert (before.text, after.text) == ("before", "after")
+    assert notice.stream == "stderr"
+    assert (
+        notice.text
+        == "[rune] lines lost here because the log could not be written: 3 (No space left on device)"
+    )
+
+
+def test_a_clock_that_goes_back_does_not_take_the_log_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps = Stamps()
+    first = stamps.next()
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    assert first < stamps.next() < stamps.next()
+
+
+def test_times_are_utc(tmp_path: Path) -> None:
+    written = journal(tmp_path)
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    written.write(b"stdout", b"x\n")
+    written.close()
+    assert before < read(tmp_path)[0].at < datetime.now(UTC) + timedelta(milliseconds=1)
+    assert numbers(str(tmp_path)) == [1]
