@@ -146,6 +146,10 @@ class File:
     def _create(self) -> None:
         """A new file is private from its first byte; so are the log and the folder beside it."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wal = self._path.with_name(self._path.name + "-wal")
+        if not _size(self._path) and _size(wal):  # SQLite would throw the log away
+            message = f"{wal} is there without the file it belongs to: restore both from a backup"
+            raise FailedPrecondition(message)
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
@@ -246,6 +250,10 @@ class File:
     def _rollback(self, db: apsw.Connection) -> None:
         if db.in_transaction:  # SQLite ends some failed ones by itself
             db.execute("ROLLBACK")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _number(rows: apsw.Cursor) -> int:
