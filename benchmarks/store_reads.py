@@ -1,7 +1,7 @@
 """What a read, a list and a change cost in memory: the store's image against a bare dict, among 10 to 10,000.
 
 No disk is in it: changes go to the memory store, whose image, judge and history every store shares. A
-line that grows with the number of resources is a defect, but for `list`. Run: python benchmarks/store_reads.py
+line that grows with the number of resources is a defect. Run: python benchmarks/store_reads.py
 """
 
 from __future__ import annotations

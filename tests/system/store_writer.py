@@ -1,4 +1,4 @@
-"""Writes resources with many concurrent committers and prints each that is acknowledged; killed by its test."""
+"""Writes resources with many concurrent committers, prints each that is acknowledged, and gets killed."""
 
 from __future__ import annotations
 

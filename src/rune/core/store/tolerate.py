@@ -29,7 +29,7 @@ class Tolerant:
 
 
 def _known(value: object, shape: inspect.Type) -> object:
-    """The part of a value that its type has a place for; what does not fit is left for the decoder to refuse."""
+    """The part of a value that its type has a place for; the decoder refuses what does not fit."""
     match value, shape:
         case _, inspect.UnionType():
             return _known(value, _member(value, shape.types))
