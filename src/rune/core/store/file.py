@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from rune.core.store.base import Change, Entry, Key, Mutation, Resource
+from rune.core.store.history import closed
 from rune.core.store.kinds import Kinds
 from rune.errors import FailedPrecondition, Unavailable
 
@@ -126,9 +127,13 @@ class File:
             return [_number(db.execute(APPEND, record)) for record in batch.records]
 
     def read(self, journal: str, after: int, limit: int) -> Sequence[Entry]:
-        """Records of a journal, oldest first."""
-        rows = self._connection.execute(READ, (journal, after, max(limit, 0)))
-        return [Entry(sequence, payload) for sequence, payload in rows]
+        """Records of a journal, oldest first; raises Unavailable when the disk does not answer."""
+        try:
+            rows = self._connection.execute(READ, (journal, after, max(limit, 0)))
+            return [Entry(sequence, payload) for sequence, payload in rows]
+        except apsw.Error as error:
+            message = f"the store cannot read: {error}"
+            raise Unavailable(message) from error
 
     def close(self) -> None:
         """Fold the log into the file and let go of it. A second call does nothing."""
@@ -139,8 +144,7 @@ class File:
     @property
     def _connection(self) -> apsw.Connection:
         if self._db is None:
-            message = "the store is closed"
-            raise Unavailable(message)
+            raise closed()
         return self._db
 
     def _create(self) -> None:

@@ -308,6 +308,22 @@ async def test_a_failed_batch_leaves_no_unread_failure_behind(path: Path) -> Non
     gc.collect()
 
 
+async def test_a_journal_on_a_damaged_page_is_unavailable(path: Path) -> None:
+    async with SqliteStore(path, KINDS) as store:
+        await store.append("audit", b"x" * 10_000)
+    ((page,),) = sql(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'records'")
+    assert isinstance(page, int)
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    path.write_bytes(data)
+    async with SqliteStore(path, KINDS) as store:
+        with pytest.raises(Unavailable, match="the store cannot read: database disk image is malformed"):
+            await store.read("audit")
+        with pytest.raises(Unavailable, match="the store cannot write: database disk image is malformed"):
+            await store.append("audit", b"y")
+        assert await store.commit(Put(Box(name="a"))) == 1
+
+
 class Shelf(Resource, frozen=True, kw_only=True):
     """A box as a later release might have it."""
 
