@@ -41,7 +41,7 @@ class Delete(msgspec.Struct, frozen=True):
 Write = Put | Delete
 
 
-class Mutation(msgspec.Struct, frozen=True):
+class Mutation(msgspec.Struct, frozen=True, gc=False):
     """One resource's part of a change. `after` is None when it was deleted, `before` when created."""
 
     key: Key
@@ -49,7 +49,7 @@ class Mutation(msgspec.Struct, frozen=True):
     after: Resource | None
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One commit as watchers see it: all of its mutations share the revision."""
 
     revision: int
@@ -58,7 +58,7 @@ class Change(msgspec.Struct, frozen=True):
     mutations: tuple[Mutation, ...]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One record of an append-only journal, such as the audit log."""
 
     sequence: int

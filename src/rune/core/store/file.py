@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from rune.core.store.base import Change, Entry, Key, Mutation, Resource
+from rune.core.store.history import closed
 from rune.core.store.kinds import Kinds
 from rune.errors import FailedPrecondition, Unavailable
 
@@ -126,9 +127,13 @@ class File:
             return [_number(db.execute(APPEND, record)) for record in batch.records]
 
     def read(self, journal: str, after: int, limit: int) -> Sequence[Entry]:
-        """Records of a journal, oldest first."""
-        rows = self._connection.execute(READ, (journal, after, max(limit, 0)))
-        return [Entry(sequence, payload) for sequence, payload in rows]
+        """Records of a journal, oldest first; raises Unavailable when the disk does not answer."""
+        try:
+            rows = self._connection.execute(READ, (journal, after, max(limit, 0)))
+            return [Entry(sequence, payload) for sequence, payload in rows]
+        except apsw.Error as error:
+            message = f"the store cannot read: {error}"
+            raise Unavailable(message) from error
 
     def close(self) -> None:
         """Fold the log into the file and let go of it. A second call does nothing."""
@@ -139,13 +144,16 @@ class File:
     @property
     def _connection(self) -> apsw.Connection:
         if self._db is None:
-            message = "the store is closed"
-            raise Unavailable(message)
+            raise closed()
         return self._db
 
     def _create(self) -> None:
         """A new file is private from its first byte; so are the log and the folder beside it."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wal = self._path.with_name(self._path.name + "-wal")
+        if not _size(self._path) and _size(wal):  # SQLite would throw the log away
+            message = f"{wal} is there without the file it belongs to: restore both from a backup"
+            raise FailedPrecondition(message)
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
@@ -246,6 +254,10 @@ class File:
     def _rollback(self, db: apsw.Connection) -> None:
         if db.in_transaction:  # SQLite ends some failed ones by itself
             db.execute("ROLLBACK")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _number(rows: apsw.Cursor) -> int:
