@@ -25,6 +25,10 @@ START = 10.0
 """Seconds a keeper may take to start and answer; it takes 0.1."""
 
 
+RETRY = 0.01
+"""Seconds to leave to a keeper that is dying or starting."""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """Anything the keeper says. Fields that we do not know are ignored."""
 
@@ -173,21 +177,30 @@ def argv(data: Path, options: Options, *more: str) -> list[str]:
 async def _open(data: Path, options: Options, on_seen: Callable[[Observed], None]) -> Link:
     try:
         async with asyncio.timeout(START):
-            sock = await _reach(data, options)
-            link = Link(on_seen)
-            await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=sock)
+            link = await _greeted(data, options, on_seen)
     except TimeoutError as error:
         message = f"the keeper of {data} did not come up within {START:g} s: see {data}/keeper/keeper.log"
         raise Unavailable(message) from error
-    sizes = {"log_size": options.log_size, "log_files": options.log_files}
-    link.hello = await link.ask("hello", sizes, within=START)
     if link.hello.owned:
         link.close()
-        message = (
-            f"another runed (pid {link.hello.owned}) runs on {data}: stop it, or use another data folder"
-        )
+        message = f"another runed (pid {link.hello.owned}) runs on {data}: stop it, or use another data folder"
         raise FailedPrecondition(message)
     return link
+
+
+async def _greeted(data: Path, options: Options, on_seen: Callable[[Observed], None]) -> Link:
+    """Say hello, again if it was heard by a keeper that was just dying. Ends by the caller's deadline."""
+    sizes = {"log_size": options.log_size, "log_files": options.log_files}
+    while True:
+        sock = await _reach(data, options)
+        link = Link(on_seen)
+        await asyncio.get_running_loop().create_unix_connection(lambda link=link: link, sock=sock)
+        try:
+            link.hello = await link.ask("hello", sizes, within=START)
+        except Unavailable:
+            await asyncio.sleep(RETRY)
+        else:
+            return link
 
 
 async def _reach(data: Path, options: Options) -> socket.socket:
@@ -209,13 +222,12 @@ async def _start(data: Path, options: Options) -> None:
         cwd="/",
         env={},
     )
-    assert process.stdout and process.stderr  # noqa: PT018, S101 - both are pipes
-    said = (await process.stdout.readline()).decode().strip()
-    await process.wait()
+    output, errors = await process.communicate()
+    said = output.decode().strip()
     if said == "busy":
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(RETRY)
     elif said != "ready":
-        trace = (await process.stderr.read(65536)).decode(errors="replace").strip()
+        trace = errors.decode(errors="replace").strip()
         why = trace.splitlines()[-1] if trace else f"see {data}/keeper/keeper.log"
         message = f"the keeper of {data} did not start: {why}"
         raise Unavailable(message)
