@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -103,8 +105,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - a socket's always is
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -213,21 +214,20 @@ async def _reach(data: Path, options: Options) -> socket.socket:
 
 
 async def _start(data: Path, options: Options) -> None:
-    """Returns when a keeper listens, ours or one that was faster."""
-    process = await asyncio.create_subprocess_exec(
-        *argv(data, options),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd="/",
-        env={},
-    )
-    output, errors = await process.communicate()
-    said = output.decode().strip()
+    """Returns when a keeper listens, ours or one that was faster. In a thread, so that it does not matter
+    how the event loop of runed starts processes: a keeper must not inherit a single descriptor.
+    """
+    run = functools.partial(subprocess.run, capture_output=True, cwd="/", env={}, check=False, timeout=START)
+    try:
+        done = await asyncio.to_thread(run, argv(data, options), stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        message = f"the keeper of {data} did not start: {error}"
+        raise Unavailable(message) from error
+    said = done.stdout.decode().strip()
     if said == "busy":
         await asyncio.sleep(RETRY)
     elif said != "ready":
-        trace = errors.decode(errors="replace").strip()
+        trace = done.stderr.decode(errors="replace").strip()
         why = trace.splitlines()[-1] if trace else f"see {data}/keeper/keeper.log"
         message = f"the keeper of {data} did not start: {why}"
         raise Unavailable(message)
