@@ -608,7 +608,8 @@ async def test_a_command_in_an_adopted_instance_has_its_environment_too(runner: 
 
 
 async def test_a_terminal_has_a_size_is_controlling_and_passes_keys_as_signals(runner: ProcessRunner) -> None:
-    script = "stty size; trap 'stty size' WINCH; trap 'echo int; exit 3' INT; echo ok > /dev/tty; while :; do sleep 0.02; done"
+    script = "stty size; trap 'stty size' WINCH; trap 'echo int; exit 3' INT; echo ok > /dev/tty"
+    script += "; while :; do sleep 0.02; done"
     session = await inside(runner, script, tty=True)
     said = ""
     async with asyncio.timeout(10):

@@ -184,7 +184,9 @@ async def _open(data: Path, options: Options, on_seen: Callable[[Observed], None
         raise Unavailable(message) from error
     if link.hello.owned:
         link.close()
-        message = f"another runed (pid {link.hello.owned}) runs on {data}: stop it, or use another data folder"
+        message = (
+            f"another runed (pid {link.hello.owned}) runs on {data}: stop it, or use another data folder"
+        )
         raise FailedPrecondition(message)
     return link
 
