@@ -1,5 +1,4 @@
 """Lets `python -I -S …/keeper/__main__.py` find its package without importing the rest of Rune."""
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """A command inside an instance (`exec`): it lives as long as the connection that asked for it."""
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """One connection from runed: a JSON object a line each way, with descriptors beside it when it needs any."""
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 A cgroup knows every descendant and `cgroup.kill` ends them in one step. Where none can be made, a walk of
 /proc finds them by session, by descent and, for daemons that left both, by our pipes or their environment.
 """
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

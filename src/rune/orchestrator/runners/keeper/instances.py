@@ -1,5 +1,4 @@
 """The instances of one data folder: started, watched, stopped, adopted and forgotten here."""
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ A record is `2026-11-23T03:04:05.123456789Z stdout F text\n`; with P instead of 
 next record of that stream. Nothing is held back in memory: what was read is written, so that a crash of
 the keeper loses nothing. Files are numbered (`00000001.log` …) and only the newest is written to.
 """
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """One thread that waits for file descriptors, children and timers, and never polls."""
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@
 itself before it becomes the workload. So there is no moment at which a workload runs and is not on record.
 The environment, which may hold secrets, is never written.
 """
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

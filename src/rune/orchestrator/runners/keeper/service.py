@@ -1,5 +1,4 @@
 """The keeper's main program: alone on its data folder, detached, and behind a socket of its own user."""
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 Tried against the two other ways: moving a process into a cgroup waits for RCU (4 to 20 ms for one start;
 nothing in a burst), while clone3 with CLONE_INTO_CGROUP costs 1.5 ms always. vfork would need C.
 """
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """The two pipes of an instance: named, so that the next keeper can open them again, and read in rounds."""
-# ruff: noqa: PTH, SIM105, FBT003 - pathlib and contextlib stay out of this long-lived process
 
 from __future__ import annotations
 
