@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from rune.server import manual
 from rune.server.metrics import Metrics
 from rune.server.rest import Rest
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -44,8 +45,9 @@ def app(rest: Rest, around: Surroundings) -> Starlette:
         routes=[
             Route("/healthz", healthz),
             Route("/metrics", metrics),
-            Route("/openapi.yaml", _document("openapi.yaml", "application/yaml")),
-            Route("/openapi.json", _document("openapi.json", "application/json")),
+            Route("/openapi.json", _page(manual.as_json, "application/json")),
+            Route("/openapi.yaml", _page(manual.as_yaml, "application/yaml")),
+            Route("/docs", _page(manual.as_html, "text/html")),
             *around.routes,
             Mount("/", rest),
         ],
@@ -53,8 +55,8 @@ def app(rest: Rest, around: Surroundings) -> Starlette:
     )
 
 
-def _document(name: str, kind: str) -> Callable[[Request], Any]:
+def _page(content: Callable[[], bytes], kind: str) -> Callable[[Request], Any]:
     async def page(_: Request) -> Response:
-        return Response(files("rune.api").joinpath(name).read_bytes(), media_type=kind)
+        return Response(content(), media_type=kind, headers={"content-security-policy": POLICY})
 
     return page
