@@ -1,4 +1,4 @@
-"""The API's description as it is served: the OpenAPI document, and a page for people that needs nothing else."""
+"""The API's description as it is served: the OpenAPI document, and a page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import yaml
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
-code{font:13px ui-monospace,monospace}summary{cursor:pointer;padding:.3rem 0}summary b{display:inline-block;width:4.5rem}
+code{font:13px ui-monospace,monospace}summary{cursor:pointer;padding:.3rem 0}
+summary b{display:inline-block;width:4.5rem}
 table{border-collapse:collapse;margin:.5rem 0 1rem 1rem}td{padding:.15rem .8rem .15rem 0;vertical-align:top}
 h2{margin-top:2rem;border-bottom:1px solid #ccc}p{margin:.4rem 0}small{color:#555}
 @media(prefers-color-scheme:dark){body{background:#16181b;color:#ddd}small{color:#999}h2{border-color:#444}}
@@ -42,7 +43,7 @@ def as_html() -> bytes:
         f"<!doctype html><meta charset=utf-8><title>{escape(info['title'])} API</title>"
         f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>"
         f"<h1>{escape(info['title'])} API</h1><p>{escape(info['description'])}</p>"
-        "<p>As a document: <a href=/openapi.yaml>openapi.yaml</a>, <a href=/openapi.json>openapi.json</a>.</p>"
+        "<p>For programs: <a href=/openapi.yaml>openapi.yaml</a>, <a href=/openapi.json>openapi.json</a>.</p>"
     )
     return (head + "".join(_sections(document))).encode()
 
