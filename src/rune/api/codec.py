@@ -16,13 +16,14 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
 from rune.api.fields import Message, WireEnum
-from rune.api.shape import Field, fields, proto_name
+from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
 from rune.errors import InvalidArgument, Violation
 
 M = TypeVar("M", bound=Message)
-Fill = Callable[[Any, Any], None]
-Read = Callable[[Any], Any]
+Convert = Callable[[Any], Any]
+_NEVER: Any = object()
+_Filler = tuple[Callable[[Any], tuple[Any, ...]], list[tuple[str, Any, Convert | None]]]
 
 DESCRIPTORS = "descriptors.binpb"
 
@@ -56,9 +57,7 @@ def encode(message: Message) -> bytes:
 
 def to_proto(message: Message) -> ProtoMessage:
     """The message as an object of its protobuf class."""
-    proto = proto_class(type(message))()
-    _filler(type(message))(proto, message)
-    return proto
+    return proto_class(type(message))(**_filled(message))
 
 
 def decode(model: type[M], data: bytes) -> M:
@@ -101,59 +100,42 @@ def _unknown(proto: Any, path: str) -> list[Violation]:
     return found
 
 
+def _filled(message: Message) -> dict[str, Any]:
+    """The values that differ from their defaults, as protobuf's constructors take them."""
+    values, steps = _filler(type(message))
+    return {
+        wire: value if convert is None else convert(value)
+        for value, (wire, default, convert) in zip(values(message), steps, strict=True)
+        if value is not None and value != default
+    }
+
+
 @cache
-def _filler(model: type[Message]) -> Fill:
-    steps = [
-        (f.name, f.default, not f.required and not f.presence and not f.oneof, _fill_field(f))
-        for f in fields(model)
-    ]
-
-    def fill(proto: Any, message: Any) -> None:
-        for name, default, skips_default, step in steps:
-            value = getattr(message, name)
-            if value is None or (skips_default and value == default):
-                continue
-            step(proto, value)
-
-    return fill
+def _filler(model: type[Message]) -> _Filler:
+    items = fields(model)
+    steps = [(item.wire, _skipped(item), _to_wire(item)) for item in items]
+    return every(*(item.name for item in items)), steps
 
 
-def _fill_field(field: Field) -> Fill:
-    wire, convert = field.wire, _to_wire(field)
-    if field.is_message:
-        return _fill_messages(field) if field.repeated else _fill_message(field)
-    if field.mapping:
-        return lambda proto, value: getattr(proto, wire).update(value)
+def _skipped(field: Field) -> Any:
+    """The value that is as good as none; a required field and one with presence have none such."""
+    return _NEVER if field.required or field.presence or field.oneof else field.default
+
+
+def _to_wire(field: Field) -> Convert | None:
+    one = _value_to_wire(field)
+    if one is None:
+        return None
     if field.repeated:
-        return lambda proto, value: getattr(proto, wire).extend(map(convert, value) if convert else value)
-    if convert is None:
-        return lambda proto, value: setattr(proto, wire, value)
-    return lambda proto, value: setattr(proto, wire, convert(value))
+        return lambda values: [one(value) for value in values]
+    if field.mapping:
+        return lambda values: {key: one(value) for key, value in values.items()}
+    return one
 
 
-def _fill_message(field: Field) -> Fill:
-    wire, model = field.wire, field.python
-
-    def fill(proto: Any, value: Any) -> None:
-        inner = getattr(proto, wire)
-        inner.SetInParent()
-        _filler(model)(inner, value)
-
-    return fill
-
-
-def _fill_messages(field: Field) -> Fill:
-    wire, model = field.wire, field.python
-
-    def fill(proto: Any, value: Any) -> None:
-        add, fill_item = getattr(proto, wire).add, _filler(model)
-        for item in value:
-            fill_item(add(), item)
-
-    return fill
-
-
-def _to_wire(field: Field) -> Callable[[Any], Any] | None:
+def _value_to_wire(field: Field) -> Convert | None:
+    if field.is_message:
+        return _filled
     if field.is_time:
         return _to_seconds if field.type == "int64" else to_rfc3339
     if issubclass(field.python, WireEnum):
@@ -181,7 +163,7 @@ def _reader(model: type[Message]) -> Callable[[Any], dict[str, Any]]:
     return read
 
 
-def _read_field(field: Field) -> Read | None:
+def _read_field(field: Field) -> Convert | None:
     convert = _from_wire(field)
     if field.mapping:
         return dict if convert is None else lambda value: {key: convert(item) for key, item in value.items()}
@@ -190,7 +172,7 @@ def _read_field(field: Field) -> Read | None:
     return convert
 
 
-def _from_wire(field: Field) -> Read | None:
+def _from_wire(field: Field) -> Convert | None:
     if field.is_message:
         model = field.python
         return lambda value: _reader(model)(value)  # noqa: PLW0108 - late, since a message may hold itself

@@ -21,7 +21,7 @@ from rune.api.fields import (
 from rune.api.operation import Effect, Http, Kind, Operation
 from rune.api.resource import Resource
 
-ConfigKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+ConfigKey = Annotated[str, Meta(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,253}$(?!\n)")]
 ConfigData = dict[ConfigKey, Annotated[str, Meta(max_length=1 << 20)]]
 
 
