@@ -49,7 +49,7 @@ async def tidy(store: Store, identity: Identity, clock: Clock) -> None:
 
 async def _write_used(store: Store, used: dict[str, datetime]) -> None:
     def decide() -> list[Write]:
-        tokens = ((store.find(Token, SYSTEM, id), when) for id, when in used.items())
+        tokens = ((store.find(Token, SYSTEM, each), when) for each, when in used.items())
         return [
             Put(replace(token, last_used_at=when))
             for token, when in tokens
