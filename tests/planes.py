@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from rune.core.limits import Limits
 from rune.core.rights import KINDS, Rights
 from rune.core.roles import seed
 from rune.core.store.memory import MemoryStore
+from rune.core.tokens import SYSTEM
 from rune.errors import RuneError
 from rune.orchestrator.admin import register
 
@@ -103,3 +104,24 @@ async def plane(clock: Clock | None = None, store: MemoryStore | None = None) ->
         dispatcher = Dispatcher(guards)
         register(dispatcher, store=opened, rights=rights, identity=identity)
         yield Plane(opened, clock, identity, rights, dispatcher, heard)
+
+
+async def outcomes(*calls: Awaitable[object]) -> list[str]:
+    """The calls at the same time; `ok` or the name of each one's failure."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return [each.codes.name if isinstance(each, RuneError) else "ok" for each in results]
+
+
+def attach(policy: str, subject: str) -> admin.PolicyAttachToSubjectRequest:
+    """A grant for somebody."""
+    return admin.PolicyAttachToSubjectRequest(policy_name=policy, subject_name=subject)
+
+
+def detach(policy: str, subject: str) -> admin.PolicyDetachFromSubjectRequest:
+    """A grant from somebody."""
+    return admin.PolicyDetachFromSubjectRequest(policy_name=policy, subject_name=subject)
+
+
+def policies(p: Plane, subject: str) -> list[str]:
+    """The grants of somebody."""
+    return p.store.get(admin.Subject, SYSTEM, subject).policies

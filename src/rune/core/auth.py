@@ -147,6 +147,10 @@ class Identity:
         used, self._used = self._used, {}
         return used
 
+    def put_back(self, used: dict[str, datetime]) -> None:
+        """Take them again the next time; for uses that could not be written."""
+        self._used = {**used, **self._used}
+
     def lost(self, principal: Principal) -> asyncio.Event:
         """Set once the principal's token is revoked, deleted or expired, or its subject or grants changed.
 

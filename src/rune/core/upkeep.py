@@ -41,9 +41,14 @@ async def keep(store: Store, identity: Identity, clock: Clock) -> None:
 
 async def tidy(store: Store, identity: Identity, clock: Clock) -> None:
     """One round; also the last thing before the store closes."""
-    used = iter(identity.take_used().items())
-    while some := dict(islice(used, AT_ONCE)):
-        await _write_used(store, some)
+    used = identity.take_used()
+    while some := dict(islice(used.items(), AT_ONCE)):
+        try:
+            await _write_used(store, some)
+        except RuneError:
+            identity.put_back(used)
+            raise
+        used = {each: when for each, when in used.items() if each not in some}
     await settle(store, lambda: _gone(store, clock.now()), operation="tidy_tokens")
 
 
