@@ -129,7 +129,7 @@ class Dispatcher:
 
     async def stream(
         self, operation: Operation[In, Out], caller: Caller, asks: AsyncIterator[Callable[[], In]]
-    ) -> AsyncIterator[Out]:
+    ) -> AsyncGenerator[Out]:
         """One request, or many where the operation streams both ways; many answers.
 
         Ends with Unauthenticated at the moment the caller's credential is revoked. Raises RuneError
@@ -260,11 +260,11 @@ async def _requests(asks: AsyncIterator[Ask], trip: _Trip) -> AsyncIterator[Mess
 
 async def _until(items: AsyncIterator[Out], lost: asyncio.Event) -> AsyncIterator[Out]:
     """The items, until the credential is lost."""
-    end = asyncio.ensure_future(lost.wait())  # noqa: TID251 - ended below, whatever happens
+    end = asyncio.ensure_future(lost.wait())  # ended below, whatever happens
     step: asyncio.Future[Out] | None = None
     try:
         while True:
-            step = asyncio.ensure_future(anext(items))  # noqa: TID251 - as above
+            step = asyncio.ensure_future(anext(items))
             await asyncio.wait((step, end), return_when=asyncio.FIRST_COMPLETED)
             if lost.is_set():
                 raise Unauthenticated("the credential was revoked or has expired")

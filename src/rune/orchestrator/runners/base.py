@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -137,8 +137,10 @@ class Runner(Protocol):
         ...
 
     def on_change(self, notify: Callable[[Observed], None]) -> None:
-        """Call `notify` on the event loop at each start and end, at once, and once for each instance
-        whose end was missed while nobody was listening. It must not raise.
+        """Call `notify` on the event loop at each start and end, at once.
+
+        What happened while nobody was listening is told at `start`, or when the engine is back in reach:
+        once for each instance that is not as it was last seen. `notify` must not raise.
         """
         ...
 
@@ -169,7 +171,7 @@ class HasLogs(Protocol):
         tail: int | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> AsyncIterator[Sequence[LogLine]]:
+    ) -> AsyncGenerator[Sequence[LogLine]]:
         """Batches of lines, oldest first: the last `tail` of those within the times (None: all).
 
         With `follow` it goes on, also across restarts of the instance, until `until`, until the instance

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 
@@ -153,7 +153,7 @@ class FakeRunner:
         tail: int | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> AsyncIterator[Sequence[LogLine]]:
+    ) -> AsyncGenerator[Sequence[LogLine]]:
         """Batches of the lines it said."""
         known = self._instances.get(instance)
         if known is None:
