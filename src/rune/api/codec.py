@@ -18,7 +18,7 @@ from google.protobuf.message import Message as ProtoMessage
 from rune.api.fields import Message, WireEnum
 from rune.api.shape import Field, fields, proto_name
 from rune.api.validate import build
-from rune.errors import InvalidArgument, Violation
+from rune.errors import Internal, InvalidArgument, Violation
 
 M = TypeVar("M", bound=Message)
 Fill = Callable[[Any, Any], None]
@@ -97,6 +97,15 @@ def decode(model: type[M], data: bytes) -> M:
         raise InvalidArgument(f"the request is not a well-formed {name} message") from error
     _refuse_unknown(proto, len(data))
     return build(model, _reader(model)(proto))
+
+
+def read(model: type[M], data: bytes) -> M:
+    """The answer of a server, which may be newer than this client: what it does not know is passed over."""
+    try:
+        return build(model, _reader(model)(proto_class(model).FromString(data)))
+    except (DecodeError, InvalidArgument) as error:
+        name = proto_name(model)
+        raise Internal(f"the server's answer is not a {name} message that this client understands") from error
 
 
 def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
