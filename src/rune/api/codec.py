@@ -1,53 +1,25 @@
-"""Between messages and protobuf bytes. The way is worked out once per class, then only walked.
-
-Descriptors come from `descriptors.binpb`, which `python -m rune.api.generate` writes.
-"""
+"""Between messages and protobuf bytes. The way is worked out once per class, then only walked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from typing import Any, TypeVar
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
+from rune.api.descriptors import numbers, proto_class, unknown_field_set
 from rune.api.fields import Message, WireEnum
 from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
-from rune.errors import InvalidArgument, Violation
+from rune.errors import Internal, InvalidArgument, Violation
 
 M = TypeVar("M", bound=Message)
 Convert = Callable[[Any], Any]
 _NEVER: Any = object()
 _Filler = tuple[Callable[[Any], tuple[Any, ...]], list[tuple[str, Any, Convert | None]]]
-
-DESCRIPTORS = "descriptors.binpb"
-
-
-@cache
-def pool() -> descriptor_pool.DescriptorPool:
-    """The descriptors of every package, apart from any that the host program has loaded."""
-    found = descriptor_pool.DescriptorPool()
-    for file in descriptors().file:
-        found.Add(file)
-    return found
-
-
-def descriptors() -> descriptor_pb2.FileDescriptorSet:
-    """The descriptors as they were generated, a fresh copy."""
-    return descriptor_pb2.FileDescriptorSet.FromString(files("rune.api").joinpath(DESCRIPTORS).read_bytes())
-
-
-@cache
-def proto_class(model: type[Message]) -> type[ProtoMessage]:
-    """The protobuf class of a message."""
-    package = "rune.api" if ".security" not in model.__module__ else "rune.security.v1"
-    descriptor = pool().FindMessageTypeByName(f"{package}.{proto_name(model)}")
-    return message_factory.GetMessageClass(descriptor)
 
 
 def encode(message: Message) -> bytes:
@@ -72,6 +44,15 @@ def decode(model: type[M], data: bytes) -> M:
     return build(model, _reader(model)(proto))
 
 
+def read(model: type[M], data: bytes) -> M:
+    """The answer of a server, which may be newer than this client: what it does not know is passed over."""
+    try:
+        return build(model, _reader(model)(proto_class(model).FromString(data)))
+    except (DecodeError, InvalidArgument) as error:
+        name = proto_name(model)
+        raise Internal(f"the server's answer is not a {name} message that this client understands") from error
+
+
 def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
     """Fields that this server does not know are refused: to drop one would change what was asked.
 
@@ -89,7 +70,7 @@ def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
 def _unknown(proto: Any, path: str) -> list[Violation]:
     found = [
         Violation(f"{path}#{item.field_number}", "is a field that this server does not know")
-        for item in unknown_fields.UnknownFieldSet(proto)
+        for item in unknown_field_set()(proto)
     ]
     for descriptor, value in proto.ListFields():
         if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
@@ -139,14 +120,8 @@ def _value_to_wire(field: Field) -> Convert | None:
     if field.is_time:
         return _to_seconds if field.type == "int64" else to_rfc3339
     if issubclass(field.python, WireEnum):
-        return _numbers(field.python).__getitem__
+        return numbers(field.python).__getitem__
     return None
-
-
-@cache
-def _numbers(words: type[WireEnum]) -> dict[str, int]:
-    descriptor = pool().FindEnumTypeByName(f"rune.api.{proto_name(words)}")
-    return {value.name: value.number for value in descriptor.values}
 
 
 @cache
@@ -179,7 +154,7 @@ def _from_wire(field: Field) -> Convert | None:
     if field.is_time and field.type == "int64":
         return lambda value: datetime.fromtimestamp(value, UTC)
     if issubclass(field.python, WireEnum):
-        words = {number: name for name, number in _numbers(field.python).items()}
+        words = {number: name for name, number in numbers(field.python).items()}
         return lambda value: words.get(value, value)
     return None
 

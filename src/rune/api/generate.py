@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from google.protobuf import descriptor_pb2
 
 from rune.api import OPERATIONS, openapi, proto, prototext, reference
-from rune.api.codec import DESCRIPTORS
+from rune.api.descriptors import path_of
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = Path("api/fields.lock.json")
@@ -41,17 +40,15 @@ def main() -> int:
 def files(locked: Mapping[str, Any]) -> dict[Path, bytes]:
     """Every derived file and what it should hold."""
     locks = {package: settled(package, locked[package]) for package in PROTO}
-    descriptors = descriptor_pb2.FileDescriptorSet()
     texts: dict[Path, bytes] = {}
     for package, lock in locks.items():
         rows = [row for row in OPERATIONS if row.package == package]
-        described = descriptors.file.add()
-        described.CopyFrom(proto.describe(package, rows, lock))
+        described = proto.describe(package, rows, lock)
+        texts[path_of(package).relative_to(ROOT)] = described.SerializeToString(deterministic=True)
         texts[PROTO[package]] = prototext.text(described, rows).encode()
     document = json.loads(json.dumps(openapi.document(OPERATIONS)))  # apart, so that YAML needs no anchors
     return {
         LOCK: (json.dumps(locks, indent=1) + "\n").encode(),
-        PACKAGED / DESCRIPTORS: descriptors.SerializeToString(deterministic=True),
         **texts,
         PACKAGED / "openapi.json": json.dumps(document, separators=(",", ":")).encode() + b"\n",
         Path("api/openapi.yaml"): yaml.safe_dump(
