@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, un
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
+from rune.api import malformed
 from rune.api.fields import Message, WireEnum
 from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
@@ -66,6 +67,9 @@ def decode(model: type[M], data: bytes) -> M:
     try:
         proto = kind.FromString(data)
     except DecodeError as error:
+        found = malformed.fault(kind.DESCRIPTOR, data)
+        if found is not None:
+            raise InvalidArgument.of([found]) from error
         name = kind.DESCRIPTOR.full_name
         raise InvalidArgument(f"the request is not a well-formed {name} message") from error
     _refuse_unknown(proto, len(data))
