@@ -14,7 +14,7 @@ from rune.server.http import HttpDoor, HttpOptions
 from rune.server.metrics import Metrics
 from rune.server.pages import Surroundings, app
 from rune.server.rest import Rest
-from surface.standins import TOKEN, Journal, Plenty, Shelf, dispatcher
+from surface.standins import TOKEN, Journal, Plenty, Shelf, dispatcher, nothing_else
 
 
 @dataclass(kw_only=True)
@@ -42,8 +42,10 @@ async def doors() -> AsyncIterator[Doors]:
     limits, journal, metrics, clock, trouble = Plenty(), Journal(), Metrics(), SystemClock(), list[str]()
     road = dispatcher(limits=limits, audit=journal, meter=metrics, clock=clock)
     shelf = Shelf(road)
+    nothing_else(road)
     grpc = GrpcDoor(road, clock, GrpcOptions(address="127.0.0.1:0", reflection=True))
     rest = Rest(road, clock)
+    metrics.gauge("open_streams", "Streams over HTTP that are open.", lambda: float(len(rest.streams)))
     around = Surroundings(trouble=lambda: "".join(trouble), metrics=metrics)
     http = HttpDoor(app(rest, around), rest.streams, HttpOptions(port=0))
     yield Doors(
