@@ -35,7 +35,7 @@ async def server(tmp_path: Path) -> AsyncGenerator[Runed]:
 
 async def get(server: Runed, path: str) -> Any:
     def ask() -> Any:
-        request = urllib.request.Request(  # noqa: S310 - as below
+        request = urllib.request.Request(
             f"http://{server.http}{path}", headers={"Authorization": f"Bearer {server.token}"}
         )
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own server
