@@ -29,7 +29,8 @@ def explained(error: RuneError) -> str:
     lines = [f"error: {error.message}"]
     if isinstance(error, InvalidArgument) and len(error.details) > 1 and "\n" not in error.message:
         lines = ["error: the request is not valid", *(f"  {violation}" for violation in error.details)]
-    hint = getattr(error, "next", "") or _hint(error)
+    notes: list[str] = getattr(error, "__notes__", [])
+    hint = notes[0] if notes else getattr(error, "next", "") or _hint(error)
     return "\n".join([*lines, *([f"next: {hint}"] if hint else [])])
 
 

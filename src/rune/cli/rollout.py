@@ -24,7 +24,6 @@ class RolloutFailed(FailedPrecondition):
     """A service does not come up."""
 
     exit_code = 1
-    next = ""
 
 
 class TimeIsUp(DeadlineExceeded):
@@ -128,7 +127,7 @@ def reason(service: Service) -> str:
 def _failed(failed: Sequence[Service]) -> RuneError:
     lines = [f"service {one.name!r} failed: {reason(one) or 'no reason given'}" for one in failed]
     error = RolloutFailed("\n".join(lines))
-    error.next = f"rune logs {failed[0].name} -n {failed[0].namespace or 'default'}"
+    error.add_note(f"rune logs {failed[0].name} -n {failed[0].namespace or 'default'}")
     return error
 
 

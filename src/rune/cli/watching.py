@@ -31,16 +31,14 @@ async def watch(client: Client, wish: Wish) -> None:
 
 
 def _shown(change: Change, wish: Wish) -> str:
+    plain = {"type": _event(change), "object": wirejson.to_plain(change.resource)}
     if wish.format == "json":
-        plain = {"type": _event(change), "object": wirejson.to_plain(change.resource)}
         return msgspec.json.encode(plain).decode()
     if wish.format == "yaml":
         import yaml  # noqa: PLC0415 - only this format needs it
 
-        plain = {"type": _event(change), "object": wirejson.to_plain(change.resource)}
-        return (
-            "---\n" + yaml.safe_dump(msgspec.to_builtins(plain), sort_keys=False, allow_unicode=True).rstrip()
-        )
+        text = yaml.safe_dump(msgspec.to_builtins(plain), sort_keys=False, allow_unicode=True)
+        return f"---\n{text}".rstrip()
     cells = rows(wish, [change.resource], SystemClock().now())[0]
     return _line(cells, wish) + ("   (deleted)" if change.event is EventType.DELETED else "")
 
