@@ -36,6 +36,7 @@ from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.dependents import Dependents
+from rune.orchestrator.exec import Exec
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
 from rune.orchestrator.namespaces import Namespaces
@@ -157,6 +158,7 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         Instances(store, clock=clock),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
+        Exec(store, runners),
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
