@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Final
 
 from rune.api.common import Status
@@ -54,16 +55,18 @@ class Exec:
         if ask.init is None:
             raise InvalidArgument("first request must be an init request")
         instance = self._target(call.namespace, ask.init)
-        async for answer in self._answers(instance, _command(ask.init), later):
-            yield answer
+        async with aclosing(self._answers(instance, _command(ask.init), later)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def run(self, call: Call, ask: api.RunCommandRequest) -> AsyncIterator[ExecResponse]:
         """Run it without input."""
         found = targets.find(self._store, call.namespace, ask.target)
         instance = _running(found) if isinstance(found, Instance) else self._first(found)
         init = ExecInitRequest(command=ask.command, env=ask.env, working_dir=ask.working_dir)
-        async for answer in self._answers(instance, _command(init), _nothing()):
-            yield answer
+        async with aclosing(self._answers(instance, _command(init), _nothing())) as answers:
+            async for answer in answers:
+                yield answer
 
     async def _answers(
         self, instance: Instance, command: Command, requests: AsyncIterator[ExecRequest]
@@ -75,8 +78,9 @@ class Exec:
         session = await runner.exec(instance.id, command)
         try:
             yield ExecResponse(status=Status(message=f"Connected to instance {instance.id}"))
-            async for answer in _talk(session, requests):
-                yield answer
+            async with aclosing(_talk(session, requests)) as answers:
+                async for answer in answers:
+                    yield answer
         finally:
             await session.close()
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rune.api.orchestrator import instances as instance_api
 from rune.api.orchestrator import logs as api
@@ -284,6 +286,26 @@ async def test_batches_of_any_size_are_merged() -> None:
 async def test_a_clock_that_was_set_back_does_not_turn_lines_around() -> None:
     stepped = [[line(5, "a"), line(1, "b")], [line(2, "c")]]
     assert await merged(stepped, [[line(3, "x"), line(9, "y")]]) == ["x", "a", "b", "c", "y"]
+
+
+SOURCES = st.lists(
+    st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=5), max_size=5), min_size=1, max_size=5
+)
+
+
+@given(SOURCES)
+async def test_a_merge_loses_nothing_and_keeps_the_order_of_each(sources: list[list[list[int]]]) -> None:
+    given: list[list[Batch]] = [
+        [[line(second, f"{number}:{second}") for second in batch] for batch in batches]
+        for number, batches in enumerate(sources)
+    ]
+    texts = await merged(*given)
+    for number, batches in enumerate(sources):
+        own = [text for text in texts if text.startswith(f"{number}:")]
+        assert own == [f"{number}:{second}" for batch in batches for second in batch]
+    if all(list(flat) == sorted(flat) for flat in ([s for b in each for s in b] for each in sources)):
+        seconds = [int(text.partition(":")[2]) for text in texts]
+        assert seconds == sorted(seconds)
 
 
 async def test_a_slow_reader_holds_two_batches_of_each_at_most() -> None:
