@@ -103,11 +103,10 @@ async def test_what_fails_before_the_first_item_keeps_its_status(doors: Doors) -
 
 
 async def test_a_one_off_command_streams_what_it_writes_and_its_exit_code(doors: Doors) -> None:
-    async with doors.client() as rest:
-        async with rest.stream(
-            "POST", "/v1/namespaces/default/exec/api", json={"command": ["echo", "hi"]}
-        ) as answer:
-            seen = await events(answer, 2)
+    async with doors.client() as rest, rest.stream(
+        "POST", "/v1/namespaces/default/exec/api", json={"command": ["echo", "hi"]}
+    ) as answer:
+        seen = await events(answer, 2)
     assert seen[0]["data"] == {"stdout": "ZWNobyBoaQ=="}
     assert seen[1]["data"]["exit"]["code"] == 3
 
@@ -146,4 +145,4 @@ async def test_a_reader_that_leaves_ends_its_stream(doors: Doors) -> None:
             await events(answer, 1)
     async with asyncio.timeout(5):
         while b"rune_open_streams 0.0" not in doors.metrics.page():
-            await asyncio.sleep(0.01)  # noqa: TID251 - the end of a connection gives no sign to wait for
+            await asyncio.sleep(0.01)

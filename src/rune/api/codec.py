@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
-from rune.api.malformed import fault
 from rune.api.descriptors import numbers, proto_class, unknown_field_set
 from rune.api.fields import Message, WireEnum
+from rune.api.malformed import fault
 from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
 from rune.errors import Internal, InvalidArgument, Violation

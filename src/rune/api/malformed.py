@@ -1,4 +1,4 @@
-"""Where protobuf bytes are wrong. Protobuf's own reader does not say, so what it refused is looked through here."""
+"""Where protobuf bytes are wrong: protobuf's own reader does not say, so what it refused is looked through."""
 
 from __future__ import annotations
 
