@@ -103,9 +103,10 @@ async def test_what_fails_before_the_first_item_keeps_its_status(doors: Doors) -
 
 
 async def test_a_one_off_command_streams_what_it_writes_and_its_exit_code(doors: Doors) -> None:
-    async with doors.client() as rest, rest.stream(
-        "POST", "/v1/namespaces/default/exec/api", json={"command": ["echo", "hi"]}
-    ) as answer:
+    async with (
+        doors.client() as rest,
+        rest.stream("POST", "/v1/namespaces/default/exec/api", json={"command": ["echo", "hi"]}) as answer,
+    ):
         seen = await events(answer, 2)
     assert seen[0]["data"] == {"stdout": "ZWNobyBoaQ=="}
     assert seen[1]["data"]["exit"]["code"] == 3
