@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -40,6 +41,12 @@ def skip_reason(report: pytest.TestReport) -> str:
     """The words after "Skipped:"; the report keeps them as the last part of (file, line, words)."""
     words = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return words.removeprefix("Skipped: ")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_loop_by_itself() -> None:
+    """Looptime asks for the current loop even around a sync test, and would leave the one it gets open."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session", autouse=True)
