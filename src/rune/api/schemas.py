@@ -95,7 +95,7 @@ def _value(field: Field) -> Json:
 
 def _limits(field: Field) -> Json:
     found: Json = {}
-    for meta in _metas(field.hint):
+    for meta in metas(field.hint):
         for name, keyword in _LIMITS.items():
             limit = getattr(meta, name)
             if limit is not None and _fits(keyword, field):
@@ -112,8 +112,9 @@ def _fits(keyword: str, field: Field) -> bool:
     return field.python is str and not (field.repeated or field.mapping)
 
 
-def _metas(hint: Any) -> list[Meta]:  # noqa: ANN401 - an annotation is of any type
+def metas(hint: Any) -> list[Meta]:  # noqa: ANN401 - an annotation is of any type
+    """Every limit on a value and its parts, outermost first."""
     found = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)]
     for part in get_args(hint):
-        found += _metas(part)
+        found += metas(part)
     return found
