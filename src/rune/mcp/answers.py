@@ -76,7 +76,7 @@ def _brief(model: type[Message], plain: Json) -> Json:
     found: Json = {}
     for field in fields(model):
         value = plain.get(field.json)
-        if not _is_zero(field, value):
+        if field.required or not _is_zero(field, value):
             found[field.json] = _brief_value(field, value)
     return found
 
