@@ -1,85 +1,25 @@
-"""Between messages and protobuf bytes. The way is worked out once per class, then only walked.
-
-Descriptors come from `descriptors.binpb`, which `python -m rune.api.generate` writes.
-"""
+"""Between messages and protobuf bytes. The way is worked out once per class, then only walked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
+from rune.api.descriptors import numbers, proto_class, unknown_field_set
 from rune.api.fields import Message, WireEnum
-from rune.api.shape import Field, fields, proto_name
+from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
 from rune.errors import Internal, InvalidArgument, Violation
 
 M = TypeVar("M", bound=Message)
-Fill = Callable[[Any, Any], None]
-Read = Callable[[Any], Any]
-
-DESCRIPTORS = "descriptors.binpb"
-
-
-@cache
-def _engine() -> Any:
-    """The compiled half of protobuf, which has all that is needed here.
-
-    The public modules give the same classes and take 70 ms longer to import; they serve where the
-    compiled half is not there.
-    """
-    try:
-        return import_module("google._upb._message")
-    except ImportError:
-        return None
-
-
-@cache
-def pool() -> Any:
-    """The descriptors of every package, apart from any that the host program has loaded."""
-    engine = _engine() or import_module("google.protobuf.descriptor_pool")
-    found = engine.DescriptorPool()
-    for file in _files(Path(__file__).with_name(DESCRIPTORS).read_bytes()):
-        found.AddSerializedFile(file)
-    return found
-
-
-def _files(file_set: bytes) -> Iterator[bytes]:
-    """The files of a `FileDescriptorSet`: nothing but its field 1, again and again."""
-    at = 0
-    while at < len(file_set):
-        at, size, shift = at + 1, 0, 0
-        while file_set[at] & 0x80:
-            size, shift, at = size | (file_set[at] & 0x7F) << shift, shift + 7, at + 1
-        size, at = size | file_set[at] << shift, at + 1
-        yield file_set[at : at + size]
-        at += size
-
-
-def descriptors() -> Any:
-    """The descriptors as they were generated: a `FileDescriptorSet`, a fresh copy."""
-    from google.protobuf import descriptor_pb2  # noqa: PLC0415 - slow to import, and only reflection needs it
-
-    return descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).with_name(DESCRIPTORS).read_bytes())
-
-
-@cache
-def proto_class(model: type[Message]) -> type[ProtoMessage]:
-    """The protobuf class of a message."""
-    package = "rune.api" if ".security" not in model.__module__ else "rune.security.v1"
-    descriptor = pool().FindMessageTypeByName(f"{package}.{proto_name(model)}")
-    engine = _engine()
-    if engine is None:
-        return import_module("google.protobuf.message_factory").GetMessageClass(descriptor)
-    return engine.MessageMeta(
-        descriptor.name, (ProtoMessage,), {"DESCRIPTOR": descriptor, "__module__": None}
-    )
+Convert = Callable[[Any], Any]
+_NEVER: Any = object()
+_Filler = tuple[Callable[[Any], tuple[Any, ...]], list[tuple[str, Any, Convert | None]]]
 
 
 def encode(message: Message) -> bytes:
@@ -89,9 +29,7 @@ def encode(message: Message) -> bytes:
 
 def to_proto(message: Message) -> ProtoMessage:
     """The message as an object of its protobuf class."""
-    proto = proto_class(type(message))()
-    _filler(type(message))(proto, message)
-    return proto
+    return proto_class(type(message))(**_filled(message))
 
 
 def decode(model: type[M], data: bytes) -> M:
@@ -132,7 +70,7 @@ def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
 def _unknown(proto: Any, path: str) -> list[Violation]:
     found = [
         Violation(f"{path}#{item.field_number}", "is a field that this server does not know")
-        for item in _unknown_fields()(proto)
+        for item in unknown_field_set()(proto)
     ]
     for descriptor, value in proto.ListFields():
         if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
@@ -143,75 +81,47 @@ def _unknown(proto: Any, path: str) -> list[Violation]:
     return found
 
 
-@cache
-def _unknown_fields() -> Any:
-    return (_engine() or import_module("google.protobuf.unknown_fields")).UnknownFieldSet
+def _filled(message: Message) -> dict[str, Any]:
+    """The values that differ from their defaults, as protobuf's constructors take them."""
+    values, steps = _filler(type(message))
+    return {
+        wire: value if convert is None else convert(value)
+        for value, (wire, default, convert) in zip(values(message), steps, strict=True)
+        if value is not None and value != default
+    }
 
 
 @cache
-def _filler(model: type[Message]) -> Fill:
-    steps = [
-        (f.name, f.default, not f.required and not f.presence and not f.oneof, _fill_field(f))
-        for f in fields(model)
-    ]
-
-    def fill(proto: Any, message: Any) -> None:
-        for name, default, skips_default, step in steps:
-            value = getattr(message, name)
-            if value is None or (skips_default and value == default):
-                continue
-            step(proto, value)
-
-    return fill
+def _filler(model: type[Message]) -> _Filler:
+    items = fields(model)
+    steps = [(item.wire, _skipped(item), _to_wire(item)) for item in items]
+    return every(*(item.name for item in items)), steps
 
 
-def _fill_field(field: Field) -> Fill:
-    wire, convert = field.wire, _to_wire(field)
-    if field.is_message:
-        return _fill_messages(field) if field.repeated else _fill_message(field)
-    if field.mapping:
-        return lambda proto, value: getattr(proto, wire).update(value)
+def _skipped(field: Field) -> Any:
+    """The value that is as good as none; a required field and one with presence have none such."""
+    return _NEVER if field.required or field.presence or field.oneof else field.default
+
+
+def _to_wire(field: Field) -> Convert | None:
+    one = _value_to_wire(field)
+    if one is None:
+        return None
     if field.repeated:
-        return lambda proto, value: getattr(proto, wire).extend(map(convert, value) if convert else value)
-    if convert is None:
-        return lambda proto, value: setattr(proto, wire, value)
-    return lambda proto, value: setattr(proto, wire, convert(value))
+        return lambda values: [one(value) for value in values]
+    if field.mapping:
+        return lambda values: {key: one(value) for key, value in values.items()}
+    return one
 
 
-def _fill_message(field: Field) -> Fill:
-    wire, model = field.wire, field.python
-
-    def fill(proto: Any, value: Any) -> None:
-        inner = getattr(proto, wire)
-        inner.SetInParent()
-        _filler(model)(inner, value)
-
-    return fill
-
-
-def _fill_messages(field: Field) -> Fill:
-    wire, model = field.wire, field.python
-
-    def fill(proto: Any, value: Any) -> None:
-        add, fill_item = getattr(proto, wire).add, _filler(model)
-        for item in value:
-            fill_item(add(), item)
-
-    return fill
-
-
-def _to_wire(field: Field) -> Callable[[Any], Any] | None:
+def _value_to_wire(field: Field) -> Convert | None:
+    if field.is_message:
+        return _filled
     if field.is_time:
         return _to_seconds if field.type == "int64" else to_rfc3339
     if issubclass(field.python, WireEnum):
-        return _numbers(field.python).__getitem__
+        return numbers(field.python).__getitem__
     return None
-
-
-@cache
-def _numbers(words: type[WireEnum]) -> dict[str, int]:
-    descriptor = pool().FindEnumTypeByName(f"rune.api.{proto_name(words)}")
-    return {value.name: value.number for value in descriptor.values}
 
 
 @cache
@@ -228,7 +138,7 @@ def _reader(model: type[Message]) -> Callable[[Any], dict[str, Any]]:
     return read
 
 
-def _read_field(field: Field) -> Read | None:
+def _read_field(field: Field) -> Convert | None:
     convert = _from_wire(field)
     if field.mapping:
         return dict if convert is None else lambda value: {key: convert(item) for key, item in value.items()}
@@ -237,14 +147,14 @@ def _read_field(field: Field) -> Read | None:
     return convert
 
 
-def _from_wire(field: Field) -> Read | None:
+def _from_wire(field: Field) -> Convert | None:
     if field.is_message:
         model = field.python
         return lambda value: _reader(model)(value)  # noqa: PLW0108 - late, since a message may hold itself
     if field.is_time and field.type == "int64":
         return lambda value: datetime.fromtimestamp(value, UTC)
     if issubclass(field.python, WireEnum):
-        words = {number: name for name, number in _numbers(field.python).items()}
+        words = {number: name for name, number in numbers(field.python).items()}
         return lambda value: words.get(value, value)
     return None
 

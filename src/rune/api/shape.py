@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -76,6 +78,13 @@ def fields(message: type[Message]) -> tuple[Field, ...]:
     own = inspect.get_annotations(message)
     all_fields = [_field(item, hints[item.name]) for item in struct_fields(message)]
     return tuple(sorted(all_fields, key=lambda item: item.name not in own))
+
+
+def every(*names: str) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads all these attributes at once, which is several times faster than one after another."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def proto_name(model: type[Message | WireEnum]) -> str:

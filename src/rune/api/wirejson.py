@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from rune.api.fields import Message
-from rune.api.shape import Field, fields
+from rune.api.shape import Field, every, fields
 from rune.api.validate import build
 from rune.errors import InvalidArgument, Violation
 
@@ -25,6 +25,9 @@ M = TypeVar("M", bound=Message)
 DEEPEST = 64
 """How far objects may be nested."""
 _LONG = {"int64", "uint64"}
+_LEFT_OUT: Any = object()
+_Fix = tuple[str, Callable[[Any], Any], Any]
+_Writer = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], list[_Fix]]
 
 
 def encode(message: Message) -> bytes:
@@ -50,26 +53,40 @@ def parse(text: bytes) -> dict[str, Any]:
 
 def to_plain(message: Message) -> dict[str, Any]:
     """The message as plain data, ready for JSON."""
-    data: dict[str, Any] = {}
-    for name, key, keeps_none, convert in _writer(type(message)):
-        value = getattr(message, name)
+    keys, values, fixes = _writer(type(message))
+    data = dict(zip(keys, values(message), strict=True))
+    for key, convert, absent in fixes:
+        value = data[key]
         if value is not None:
-            data[key] = value if convert is None else convert(value)
-        elif keeps_none:
-            data[key] = None
-        elif convert is _rfc3339:
-            data[key] = ""
-        elif convert is _seconds:
-            data[key] = "0"
+            data[key] = convert(value)
+        elif absent is _LEFT_OUT:
+            del data[key]
+        else:
+            data[key] = absent
     return data
 
 
 @cache
-def _writer(model: type[Message]) -> list[tuple[str, str, bool, Callable[[Any], Any] | None]]:
-    return [
-        (field.name, field.json, field.is_message and not field.oneof, _to_json(field))
-        for field in fields(model)
+def _writer(model: type[Message]) -> _Writer:
+    """How a message becomes plain data: all values at once, then those that JSON says differently."""
+    items = fields(model)
+    fixes = [
+        (item.json, convert or _same, _absent(item))
+        for item in items
+        if (convert := _to_json(item)) is not None or item.default is None
     ]
+    return tuple(item.json for item in items), every(*(item.name for item in items)), fixes
+
+
+def _absent(field: Field) -> Any:
+    """What stands for None: nothing in a group or where presence counts, a zero for times, else null."""
+    if field.is_time:
+        return "0" if field.type == "int64" else ""
+    return None if field.is_message and not field.oneof else _LEFT_OUT
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _to_json(field: Field) -> Callable[[Any], Any] | None:

@@ -65,17 +65,19 @@ class Control:
             tasks.create_task(self._services.run())
             tasks.create_task(self._instances.run())
             while True:
-                after = self._look_at_all()
-                try:
-                    async for change in self._store.watch(after):
-                        for mutation in change.mutations:
-                            self._route(mutation)
-                except OutOfRange:
-                    logger.warning(
-                        "the log went on faster than it was followed: everything is looked at again"
-                    )
+                await self._follow(self._look_at_all())
+
+    async def _follow(self, after: int) -> None:
+        """Route every change after a revision; returns when the log went on too fast to be followed."""
+        try:
+            async for change in self._store.watch(after):
+                for mutation in change.mutations:
+                    self._route(mutation)
+        except OutOfRange:
+            logger.warning("the log was not followed fast enough: everything is looked at again")
 
     def _look_at_all(self) -> int:
+        """Look at everything once; returns the revision from which on changes must be followed."""
         revision = self._store.revision
         for service in self._store.list(Service):
             self._dependents.saw(service, service)

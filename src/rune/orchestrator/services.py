@@ -11,7 +11,6 @@ import msgspec
 from rune.api.common import OK, Status
 from rune.api.orchestrator import services as api
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
-from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.services import Service, ServiceMetadata
 from rune.core.call import Call
 from rune.core.clock import Clock
@@ -29,6 +28,7 @@ from rune.errors import (
 from rune.orchestrator import deletions, listing
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.dependents import Dependents, Ref
+from rune.orchestrator.namespaces import create_in
 from rune.orchestrator.spec import SPEC, TEMPLATE, Template, find_cycle, is_same, spec_of, template_name
 
 TAG: Final = "rune/deployment-tag"
@@ -79,9 +79,14 @@ class Services:
         service = msgspec.structs.replace(
             spec, id=self._clock.new_id(), status=api.ServiceStatus.PENDING, metadata=metadata
         )
-        writes: list[Write] = [Put(service), Put(_template(spec, 1))]
-        writes += self._namespace(spec.namespace, ensure=ask.ensure_namespace)
-        await self._store.commit(*writes, operation=call.operation.permission)
+        await create_in(
+            self._store,
+            spec.namespace,
+            [Put(service), Put(_template(spec, 1))],
+            ensure=ask.ensure_namespace,
+            clock=self._clock,
+            operation=call.operation.permission,
+        )
         return self._answer(spec.namespace, spec.name)
 
     async def get(self, call: Call, ask: api.GetServiceRequest) -> api.ServiceResponse:
@@ -299,20 +304,6 @@ class Services:
             cleanup_operations=list(deletions.STEPS),
             finalizers=operation.finalizers if operation else [],
         )
-
-    def _namespace(self, name: str, *, ensure: bool) -> Sequence[Write]:
-        if self._store.find(Namespace, "", name) is not None:
-            return []
-        if not ensure:
-            raise FailedPrecondition(
-                f"failed to ensure namespace exists: namespace {name} does not exist"
-                " (use --create-namespace to create it)"
-            )
-        now = self._clock.now()
-        labels = {"rune/auto-created": "true"}
-        return [
-            Put(Namespace(id=self._clock.new_id(), name=name, labels=labels, created_at=now, updated_at=now))
-        ]
 
     def _refuse_cycle(self, spec: Service) -> None:
         cycle = find_cycle((spec.namespace, spec.name), self._dependents.edges_with(self._store, spec))

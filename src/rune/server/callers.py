@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from rune.core.call import Caller
@@ -35,6 +36,7 @@ def peer_address(peer: str) -> str:
     return rest.rpartition(":")[0].strip("[]")
 
 
+@lru_cache(1024)
 def is_loopback(address: str) -> bool:
     """The peer is on this machine; a Unix socket always is."""
     if address == "unix":
@@ -60,6 +62,7 @@ def is_direct(headers: Mapping[str, str]) -> bool:
     return not origin or urlsplit(origin).netloc == host
 
 
+@lru_cache(1024)
 def _names_loopback(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from rune.api import OPERATIONS, Operation, by_name, wirejson
 from rune.api.fields import Message
 from rune.api.operation import Http
+from rune.api.orchestrator import exec  # noqa: A004 - the noun's name
 from rune.api.resource import Resource
 from rune.api.shape import fields
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.errors import Conflict, InvalidArgument, RuneError, Violation
-from rune.server import streams
+from rune.server import streams, terminal
 from rune.server.answers import encoded
 from rune.server.binding import Binding, Pairs, Parts, pairs
 from rune.server.drain import Streams
@@ -50,6 +53,9 @@ class Rest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever is wrong with it is answered too."""
+        if scope["type"] == "websocket":
+            await self._terminal(scope, receive, send)
+            return
         exchange = Exchange(scope, receive, send, request_id=self.clock.new_id())
         try:
             await self._serve(exchange)
@@ -78,6 +84,19 @@ class Rest:
             await streams.serve(self, exchange, operation=endpoint.operation, ask=ask)
         else:
             await self._unary(exchange, endpoint, ask)
+
+    async def _terminal(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, request_id=self.clock.new_id())
+        match = self._routes.find(exchange.path)
+        endpoint = match.methods.get("POST") if match else None
+        if match is None or endpoint is None or endpoint.operation is not exec.run:
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        who = exchange.who
+        if not who.bearer:
+            who = replace(who, bearer=terminal.bearer(scope))
+        place = terminal.Place(*(unquote(value) for value in match.values))
+        await terminal.serve(self, exchange, place=place, who=who)
 
     async def _unary(self, exchange: Exchange, endpoint: Endpoint, ask: Callable[[], Message]) -> None:
         try:

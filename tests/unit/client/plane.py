@@ -185,7 +185,9 @@ def _services(plane: Plane) -> None:
         if service.name == "odd":
             raise InvalidArgument.of([Violation("service.ports[0].port", "is taken by runed itself")])
         before = old.metadata.generation if old and old.metadata else 0
-        metadata = services.ServiceMetadata(generation=before + 1, observed_generation=before + 1, created_at=BORN)
+        metadata = services.ServiceMetadata(
+            generation=before + 1, observed_generation=before + 1, created_at=BORN
+        )
         service = plane.starts(msgspec.structs.replace(service, metadata=metadata, runtime="process"))
         for copy in service.instances:
             plane.put(copy, EventType.ADDED)
@@ -199,7 +201,9 @@ def _services(plane: Plane) -> None:
 
     @handles(services.update)
     async def update(call: Call, ask: services.UpdateServiceRequest) -> services.ServiceResponse:
-        return services.ServiceResponse(service=stored(ask, plane.find(services.Service, call.namespace, ask.service.name)))
+        return services.ServiceResponse(
+            service=stored(ask, plane.find(services.Service, call.namespace, ask.service.name))
+        )
 
     @handles(services.get)
     async def get(call: Call, ask: services.GetServiceRequest) -> services.ServiceResponse:
@@ -212,7 +216,9 @@ def _services(plane: Plane) -> None:
         return services.ListServicesResponse(services=found, revision=plane.revision)
 
     @handles(services.watch)
-    async def watch(call: Call, ask: services.WatchServicesRequest) -> AsyncIterator[services.WatchServicesResponse]:
+    async def watch(
+        call: Call, ask: services.WatchServicesRequest
+    ) -> AsyncIterator[services.WatchServicesResponse]:
         plane.asked.append(("watch", ask))
         async for revision, event, value in plane.changes(services.Service, call.namespace, ask.resume):
             yield services.WatchServicesResponse(service=value, event_type=event, revision=revision)
@@ -221,7 +227,9 @@ def _services(plane: Plane) -> None:
     async def scale(call: Call, ask: services.ScaleServiceRequest) -> services.ServiceResponse:
         old = plane.find(services.Service, call.namespace, ask.name)
         return services.ServiceResponse(
-            service=stored(services.UpdateServiceRequest(service=msgspec.structs.replace(old, scale=ask.scale)), old)
+            service=stored(
+                services.UpdateServiceRequest(service=msgspec.structs.replace(old, scale=ask.scale)), old
+            )
         )
 
     @handles(services.restart)
@@ -343,9 +351,7 @@ def _others(plane: Plane) -> None:
         return auth.WhoAmIResponse(subject_id="1", subject_name="root", policies=["root"])
 
     @handles(health.version)
-    async def version(
-        call: Call, ask: health.GetServerVersionRequest
-    ) -> health.GetServerVersionResponse:
+    async def version(call: Call, ask: health.GetServerVersionRequest) -> health.GetServerVersionResponse:
         return health.GetServerVersionResponse(version="9.9.9", os="linux", arch="x86_64", ready=True)
 
     @handles(health.get)
@@ -364,7 +370,9 @@ def _others(plane: Plane) -> None:
 
     @handles(admin.list_users)
     async def users(call: Call, ask: admin.UserListRequest) -> admin.UserListResponse:
-        return admin.UserListResponse(users=[admin.Subject(id="1", name="root", kind="user", policies=["root"])])
+        return admin.UserListResponse(
+            users=[admin.Subject(id="1", name="root", kind="user", policies=["root"])]
+        )
 
     @handles(admin.create_user)
     async def create_user(call: Call, ask: admin.UserCreateRequest) -> admin.UserCreateResponse:

@@ -27,7 +27,7 @@ from rune.api.resource import Key, Resource
 InstanceId = Annotated[
     str,
     Meta(
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?$",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?$(?!\n)",
         description="The instance's id, such as `api-instance-1f2e3d4c`.",
     ),
 ]

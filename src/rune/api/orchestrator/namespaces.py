@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rune.api.common import EventType, PagingParams, Status
-from rune.api.fields import Message, Name, Selector, Text, Uint64, UnixSeconds
+from rune.api.fields import Message, Name, Selector, Text, Uint64, UnixSeconds, WireEnum
 from rune.api.operation import Kind
 from rune.api.resource import Resource
+
+
+class NamespaceDeletion(WireEnum):
+    """Whether a namespace is being deleted; nothing new may be made in one that is."""
+
+    UNSPECIFIED = "NAMESPACE_DELETION_UNSPECIFIED"
+    IF_EMPTY = "NAMESPACE_DELETION_IF_EMPTY"
+    """It goes if nothing is in it, and stays otherwise."""
+    FORCED = "NAMESPACE_DELETION_FORCED"
+    """It goes with everything in it."""
 
 
 class Namespace(Resource):
@@ -21,6 +31,8 @@ class Namespace(Resource):
     labels: dict[str, str] = {}
     created_at: UnixSeconds = None
     updated_at: UnixSeconds = None
+    deletion: NamespaceDeletion = NamespaceDeletion.UNSPECIFIED
+    """The system's own mark; what clients send here is not taken."""
 
 
 class CreateNamespaceRequest(Message):

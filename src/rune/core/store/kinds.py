@@ -8,7 +8,6 @@ from typing import NamedTuple
 import msgspec
 
 from rune.core.store.base import Key, Put, Resource, Write
-from rune.core.store.tolerate import Tolerant
 from rune.errors import InvalidArgument
 
 
@@ -25,7 +24,7 @@ class Kinds:
     """Resource classes by kind. Every value a store keeps is of one of them."""
 
     def __init__(self, classes: Sequence[type[Resource]]) -> None:
-        self._decoders: dict[str, Tolerant] = {}
+        self._decoders: dict[str, msgspec.json.Decoder[Resource]] = {}
         self._classes: dict[str, type[Resource]] = {}
         for each in classes:
             if each.KIND in self._classes:
@@ -34,7 +33,7 @@ class Kinds:
                 )
                 raise ValueError(message)
             self._classes[each.KIND] = each
-            self._decoders[each.KIND] = Tolerant(each)
+            self._decoders[each.KIND] = msgspec.json.Decoder(each)
         self._encoder = msgspec.json.Encoder()
 
     def __contains__(self, kind: object) -> bool:

@@ -1,0 +1,202 @@
+"""The tour that `make demo` gives: a server, two services that depend on each other, and what Rune does for them.
+
+With DEMO_ONCE=1 it cleans up after itself, prints one line of JSON and exits 0; otherwise everything is left
+running and the last lines say where.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+SCRATCH = HERE.parent / ".demo"
+BIN = Path(sys.executable).parent
+ONCE = os.environ.get("DEMO_ONCE") == "1"
+PATIENCE = 30.0
+
+
+@dataclass
+class Tour:
+    """A server that runs, and the commands a visitor would type."""
+
+    grpc: str
+    http: str
+    token: str
+    pid: int
+
+    def rune(self, *arguments: str, show: bool = True) -> str:
+        """Type a command; what it prints is shown and returned. A command that fails ends the tour."""
+        if show:
+            print(
+                f"\n\033[1m$ rune {' '.join(arguments)}\033[0m"
+                if sys.stdout.isatty()
+                else f"\n$ rune {' '.join(arguments)}",
+                flush=True,
+            )
+        env = {**os.environ, "RUNE_SERVER": self.grpc, "RUNE_TOKEN": self.token}
+        done = subprocess.run(
+            [BIN / "rune", *arguments], env=env, capture_output=True, text=True, check=False
+        )
+        if show or done.returncode:
+            print(done.stdout.rstrip())
+        if done.returncode:
+            raise SystemExit(
+                f"`rune {' '.join(arguments)}` failed ({done.returncode}): {done.stderr.strip()}"
+            )
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """What a command says with `-o json`."""
+        return json.loads(self.rune(*arguments, "-o", "json", show=False))
+
+    def rest(self, path: str) -> Any:
+        """GET over REST."""
+        request = urllib.request.Request(
+            f"http://{self.http}{path}", headers={"Authorization": f"Bearer {self.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+
+def main() -> int:
+    """Walk through it all; returns the exit code."""
+    started = time.monotonic()
+    with server() as tour:
+        summary = walk(tour)
+        if not ONCE:
+            leave(tour)
+    if ONCE:
+        summary["seconds"] = round(time.monotonic() - started, 2)
+        print(json.dumps(summary))
+    return 0
+
+
+def walk(tour: Tour) -> dict[str, Any]:
+    """The main job, step by step; returns what was seen."""
+    say("Declare two services: a small web server with a health probe, and a worker that depends on it.")
+    tour.rune("cast", str(HERE / "shop.yaml"))
+    tour.rune("get", "services")
+    tour.rune("get", "instances")
+    say("What did the worker write?")
+    until(
+        "the worker has written something",
+        lambda: "ok" in tour.rune("logs", "worker", "--tail", "5", show=False),
+    )
+    tour.rune("logs", "worker", "--tail", "3")
+    say("One web server is not enough.")
+    tour.rune("scale", "worker", "3")
+    victim = tour.json("get", "instances", "--service-name", "web")[0]
+    say(f"Kill {victim['id']} (pid {victim['pid']}) with SIGKILL.")
+    os.kill(victim["pid"], signal.SIGKILL)
+    replaced = until("it runs again", lambda: running_again(tour, victim))
+    tour.rune("get", "instances")
+    say("The same service over gRPC and over REST:")
+    over_grpc = tour.json("get", "service", "web")
+    over_rest = tour.rest("/v1/namespaces/default/services/web")["service"]
+    same = over_grpc["id"] == over_rest["id"] and over_grpc["scale"] == over_rest["scale"]
+    print(
+        f"  gRPC: {over_grpc['name']} {over_grpc['status']}\n  REST: {over_rest['name']} {over_rest['status']}\n  the same: {same}"
+    )
+    return {
+        "services": len(tour.json("get", "services")),
+        "instances": len(tour.json("get", "instances")),
+        "killed_pid": victim["pid"],
+        "replaced_by_pid": replaced["pid"],
+        "grpc_and_rest_agree": same,
+        "version": json.loads(tour.rune("version", "-o", "json", show=False))["client"],
+    }
+
+
+def running_again(tour: Tour, victim: dict[str, Any]) -> dict[str, Any] | None:
+    """The instance that was killed, once it has another pid and is ready."""
+    (now,) = [
+        item for item in tour.json("get", "instances", "--service-name", "web") if item["id"] == victim["id"]
+    ]
+    return now if now["ready"] and now["pid"] not in (0, victim["pid"]) else None
+
+
+def leave(tour: Tour) -> None:
+    """Say where everything is, and how to end it."""
+    print(
+        f"\nLeft running (pid {tour.pid}):\n"
+        f"  gRPC   {tour.grpc}\n"
+        f"  REST   http://{tour.http}   (try /healthz, /metrics, /openapi.yaml)\n"
+        f"  token  {tour.token}\n\n"
+        f"Go on with:\n"
+        f"  export RUNE_SERVER={tour.grpc} RUNE_TOKEN={tour.token} PATH={BIN}:$PATH\n"
+        f"  rune get services --watch\n\n"
+        f"End it, and the services with it:  kill {tour.pid}"
+    )
+
+
+@contextmanager
+def server() -> Iterator[Tour]:
+    """A scratch server of its own; ended afterwards only in DEMO_ONCE mode or when the tour fails."""
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    SCRATCH.mkdir()
+    reader, writer = os.pipe()
+    addresses = ["--grpc-addr", address(7863), "--http-addr", address(7861)]
+    log = (SCRATCH / "runed.log").open("w", encoding="utf-8")
+    process = subprocess.Popen(
+        [BIN / "runed", "--dev", "--data-dir", SCRATCH / "data", "--ready-fd", str(writer), *addresses],
+        stderr=log,
+        pass_fds=[writer],
+        start_new_session=True,
+    )
+    os.close(writer)
+    log.close()
+    with os.fdopen(reader, encoding="utf-8") as ready:
+        line = ready.readline()
+    if not line:
+        raise SystemExit(f"runed did not start: see {SCRATCH / 'runed.log'}")
+    told = json.loads(line)
+    say(f"runed listens on {told['grpc']} (gRPC) and {told['http']} (REST); its folder is {SCRATCH}.")
+    ended = True
+    try:
+        yield Tour(told["grpc"], told["http"], told["token"], process.pid)
+        ended = ONCE
+    finally:
+        if ended:
+            process.terminate()
+            process.wait(PATIENCE)
+            shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+def address(port: int) -> str:
+    """The usual port, or any free one when somebody has it or when nobody is to be disturbed."""
+    import socket
+
+    with socket.socket() as probe:
+        taken = probe.connect_ex(("127.0.0.1", port)) == 0
+    return f"127.0.0.1:{0 if taken or ONCE else port}"
+
+
+def until(what: str, ask: Callable[[], Any]) -> Any:
+    """Ask again and again, and give the first answer that says yes."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if answer := ask():
+            return answer
+        time.sleep(0.05)
+    raise SystemExit(f"gave up waiting until {what}")
+
+
+def say(text: str) -> None:
+    """A line of the guide."""
+    print(f"\n\033[36m# {text}\033[0m" if sys.stdout.isatty() else f"\n# {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

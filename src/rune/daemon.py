@@ -1,0 +1,245 @@
+"""runed: settings, then store, then handlers and reconcilers, then doors. The only place where they are put together."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from rune.api.orchestrator.configmaps import Configmap
+from rune.api.orchestrator.instances import Instance
+from rune.api.orchestrator.namespaces import Namespace
+from rune.api.orchestrator.services import DeletionOperation, Service
+from rune.core import logs as log_setup
+from rune.core import rights, roles, settings
+from rune.core.audit import Audit
+from rune.core.auth import Identity
+from rune.core.clock import Clock, SystemClock
+from rune.core.dispatch import Dispatcher, Guards
+from rune.core.limits import Limits, Quota
+from rune.core.runefile import Settings
+from rune.core.store.base import Store
+from rune.core.store.sqlite import SqliteStore
+from rune.errors import FailedPrecondition, InvalidArgument, RuneError
+from rune.orchestrator import admin, namespaces
+from rune.orchestrator import audit as audit_handlers
+from rune.orchestrator.control import Control, Machine
+from rune.orchestrator.dependents import Dependents
+from rune.orchestrator.exec import Exec
+from rune.orchestrator.health import Health
+from rune.orchestrator.instances import Instances
+from rune.orchestrator.logs import Logs
+from rune.orchestrator.namespaces import Namespaces
+from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
+from rune.orchestrator.probes import Prober
+from rune.orchestrator.runners.process import ProcessRunner
+from rune.orchestrator.services import Services
+from rune.orchestrator.spec import Template
+from rune.orchestrator.watch import Watch
+from rune.server.grpc import GrpcDoor, GrpcOptions
+from rune.server.http import HttpDoor, HttpOptions
+from rune.server.metrics import Metrics
+from rune.server.pages import Surroundings, app
+from rune.server.rest import Rest
+
+logger = logging.getLogger(__name__)
+
+KINDS = (
+    Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS,
+)  # fmt: skip
+DRAIN = 10.0
+"""Seconds that calls under way have to end when runed is told to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What runed is started for."""
+
+    dev: bool = False
+    """A scratch server: it makes its own first token, and its workloads end with it."""
+    ready_fd: int = -1
+    """Where to say, in one line of JSON, that it is ready and where it listens; -1 says it to nobody."""
+
+
+def main() -> None:
+    """The command `runed`."""
+    mode, rest = _mode(sys.argv[1:])
+    flags = settings.parse(rest)
+    try:
+        chosen = settings.load(flags.values, os.environ, flags.file, is_root=os.geteuid() == 0)
+    except InvalidArgument as error:
+        for violation in error.details or (error,):
+            print(f"runed: {violation}", file=sys.stderr)  # noqa: T201 - there is no log yet
+        sys.exit(error.codes.exit)
+    log_setup.configure(sys.stderr, level=chosen.server.log_level, format=chosen.server.log_format)
+    try:
+        uvloop.run(serve(chosen, mode))
+    except RuneError as error:
+        logger.error("runed cannot run", extra={"reason": error.message})
+        sys.exit(error.codes.exit)
+
+
+async def serve(chosen: Settings, mode: Mode) -> None:
+    """Run until SIGTERM or SIGINT. Raises RuneError when something that it needs is not to be had."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    clock = SystemClock()
+    data = chosen.server.data_dir
+    async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
+        await roles.seed(store, clock)
+        await namespaces.seed(store, clock)
+        runner = ProcessRunner(data / "process", now=clock.now)
+        parts = assemble(store, runner, chosen, clock=clock)
+        async with _running(runner, mode), asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(work) for work in parts.work()]
+            async with _open(parts, chosen, mode) as doors:
+                await _announce(doors, parts, chosen, mode)
+                await stop.wait()
+                logger.info("stopping")
+            for task in background:
+                task.cancel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of a server that runs."""
+
+    dispatcher: Dispatcher
+    identity: Identity
+    audit: Audit
+    control: Control
+    prober: Prober
+    metrics: Metrics
+    rights: rights.Rights
+    clock: Clock
+
+    def work(self) -> Sequence[AsyncGenerator[None] | object]:
+        """What runs for as long as the server does."""
+        return (self.identity.follow(), self.control.run(), self.prober.run())
+
+
+def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
+    """The handlers, the reconcilers and what stands along the road, over one store."""
+    identity, audit, metrics = Identity(store, clock), Audit(store, clock), Metrics()
+    powers = rights.Rights(store, clock)
+    guards = Guards(
+        identity=identity,
+        limits=Limits(clock, _quotas(chosen)),
+        audit=audit,
+        meter=metrics,
+        clock=clock,
+        allow_remote_admin=chosen.auth.allow_remote_admin,
+    )
+    dispatcher = Dispatcher(guards)
+    runners = {runner.name: runner}
+    dependents = Dependents()
+    node = socket.gethostname()
+    prober = Prober(runners, clock=clock)
+    machine = Machine(runners=runners, probes=prober, node=node)
+    control = Control(store, dependents, machine, clock=clock)
+    prober.on_change = control.look_at
+    admin.register(dispatcher, store=store, rights=powers, identity=identity)
+    audit_handlers.register(dispatcher, audit)
+    for handlers in (
+        Namespaces(store, clock=clock),
+        Services(store, dependents, clock=clock),
+        Instances(store, clock=clock),
+        Configmaps(store, clock=clock),
+        Logs(store, runners, clock=clock),
+        Exec(store, runners),
+        Health(store, prober, node=node, clock=clock),
+        Watch(store),
+    ):
+        handlers.register(dispatcher)
+    metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
+    metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
+    return Parts(
+        dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
+        metrics=metrics, rights=powers, clock=clock,
+    )  # fmt: skip
+
+
+def _quotas(chosen: Settings) -> dict[str, Quota]:
+    per_minute = {"control": chosen.limits.calls_per_minute, "stream": chosen.limits.streams_per_minute}
+    return {rate: Quota(count, 60) for rate, count in per_minute.items() if count}
+
+
+@asynccontextmanager
+async def _running(runner: ProcessRunner, mode: Mode) -> AsyncGenerator[None]:
+    """The runner, from its start to letting go; a scratch server takes its workloads with it."""
+    await runner.start()
+    try:
+        yield
+    finally:
+        if mode.dev:
+            await runner.shutdown(grace=2.0)
+        await runner.close()
+
+
+@asynccontextmanager
+async def _open(parts: Parts, chosen: Settings, mode: Mode) -> AsyncGenerator[Doors]:
+    """Both doors, until the block ends; then calls under way get their time."""
+    at = chosen.server
+    rest = Rest(parts.dispatcher, parts.clock)
+    surroundings = Surroundings(trouble=lambda: "", metrics=parts.metrics)
+    http = HttpDoor(
+        app(rest, surroundings), rest.streams, HttpOptions(host=at.http_addr.host, port=at.http_addr.port)
+    )
+    options = GrpcOptions(address=str(at.grpc_addr), reflection=mode.dev or at.reflection)
+    grpc = GrpcDoor(parts.dispatcher, parts.clock, options)
+    try:
+        grpc_port, http_port = await grpc.open(), await http.open()
+        yield Doors(
+            grpc=str(at.grpc_addr._replace(port=grpc_port)), http=str(at.http_addr._replace(port=http_port))
+        )
+    finally:
+        async with asyncio.TaskGroup() as closing:
+            closing.create_task(grpc.close(DRAIN))
+            closing.create_task(http.close(DRAIN))
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where the doors are, as `host:port`."""
+
+    grpc: str
+    http: str
+
+
+async def _announce(doors: Doors, parts: Parts, chosen: Settings, mode: Mode) -> None:
+    """Say that everything is up: in the log, and to whoever started us."""
+    data = str(chosen.server.data_dir)
+    logger.info("ready", extra={"grpc": doors.grpc, "http": doors.http, "data_dir": data, "pid": os.getpid()})
+    token = ""
+    if mode.dev:
+        with suppress(FailedPrecondition):  # the folder had a server before: its token is known to its owner
+            _, token = await parts.rights.bootstrap()
+    if mode.ready_fd >= 0:
+        told = {"grpc": doors.grpc, "http": doors.http, "token": token, "data_dir": data, "pid": os.getpid()}
+        with os.fdopen(mode.ready_fd, "w", encoding="utf-8") as ready:
+            ready.write(json.dumps(told) + "\n")
+
+
+def _mode(argv: Sequence[str]) -> tuple[Mode, list[str]]:
+    """What this start is for, and the arguments that are settings."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--dev", action="store_true")
+    parser.add_argument("--ready-fd", type=int, default=-1)
+    known, rest = parser.parse_known_args(argv)
+    return Mode(dev=known.dev, ready_fd=known.ready_fd), rest
+
+
+if __name__ == "__main__":
+    main()
