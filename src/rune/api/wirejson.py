@@ -171,9 +171,11 @@ def _value_from_json(field: Field, value: Any, where: str) -> Any:
 
 
 def _long(field: Field, value: Any, where: str) -> Any:
-    """A 64-bit integer comes as a string or as a number."""
+    """A 64-bit integer comes as a string or as a number; as a time, 0 says that it is absent."""
     try:
         number = int(value) if isinstance(value, str) else value
-        return datetime.fromtimestamp(number, UTC) if field.is_time else number
+        if field.is_time:
+            return datetime.fromtimestamp(number, UTC) if number else None
+        return number
     except (ValueError, OverflowError, OSError, TypeError) as error:
         raise InvalidArgument.of([Violation(where, "must be a whole number")]) from error

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rune.api import OPERATIONS, Access, Operation
+from rune.api import OPERATIONS
 from rune.api.orchestrator import auth
-from rune.core.access import Principal
 from rune.core.call import Call
 from rune.core.dispatch import Dispatcher
+from rune.core.permissions import may
 
 
 def register(dispatcher: Dispatcher) -> None:
@@ -27,10 +25,3 @@ class Permissions:
         handled = self._dispatcher.handled
         names = [row.name for row in OPERATIONS if row.name in handled and may(call.principal, row)]
         return auth.ListMyPermissionsResponse(operations=names)
-
-
-def may(principal: Principal, operation: Operation[Any, Any]) -> bool:
-    """The principal may call it in at least one namespace."""
-    if operation.access is not Access.GRANTED:
-        return True
-    return principal.may_somewhere(operation.resource, operation.verb)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 Json = dict[str, Any]
-WORDS = st.text("abcXYZ_09", min_size=1, max_size=8).filter(lambda word: not word[0].isdigit())
+WORDS = st.text("abcXYZ_09", min_size=1, max_size=8)
 TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2090, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))  # noqa: DTZ001 - the zone follows
 
 
@@ -21,14 +21,15 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:
     if "$ref" in schema:
         return _value(known[schema["$ref"].removeprefix("#/$defs/")], known)
     if "anyOf" in schema:
-        return st.one_of(_value(part, known) for part in schema["anyOf"])
+        return st.one_of([_value(part, known) for part in schema["anyOf"]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     match schema["type"]:
         case "object":
             return _object(schema, known)
         case "array":
-            return st.lists(_value(schema["items"], known), max_size=2)
+            items = _value(schema["items"], known)
+            return st.lists(items, min_size=schema.get("minItems", 0), max_size=2)
         case "string":
             return _text(schema)
         case "integer":
@@ -40,7 +41,8 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:
 
 def _object(schema: Json, known: Json) -> st.SearchStrategy[Any]:
     if "properties" not in schema:
-        return st.dictionaries(WORDS, _value(schema["additionalProperties"], known), max_size=2)
+        keys = _text(schema["propertyNames"]) if "propertyNames" in schema else WORDS
+        return st.dictionaries(keys, _value(schema["additionalProperties"], known), max_size=2)
     parts = {name: _value(part, known) for name, part in schema["properties"].items()}
     required = schema.get("required", ())
     must = {name: parts.pop(name) for name in required}
@@ -55,5 +57,5 @@ def _text(schema: Json) -> st.SearchStrategy[str]:
     if schema.get("format") in ("int64", "uint64"):
         return st.integers(0, 2**31).map(str)
     if "pattern" in schema:
-        return st.from_regex(schema["pattern"], fullmatch=True)
-    return st.text("aZ9 é/", min_size=schema.get("minLength", 0), max_size=12)
+        return st.from_regex(str(schema["pattern"]), fullmatch=True)
+    return st.text("aZ9 é/", min_size=int(schema.get("minLength", 0)), max_size=12)

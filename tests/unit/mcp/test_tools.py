@@ -94,7 +94,9 @@ def test_a_field_is_taken_in_both_spellings() -> None:
 
 
 def test_an_argument_that_there_is_not_is_refused_with_the_nearest_that_there_is() -> None:
-    with pytest.raises(InvalidArgument, match=r"labelSelectr: is not a field; did you mean label_?[sS]elector"):
+    with pytest.raises(
+        InvalidArgument, match=r"labelSelectr: is not a field; did you mean label_?[sS]elector"
+    ):
         tools.message(by_name("list_services").request, {"labelSelectr": {}})
 
 
@@ -118,7 +120,7 @@ def test_reads_only_are_offered_when_that_is_asked_for() -> None:
 def test_toolsets_part_the_tools() -> None:
     assert chosen(" admin ,orchestrator,") == ("admin", "orchestrator")
     rows = Offer(toolsets=("admin",)).rows()
-    assert {row.service for row in rows} == {"AuthService", "AdminService"}
+    assert {row.service for row in rows} == {"AuthService", "AdminService", "AuditService"}
     assert {toolset(row) for row in POSSIBLE} <= {"orchestrator", "admin", "security"}
     with pytest.raises(InvalidArgument, match="'admn' is not one of orchestrator, admin, security"):
         chosen("admn")
