@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator
@@ -15,7 +16,7 @@ from mcp import StdioServerParameters, types
 from rune.api.orchestrator.configmaps import Configmap
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.namespaces import Namespace
-from rune.api.orchestrator.services import Service
+from rune.api.orchestrator.services import DeletionOperation, Service
 from rune.client.client import Client
 from rune.client.local import LocalTransport
 from rune.core.access import Principal, rule
@@ -24,10 +25,12 @@ from rune.mcp.offers import POSSIBLE, Offer
 from rune.mcp.server import build
 from rune.orchestrator import permissions
 from rune.orchestrator.namespaces import Namespaces
+from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.spec import Template
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from world import World, world
 
-KINDS = (Service, Instance, Namespace, Configmap)
+KINDS = (Service, Instance, Namespace, Template, DeletionOperation, Configmap)
 READER = Principal(id="reader", name="reader", rules=(rule("services", ["get", "list"], "default"),))
 SERVED = frozenset(row.name for row in POSSIBLE)
 """What may be a tool at all."""
@@ -37,13 +40,18 @@ Json = dict[str, Any]
 @asynccontextmanager
 async def orchestrator() -> AsyncGenerator[World]:
     """A world that also has namespaces, says what callers may do, and knows a reader of one namespace."""
-    async with world() as made:
+    async with world() as made, asyncio.TaskGroup() as tasks:
         if "create_namespace" not in made.dispatcher.handled:
             Namespaces(made.store, KINDS, clock=made.clock).register(made.dispatcher)
         if "list_permissions" not in made.dispatcher.handled:
             permissions.register(made.dispatcher)
         made.identity.principals["reader"] = READER
-        yield made
+        reconciler = NamespaceReconciler(made.store, KINDS, clock=made.clock)
+        running = tasks.create_task(reconciler.run())
+        try:
+            yield made
+        finally:
+            running.cancel()
 
 
 @asynccontextmanager

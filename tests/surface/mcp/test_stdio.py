@@ -70,7 +70,9 @@ async def process(home: Path, *options: str) -> AsyncGenerator[asyncio.subproces
     pipe = asyncio.subprocess.PIPE
     made = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "rune.mcp.main", *options),
-        **{"stdin": pipe, "stdout": pipe, "stderr": pipe},
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
         env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
     )
     try:
