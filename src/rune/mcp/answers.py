@@ -92,9 +92,15 @@ def _brief_value(field: Field, value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _is_zero(field: Field, value: Any) -> bool:  # noqa: ANN401 - JSON
-    """It says nothing: the fields of messages only, never what a list or a map of the user's holds."""
+    """To leave it out says the same: fields of messages only, never what a list or a map of the user's holds."""
+    if field.default and not _is_unspecified(field.default):
+        return False
     if not value:
         return not (field.presence and value is not None)
-    if issubclass(field.python, WireEnum) and not field.repeated:
-        return str(value).endswith("_UNSPECIFIED")
-    return value == "0" and field.type in ("int64", "uint64")
+    if field.type in ("int64", "uint64"):
+        return value == "0"
+    return _is_unspecified(value)
+
+
+def _is_unspecified(value: object) -> bool:
+    return isinstance(value, WireEnum) and value.endswith("_UNSPECIFIED")

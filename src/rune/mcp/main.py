@@ -47,11 +47,11 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _serve(settings: Settings, options: argparse.Namespace) -> int:
     # The SDK takes longer to import than all else together: a wrong option or context is told before.
-    from mcp.server.stdio import stdio_server  # noqa: PLC0415
+    from mcp.server.stdio import stdio_server  # noqa: PLC0415 - see above
 
-    from rune.client.client import Client  # noqa: PLC0415
-    from rune.mcp.offers import Offer, chosen  # noqa: PLC0415
-    from rune.mcp.server import build  # noqa: PLC0415
+    from rune.client.client import Client  # noqa: PLC0415 - as above
+    from rune.mcp.offers import Offer, chosen  # noqa: PLC0415 - as above
+    from rune.mcp.server import build  # noqa: PLC0415 - it imports the SDK
 
     offer = Offer(toolsets=chosen(options.toolsets), read_only=options.read_only)
     async with Client(transport(settings)) as client:

@@ -10,6 +10,8 @@ from rune.api.fields import Message, WireEnum
 from rune.api.schemas import Json
 from rune.api.shape import Field, fields
 
+_FORMATS = [("format", name) for name in ("int32", "int64", "uint64", "double")]
+"""Those of OpenAPI; validators of JSON Schema complain of them."""
 _COMPONENTS = "#/components/schemas/"
 
 
@@ -67,9 +69,9 @@ def _collect(model: type[Message], found: dict[str, Json]) -> None:
 
 
 def _local(part: Any) -> Any:  # noqa: ANN401 - any part of a schema
-    """The same, with references into the schema itself."""
+    """The same, with references into the schema itself, without formats that JSON Schema does not know."""
     if isinstance(part, dict):
-        return {key: _local(value) for key, value in part.items()}  # pyright: ignore[reportUnknownVariableType] - JSON
+        return {key: _local(value) for key, value in part.items() if (key, value) not in _FORMATS}  # pyright: ignore[reportUnknownVariableType] - JSON
     if isinstance(part, list):
         return [_local(item) for item in part]  # pyright: ignore[reportUnknownVariableType] - JSON
     return part.replace(_COMPONENTS, "#/$defs/") if isinstance(part, str) else part

@@ -54,7 +54,7 @@ def _text(schema: Json) -> st.SearchStrategy[str]:
         return st.just("aGk=")
     if schema.get("title", "").startswith("RFC 3339"):
         return st.one_of(st.just(""), TIMES.map(datetime.isoformat))
-    if schema.get("format") in ("int64", "uint64"):
+    if str(schema.get("pattern", "")).endswith("[0-9]{1,19}$"):
         return st.integers(0, 2**31).map(str)
     if "pattern" in schema:
         return st.from_regex(str(schema["pattern"]), fullmatch=True)
