@@ -92,7 +92,7 @@ def _brief_value(field: Field, value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _is_zero(field: Field, value: Any) -> bool:  # noqa: ANN401 - JSON
-    """To leave it out says the same: fields of messages only, never what a list or a map of the user's holds."""
+    """To leave it out says the same: fields of messages only, never what is in a list or map of the user's."""
     if field.default and not _is_unspecified(field.default):
         return False
     if not value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -32,6 +33,13 @@ def test_every_supported_operation_is_a_tool_but_for_endless_ones_and_the_first_
     endless = {row.name for row in OPERATIONS if row.streams and row.verb == "watch"} - unsupported
     both = {row.name for row in OPERATIONS if row.streaming is Streaming.BOTH}
     assert left_out == {"bootstrap"} | endless | both - unsupported
+
+
+def test_the_guide_lists_what_is_left_out() -> None:
+    guide = Path(__file__).parents[3] / "docs/how-to/use-rune-from-an-assistant.md"
+    listed = guide.read_text(encoding="utf-8").partition("## What is left out")[2]
+    left_out = [row.name for row in OPERATIONS if not row.unsupported and row not in POSSIBLE]
+    assert [name for name in left_out if f"`{name}`" not in listed] == []
 
 
 @EACH
