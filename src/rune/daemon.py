@@ -1,4 +1,4 @@
-"""runed: settings, then store, then handlers and reconcilers, then doors. The only place where they are put together."""
+"""runed: settings, then store, then handlers and reconcilers, then doors; put together here alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvloop
 
@@ -22,7 +21,7 @@ from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.services import DeletionOperation, Service
 from rune.core import logs as log_setup
-from rune.core import rights, roles, settings
+from rune.core import rights, roles, settings, upkeep
 from rune.core.audit import Audit
 from rune.core.auth import Identity
 from rune.core.clock import Clock, SystemClock
@@ -32,21 +31,20 @@ from rune.core.runefile import Settings
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
-from rune.orchestrator import admin, namespaces
+from rune.orchestrator import admin, namespaces, permissions
 from rune.orchestrator import audit as audit_handlers
+from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.exec import Exec
-from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
 from rune.orchestrator.namespaces import Namespaces
-from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.probes import Prober
+from rune.orchestrator.questions import Questioner
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
-from rune.orchestrator.watch import Watch
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
 from rune.server.metrics import Metrics
@@ -86,7 +84,7 @@ def main() -> None:
     try:
         uvloop.run(serve(chosen, mode))
     except RuneError as error:
-        logger.error("runed cannot run", extra={"reason": error.message})
+        logger.critical("runed cannot run", extra={"reason": error.message})
         sys.exit(error.codes.exit)
 
 
@@ -99,13 +97,13 @@ async def serve(chosen: Settings, mode: Mode) -> None:
     data = chosen.server.data_dir
     async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
         await roles.seed(store, clock)
-        await namespaces.seed(store, clock)
+        await namespaces.seed(store, clock=clock)
         runner = ProcessRunner(data / "process", now=clock.now)
         parts = assemble(store, runner, chosen, clock=clock)
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
             async with _open(parts, chosen, mode) as doors:
-                await _announce(doors, parts, chosen, mode)
+                await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
                 logger.info("stopping")
             for task in background:
@@ -116,6 +114,7 @@ async def serve(chosen: Settings, mode: Mode) -> None:
 class Parts:
     """The parts of a server that runs."""
 
+    store: Store
     dispatcher: Dispatcher
     identity: Identity
     audit: Audit
@@ -125,9 +124,10 @@ class Parts:
     rights: rights.Rights
     clock: Clock
 
-    def work(self) -> Sequence[AsyncGenerator[None] | object]:
+    def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
-        return (self.identity.follow(), self.control.run(), self.prober.run())
+        tidying = upkeep.keep(self.store, self.identity, self.clock)
+        return (self.identity.follow(), tidying, self.control.run(), self.prober.run())
 
 
 def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
@@ -146,34 +146,33 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     runners = {runner.name: runner}
     dependents = Dependents()
     node = socket.gethostname()
-    prober = Prober(runners, clock=clock)
+    prober = Prober(Questioner(runners), clock=clock)
     machine = Machine(runners=runners, probes=prober, node=node)
     control = Control(store, dependents, machine, clock=clock)
-    prober.on_change = control.look_at
+    prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
-    audit_handlers.register(dispatcher, audit)
+    audit_handlers.register(dispatcher, audit=audit, clock=clock)
+    permissions.register(dispatcher)
     for handlers in (
-        Namespaces(store, clock=clock),
+        Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),
         Instances(store, clock=clock),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
-        Health(store, prober, node=node, clock=clock),
-        Watch(store),
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
     metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
     return Parts(
-        dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
+        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
         metrics=metrics, rights=powers, clock=clock,
     )  # fmt: skip
 
 
 def _quotas(chosen: Settings) -> dict[str, Quota]:
     per_minute = {"control": chosen.limits.calls_per_minute, "stream": chosen.limits.streams_per_minute}
-    return {rate: Quota(count, 60) for rate, count in per_minute.items() if count}
+    return {rate: Quota(count=count) for rate, count in per_minute.items() if count}
 
 
 @asynccontextmanager
@@ -218,9 +217,8 @@ class Doors:
     http: str
 
 
-async def _announce(doors: Doors, parts: Parts, chosen: Settings, mode: Mode) -> None:
+async def _announce(doors: Doors, parts: Parts, data: str, *, mode: Mode) -> None:
     """Say that everything is up: in the log, and to whoever started us."""
-    data = str(chosen.server.data_dir)
     logger.info("ready", extra={"grpc": doors.grpc, "http": doors.http, "data_dir": data, "pid": os.getpid()})
     token = ""
     if mode.dev:

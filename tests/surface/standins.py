@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rune.api import Operation
+from rune.api import OPERATIONS, Operation
 from rune.api.common import OK, EventType
 from rune.api.fields import Message
 from rune.api.orchestrator import auth, configmaps, exec, health, logs, services  # noqa: A004 - the noun's name
@@ -97,6 +97,20 @@ def dispatcher(
             clock=clock or SystemClock(),
         )
     )
+
+
+def nothing_else(into: Dispatcher) -> None:
+    """Give every operation that has no handler one that finds nothing."""
+
+    async def one(call: Call, ask: Message) -> Message:
+        raise NotFound(f"{call.operation.name} finds nothing here")
+
+    async def many(call: Call, ask: Message, *more: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        yield await one(call, ask)
+
+    for row in OPERATIONS:
+        if row.name not in into.handled:
+            into.handles(row)(many if row.streams else one)
 
 
 class Shelf:
@@ -205,6 +219,8 @@ class Shelf:
             yield logs.LogResponse(content=other.resource_target)
 
     async def run(self, call: Call, ask: RunCommandRequest) -> AsyncIterator[ExecResponse]:
+        if ask.target != "api":
+            raise NotFound(f"there is no service or instance {ask.target}")
         yield ExecResponse(stdout=" ".join(ask.command).encode())
         yield ExecResponse(exit=ExitInfo(code=3))
 

@@ -12,6 +12,7 @@ from google.protobuf.message import Message as ProtoMessage
 
 from rune.api.descriptors import numbers, proto_class, unknown_field_set
 from rune.api.fields import Message, WireEnum
+from rune.api.malformed import fault
 from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
 from rune.errors import Internal, InvalidArgument, Violation
@@ -38,6 +39,9 @@ def decode(model: type[M], data: bytes) -> M:
     try:
         proto = kind.FromString(data)
     except DecodeError as error:
+        found = fault(kind.DESCRIPTOR, data)
+        if found is not None:
+            raise InvalidArgument.of([found]) from error
         name = kind.DESCRIPTOR.full_name
         raise InvalidArgument(f"the request is not a well-formed {name} message") from error
     _refuse_unknown(proto, len(data))

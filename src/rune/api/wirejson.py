@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import difflib
+import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -25,6 +27,7 @@ M = TypeVar("M", bound=Message)
 DEEPEST = 64
 """How far objects may be nested."""
 _LONG = {"int64", "uint64"}
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
 _LEFT_OUT: Any = object()
 _Fix = tuple[str, Callable[[Any], Any], Any]
 _Writer = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], list[_Fix]]
@@ -44,11 +47,20 @@ def parse(text: bytes) -> dict[str, Any]:
     """The JSON object that the text holds; an empty text is an empty object."""
     try:
         data = msgspec.json.decode(text or b"{}")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        json.loads(text or b"{}", object_pairs_hook=_refuse_twins)  # the reader above keeps the last of two
+    except (msgspec.DecodeError, RecursionError, UnicodeError, ValueError) as error:
         raise InvalidArgument(f"the body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise InvalidArgument("the body must be a JSON object")
     return cast("dict[str, Any]", data)
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+    """Two readers may not take different values from one text."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twin = next(name for name in names if names.count(name) > 1)
+        raise InvalidArgument.of([Violation(twin[:100], "is given twice in one object")])
 
 
 def to_plain(message: Message) -> dict[str, Any]:
@@ -171,11 +183,14 @@ def _value_from_json(field: Field, value: Any, where: str) -> Any:
 
 
 def _long(field: Field, value: Any, where: str) -> Any:
-    """A 64-bit integer comes as a string or as a number; as a time, 0 says that it is absent."""
+    """A 64-bit integer comes as a string or as a number."""
+    if isinstance(value, str):
+        if not _INTEGER.fullmatch(value):
+            raise InvalidArgument.of([Violation(where, "must be a whole number")])
+        value = int(value)
+    if not field.is_time or isinstance(value, bool) or not isinstance(value, int):
+        return value
     try:
-        number = int(value) if isinstance(value, str) else value
-        if field.is_time:
-            return datetime.fromtimestamp(number, UTC) if number else None
-        return number
-    except (ValueError, OverflowError, OSError, TypeError) as error:
-        raise InvalidArgument.of([Violation(where, "must be a whole number")]) from error
+        return datetime.fromtimestamp(value, UTC) if value else None
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidArgument.of([Violation(where, "must be seconds since 1970")]) from error

@@ -56,16 +56,15 @@ import grpc  # noqa: E402 - after the line above, which makes it quick
 
 
 class GrpcTransport:
-    """One channel to one server; `ca`, `certificate` and `key` are PEM bytes and switch TLS on."""
+    """One channel to one server; `ca` is PEM, without it the system's authorities are asked."""
 
     def __init__(
         self,
         target: str,
         *,
         token: str = "",
+        tls: bool = False,
         ca: bytes = b"",
-        certificate: bytes = b"",
-        key: bytes = b"",
     ) -> None:
         self._target = target
         options = [
@@ -74,9 +73,8 @@ class GrpcTransport:
             ("grpc.enable_http_proxy", 0),
         ]
         self._channel: Any  # raw bytes both ways, which the stubs of grpc have no word for
-        if ca or certificate:
-            secure = grpc.ssl_channel_credentials(ca or None, key or None, certificate or None)
-            self._channel = grpc.secure_channel(target, secure, options)
+        if tls:
+            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca or None), options)
         else:
             self._channel = grpc.insecure_channel(target, options)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()

@@ -217,6 +217,8 @@ def scoped(operation: Operation[Any, Any], request: Message) -> tuple[Message, s
         return request, scope
     outer, _, inner = scope.rpartition(".")
     holder = getattr(request, outer) if outer else request
+    if holder is None and operation.streaming is Streaming.BOTH:
+        raise InvalidArgument(f"first request must be an {outer} request")
     if holder is None:
         raise InvalidArgument.of([Violation(outer, "is required")])
     namespace = getattr(holder, inner)

@@ -92,7 +92,7 @@ def _brief_value(field: Field, value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _is_zero(field: Field, value: Any) -> bool:  # noqa: ANN401 - JSON
-    """To leave it out says the same: fields of messages only, never what is in a list or map of the user's."""
+    """To leave it out says the same: of the fields of messages only, not of what lists and maps hold."""
     if field.default and not _is_unspecified(field.default):
         return False
     if not value:

@@ -173,14 +173,15 @@ class Prober:
 
     async def _ask(self, check: Check) -> None:
         """Put the question, count the answer, and see to the next one at its time."""
-        due = self._clock.monotonic()
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         probe = check.question.probe
         async with self._commands if probe.type is ProbeType.EXEC else self._connections:
             why = await self._asker.ask(check.question, float(probe.timeout_seconds or TIMEOUT))
         check.asking = None
         if check.is_over:
             return
-        self._later(check, max(check.period - (self._clock.monotonic() - due), 0.0))
+        self._later(check, max(due + check.period - loop.time(), 0.0))
         if check.tally.count(why, self._clock.now()):
             self._notify(check.question.instance)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -60,11 +59,7 @@ class Questioner:
     async def _ask(self, question: Question) -> str:
         if question.probe.type is ProbeType.EXEC:
             return await self._run(question)
-        async with _connection(question) as (reader, writer):
-            if question.probe.type is ProbeType.TCP:
-                return ""
-            writer.write(_request(question))
-            return _judged(await _status(reader))
+        return await _connect(question)
 
     async def _run(self, question: Question) -> str:
         runner = self._runners.get(question.runner)
@@ -81,15 +76,58 @@ class Questioner:
         return f"the command exited with code {code}" if code else ""
 
 
-@asynccontextmanager
-async def _connection(
-    question: Question,
-) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(question.host, question.port, limit=MOST_HEAD)
+async def _connect(question: Question) -> str:
+    """What a fresh connection shows; it is cut off as soon as that is known."""
+    loop = asyncio.get_running_loop()
+    asks_http = question.probe.type is ProbeType.HTTP
+    transport, answer = await loop.create_connection(
+        lambda: Answer(loop.create_future()), question.host, question.port
+    )
     try:
-        yield reader, writer
+        if not asks_http:
+            return ""
+        transport.write(_request(question))
+        return _judged(await answer.status)
     finally:
-        writer.transport.abort()  # nobody waits for what is left of the answer
+        transport.abort()
+
+
+class Answer(asyncio.Protocol):
+    """Takes the status from an HTTP answer: of the final one, not of one that only says to wait."""
+
+    def __init__(self, status: asyncio.Future[int]) -> None:
+        self.status = status
+        """0 for what is not HTTP."""
+        self._left = MOST_HEAD
+        self._parser = httptools.HttpResponseParser(self)
+        # Scripts end lines as they like.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on until the status is there, or can come no more."""
+        if self.status.done():
+            return
+        try:
+            self._parser.feed_data(data[: self._left])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._is(0)  # it stays what it is if it came before
+        self._left -= len(data)
+        if self._left <= 0:
+            self._is(0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """There will be no more."""
+        self._is(0)
+
+    def on_headers_complete(self) -> None:
+        """The parser has seen a head."""
+        status = self._parser.get_status_code()
+        if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._is(status)
+
+    def _is(self, status: int) -> None:
+        if not self.status.done():
+            self.status.set_result(status)
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -109,39 +147,6 @@ def _request(question: Question) -> bytes:
         "Connection: close",
     )
     return "\r\n".join((*lines, "", "")).encode("ascii")
-
-
-async def _status(reader: asyncio.StreamReader) -> int:
-    """The status of the final answer; 0 for what is not HTTP."""
-    head = _Head()
-    parser = httptools.HttpResponseParser(head)
-    parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)  # scripts end lines as they like
-    head.parser = parser
-    left = MOST_HEAD
-    while not head.status and left > 0:
-        data = await reader.read(left)
-        left -= len(data)
-        try:
-            parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            break  # its status, if it came so far, is kept
-        if not data:
-            break
-    return head.status
-
-
-class _Head:
-    """Takes the status from a parser, of the final answer and not of one that only says to wait."""
-
-    parser: httptools.HttpResponseParser
-
-    def __init__(self) -> None:
-        self.status = 0
-
-    def on_headers_complete(self) -> None:
-        status = self.parser.get_status_code()
-        if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
-            self.status = self.status or status
 
 
 def _judged(status: int) -> str:

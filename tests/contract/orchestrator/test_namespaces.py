@@ -163,7 +163,7 @@ async def test_a_service_that_is_created_while_its_namespace_is_deleted_is_no_or
 
         async def late(turns: int, ask: service_api.CreateServiceRequest) -> None:
             for _ in range(turns):
-                await asyncio.sleep(0)  # noqa: TID251 - one turn of the loop, to meet every step of the deletion
+                await asyncio.sleep(0)
             await plane.call(service_api.create, ask)
 
         results = await asyncio.gather(

@@ -107,7 +107,7 @@ async def kill_keeper(runner: ProcessRunner) -> None:
     os.kill(old, signal.SIGKILL)
     await gone(old)
     async with asyncio.timeout(10):
-        while runner.keeper_pid in (0, old):  # noqa: ASYNC110 - the runner has no event for it
+        while runner.keeper_pid in (0, old):
             await asyncio.sleep(0.005)
 
 

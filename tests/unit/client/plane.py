@@ -16,13 +16,15 @@ from rune.api.orchestrator import (
     admin,
     auth,
     configmaps,
-    exec as exec_api,
     health,
     instances,
     logs,
     namespaces,
     secrets,
     services,
+)
+from rune.api.orchestrator import (
+    exec as exec_api,
 )
 from rune.core.access import Principal, Rule
 from rune.core.call import Call, Caller

@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from rune.api.orchestrator import exec as exec_api, logs, services, specs
+from rune.api.orchestrator import exec as exec_api
+from rune.api.orchestrator import logs, services, specs
 from rune.api.orchestrator.auth import WhoAmIRequest, whoami
 from rune.client.client import Client
 from rune.client.grpc import GrpcTransport

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from rune.core.logs import LONGEST, configure
 from rune.core.redact import is_secret_name, redact
 
-TEXT = "0c1f4a9e-5b1d-4c55-9f4e-3c1d2b7a6e10.7d9f0b1c-22aa-4f0e-8d5b-6a1c3e5f7a90"  # a form that names tests the same in every run
+# Not a fresh one: tests are named by it, the same in every run.
+TEXT = "0c1f4a9e-5b1d-4c55-9f4e-3c1d2b7a6e10.7d9f0b1c-22aa-4f0e-8d5b-6a1c3e5f7a90"
 HALF = TEXT.partition(".")[2]
 
 

@@ -9,14 +9,17 @@ from itertools import pairwise
 
 import pytest
 
+from rune.api.orchestrator import services as service_api
 from rune.api.orchestrator.health import HealthCheckType, HealthStatus
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ServicePort
+from rune.core.store.memory import MemoryStore
+from rune.orchestrator.namespaces import seed
 from rune.orchestrator.probes import CONNECTIONS, Prober
 from rune.orchestrator.questions import Question
 from rune.orchestrator.spec import Template
-from unit.orchestrator.plane import LoopClock
+from unit.orchestrator.plane import KINDS, LoopClock, Plane
 
 pytestmark = pytest.mark.looptime
 
@@ -219,3 +222,27 @@ async def test_a_service_without_probes_is_not_asked() -> None:
         await pass_time(100)
         assert room.patient.asked == []
         assert room.prober.ready("a") is None
+
+
+async def test_verdicts_reach_the_reconciler_at_once() -> None:
+    async with ward() as room:
+        plane = Plane(MemoryStore(KINDS), LoopClock(), probes=room.prober)
+        await seed(plane.store, clock=plane.clock)
+        async with plane.running():
+            room.prober.on_change(plane.control.look_at)
+            await plane.serve("api", health=HealthCheck(liveness=LIVE, readiness=LIVE))
+            copy = await plane.copy_of("api")
+            assert not copy.ready
+            await plane.until(lambda: plane.copies("api")[0].ready)
+            room.patient.answers = {copy.id: "HTTP status 500"}
+            await plane.until(lambda: plane.copies("api")[0].attempt == 2)
+            sick = plane.copies("api")[0]
+            assert sick.failure_reason == "HealthCheckFailure"
+            assert not sick.ready
+            room.patient.answers = {}
+            await plane.until(lambda: plane.copies("api")[0].ready)
+            await plane.call(service_api.delete, service_api.DeleteServiceRequest(name="api"))
+            assert room.prober.results(copy.id) == []
+
+
+LIVE = Probe(type=ProbeType.TCP, port=80, period_seconds=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from rune.api.orchestrator.instances import Instance
@@ -36,15 +37,16 @@ class NamespaceReconciler:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._worker.run())
             while True:
-                after = self._store.revision
-                for namespace in self._store.list(Namespace):
-                    self._worker.look(namespace.key)
-                try:
-                    async for seen in self._store.watch(after):
-                        for mutation in seen.mutations:
-                            self._route(mutation)
-                except OutOfRange:
-                    continue  # it fell behind the log: look at all of them again
+                with suppress(OutOfRange):  # it fell behind the log: look at all of them again
+                    await self._follow()
+
+    async def _follow(self) -> None:
+        after = self._store.revision
+        for namespace in self._store.list(Namespace):
+            self._worker.look(namespace.key)
+        async for seen in self._store.watch(after):
+            for mutation in seen.mutations:
+                self._route(mutation)
 
     def _route(self, mutation: Mutation) -> None:
         kind, namespace, _ = mutation.key

@@ -117,7 +117,7 @@ class Link(asyncio.Protocol):
         for line in lines:
             self._take(_decode(line))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the name is asyncio's
+    def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self.lost.set()
         for waiting in self._waiting.values():

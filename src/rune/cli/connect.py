@@ -1,0 +1,55 @@
+"""From a command to the server: one client, one loop, until the command is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from rune.cli.state import State
+from rune.client.client import Client, Transport
+from rune.errors import InvalidArgument
+
+T = TypeVar("T")
+
+
+def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
+    """What the work gives; its client is closed afterwards."""
+
+    async def go() -> T:
+        async with Client(transport(state)) as client:
+            return await work(client)
+
+    return asyncio.run(go())
+
+
+def transport(state: State) -> Transport:
+    """The transport that the server's address asks for."""
+    address, token = state.address, state.token
+    if address.startswith(("http://", "https://")):
+        from rune.client.http import HttpTransport  # noqa: PLC0415 - 230 ms that gRPC does not need
+
+        return HttpTransport(address, token=token, verify=_verify(state.ca_file))
+    from rune.client.grpc import GrpcTransport  # noqa: PLC0415 - as above, the other way round
+
+    secure = address.startswith("grpcs://")
+    target = address.removeprefix("grpcs://").removeprefix("grpc://")
+    if not secure:
+        return GrpcTransport(target, token=token)
+    return GrpcTransport(target, token=token, tls=True, ca=_pem(state.ca_file))
+
+
+def _pem(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes() if path else b""
+    except OSError as error:
+        raise InvalidArgument(f"the authority's certificate cannot be read: {error}") from error
+
+
+def _verify(path: str) -> object:
+    if not path:
+        return True
+    import ssl  # noqa: PLC0415 - only for an authority of one's own
+
+    return ssl.create_default_context(cadata=_pem(path).decode())
