@@ -32,7 +32,7 @@ from rune.core.runefile import Settings
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
-from rune.orchestrator import admin, namespaces
+from rune.orchestrator import admin, namespaces, permissions
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
@@ -165,6 +165,7 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
+    permissions.register(dispatcher)
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),

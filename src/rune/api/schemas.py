@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from msgspec import Meta
 
@@ -73,9 +73,11 @@ def field_schema(field: Field) -> Json:
     """The schema of a field's value."""
     one = _value(field)
     if field.repeated:
-        return {"type": "array", "items": one}
+        return {"type": "array", "items": one, **_size(field, "Items")}
     if field.mapping:
-        return {"type": "object", "additionalProperties": one}
+        keys = _texts(_parts(field)[0])
+        names = {"propertyNames": keys} if keys else {}
+        return {"type": "object", **names, "additionalProperties": one, **_size(field, "Properties")}
     if field.is_message and not field.required:
         return {"anyOf": [one, {"type": "null"}]}
     return one
@@ -94,22 +96,43 @@ def _value(field: Field) -> Json:
 
 
 def _limits(field: Field) -> Json:
-    found: Json = {}
-    for meta in metas(field.hint):
-        for name, keyword in _LIMITS.items():
-            limit = getattr(meta, name)
-            if limit is not None and _fits(keyword, field):
-                found.setdefault(keyword, limit)
+    """The limits of a value: of each item, where there are several."""
+    inner = _parts(field)[-1] if field.repeated or field.mapping else field.hint
+    if field.python is str:
+        return _texts(inner)
+    return _read(metas(inner), ("ge", "le")) if field.python is int else {}
+
+
+def _texts(hint: Any) -> Json:  # noqa: ANN401 - an annotation is of any type
+    found = _read(metas(hint), ("pattern", "min_length", "max_length"))
     if "pattern" in found:  # elsewhere `$` means the end
         found["pattern"] = found["pattern"].replace(r"$(?!\n)", "$")
     return found
 
 
-def _fits(keyword: str, field: Field) -> bool:
-    """Lengths and patterns speak of texts; of a list they would speak of something else."""
-    if keyword in ("minimum", "maximum"):
-        return field.python is int
-    return field.python is str and not (field.repeated or field.mapping)
+def _size(field: Field, of: str) -> Json:
+    """How many items there may be."""
+    metas = [meta for meta in getattr(field.hint, "__metadata__", ()) if isinstance(meta, Meta)]
+    found = _read(metas, ("min_length", "max_length"))
+    return {keyword.replace("Length", of): limit for keyword, limit in found.items()}
+
+
+def _read(metas: Iterable[Meta], names: tuple[str, ...]) -> Json:
+    found: Json = {}
+    for meta in metas:
+        for name in names:
+            limit = getattr(meta, name)
+            if limit is not None:
+                found.setdefault(_LIMITS[name], limit)
+    return found
+
+
+def _parts(field: Field) -> tuple[Any, ...]:
+    """The types of a list's items, or of a map's keys and values."""
+    hint = field.hint
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return get_args(hint)
 
 
 def metas(hint: Any) -> list[Meta]:  # noqa: ANN401 - an annotation is of any type
