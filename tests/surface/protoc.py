@@ -41,12 +41,12 @@ def pool() -> descriptor_pool.DescriptorPool:
     return found
 
 
-def message(name: str, /, **values: Any) -> Any:  # noqa: ANN401 - its class is made at run time
+def message(name: str, /, **values: Any) -> Any:
     """A message of the package, by its published name."""
     return message_factory.GetMessageClass(pool().FindMessageTypeByName(f"rune.api.{name}"))(**values)
 
 
-def _bytes(ask: Any) -> bytes:  # noqa: ANN401 - bytes as they are, or a message
+def _bytes(ask: Any) -> bytes:
     return ask if isinstance(ask, bytes) else ask.SerializeToString()
 
 
@@ -57,7 +57,7 @@ class Client:
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
-    def method(self, service: str, method: str) -> Any:  # noqa: ANN401 - one of four kinds of callables
+    def method(self, service: str, method: str) -> Any:
         """The method as a callable."""
         found: Any = pool().FindServiceByName(f"rune.api.{service}").methods_by_name[method]
         kind: Any = {
@@ -72,7 +72,7 @@ class Client:
             response_deserializer=answer.FromString,
         )
 
-    async def call(self, service: str, method: str, ask: Any) -> Any:  # noqa: ANN401 - as above
+    async def call(self, service: str, method: str, ask: Any) -> Any:
         """One request, one answer."""
         return await self.method(service, method)(ask, metadata=self.metadata, timeout=10)
 

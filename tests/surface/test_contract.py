@@ -141,7 +141,7 @@ async def asked(row: Operation[Any, Any], role: str, *, local: bool) -> RuneErro
     async def one(call: object, ask: Message) -> Message:
         raise NotFound
 
-    async def many(call: object, ask: Message, *more: object) -> Any:  # noqa: ANN401 - an async generator of nothing
+    async def many(call: object, ask: Message, *more: object) -> Any:
         yield await one(call, ask)
 
     road.handles(row)(many if row.streams else one)
@@ -164,7 +164,7 @@ def minimal(model: type[Message]) -> Message:
     return model(**{item.name: least(item) for item in fields(model) if item.required or item.name == "init"})
 
 
-def least(item: Field) -> Any:  # noqa: ANN401 - of the field's type
+def least(item: Field) -> Any:
     if item.is_message:
         return minimal(item.python)
     kind: Any = item.python

@@ -143,5 +143,5 @@ async def test_a_reader_that_leaves_ends_its_stream(doors: Doors) -> None:
         async with rest.stream("GET", f"{SERVICES}?watch=true") as answer:
             await events(answer, 1)
     async with asyncio.timeout(5):
-        while b"rune_open_streams 0.0" not in doors.metrics.page():  # noqa: ASYNC110 - as below
-            await asyncio.sleep(0.01)  # noqa: TID251 - the end of a connection gives no sign to wait for
+        while b"rune_open_streams 0.0" not in doors.metrics.page():
+            await asyncio.sleep(0.01)

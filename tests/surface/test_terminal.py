@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 INIT = json.dumps({"init": {"command": ["sh"], "tty": True, "terminalSize": {"width": 80, "height": 24}}})
 
 
-def dial(doors: Doors, target: str = "api", **more: Any) -> connect:  # noqa: ANN401 - the library's options
+def dial(doors: Doors, target: str = "api", **more: Any) -> connect:
     more.setdefault("additional_headers", {"authorization": f"Bearer {TOKEN}"})
     return connect(f"ws://127.0.0.1:{doors.http_port}/v1/namespaces/default/exec/{target}", **more)
 
