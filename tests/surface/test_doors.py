@@ -11,6 +11,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from rune.api import codec
+from rune.api.orchestrator.services import ServiceResponse
 from surface.conftest import Doors
 from surface.protoc import Client, message
 from surface.standins import TOKEN
