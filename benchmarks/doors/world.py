@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import statistics
 import subprocess
 import sys
@@ -178,12 +179,11 @@ def compare(
         served(script, "rune") as rune,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        for turn in range(rounds + 1):
-            for side in (bare, rune):
-                before = side.used()
-                calls, took = runner.run(measure(side.port))
-                if turn:  # the first warms up
-                    side.note(calls, took, before)
+        for turn, side in itertools.product(range(rounds + 1), (bare, rune)):
+            before = side.used()
+            calls, took = runner.run(measure(side.port))
+            if turn:  # the first warms up
+                side.note(calls, took, before)
     for name, side in (("bare", bare), ("rune", rune)):
         rate, cost = statistics.median(side.rates), side.seconds / side.calls
         print(f"{name}: {rate:7.0f} calls/s, {cost * 1e6:5.0f} µs of the server's processor each")

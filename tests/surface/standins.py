@@ -200,7 +200,9 @@ class Shelf:
     async def configmap(
         self, call: Call, ask: configmaps.GetConfigmapRequest
     ) -> configmaps.ConfigmapResponse:
-        raise KeyError(ask.name)
+        if ask.name == "boom":
+            raise KeyError(ask.name)
+        raise NotFound(f"there is no configmap {ask.name}")
 
     async def logs(self, call: Call, ask: logs.LogRequest) -> AsyncIterator[logs.LogResponse]:
         self.find(call.namespace, ask.resource_target)

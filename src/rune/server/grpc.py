@@ -58,7 +58,8 @@ class GrpcDoor:
     def __init__(self, dispatcher: Dispatcher, clock: Clock, options: GrpcOptions) -> None:
         self._dispatcher, self._clock, self._options = dispatcher, clock, options
         self._streams = Streams()
-        self._health: Any = health.aio.HealthServicer()  # pyright: ignore - the library's types leave it out
+        library: Any = health  # its types leave out what is asynchronous
+        self._health = library.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
     async def open(self) -> int:

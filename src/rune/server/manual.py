@@ -49,12 +49,12 @@ def as_html() -> bytes:
 
 
 def _sections(document: dict[str, Any]) -> Iterator[str]:
+    rows = [
+        (verb.upper(), path, row) for path, verbs in document["paths"].items() for verb, row in verbs.items()
+    ]
     for tag in document["tags"]:
         yield f"<h2>{escape(tag['name'])}</h2><p>{escape(tag['description'])}</p>"
-        for path, verbs in document["paths"].items():
-            for verb, row in verbs.items():
-                if tag["name"] in row["tags"]:
-                    yield _operation(verb.upper(), path, row)
+        yield from (_operation(verb, path, row) for verb, path, row in rows if tag["name"] in row["tags"])
 
 
 def _operation(verb: str, path: str, row: dict[str, Any]) -> str:
