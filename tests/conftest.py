@@ -49,6 +49,12 @@ def skip_reason(report: pytest.TestReport) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_loop_by_itself() -> None:
+    """Looptime asks for the current loop even around a sync test, and would leave the one it gets open."""
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Temporary files of the whole session go to one short folder; what runs in it at the end is killed.
 

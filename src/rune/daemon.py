@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -37,14 +38,18 @@ from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.exec import Exec
+from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
 from rune.orchestrator.namespaces import Namespaces
+from rune.orchestrator.node import Node
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
+from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
+from rune.orchestrator.watch import Watch
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
 from rune.server.metrics import Metrics
@@ -102,12 +107,14 @@ async def serve(chosen: Settings, mode: Mode) -> None:
         parts = assemble(store, runner, chosen, clock=clock)
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
-            async with _open(parts, chosen, mode) as doors:
+            async with _open(parts, chosen, mode, stop=stop) as doors:
+                gc.freeze()  # what is there by now stays: no collection has to look at it again
                 await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
                 logger.info("stopping")
             for task in background:
                 task.cancel()
+            await parts.leave()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +134,13 @@ class Parts:
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
         tidying = upkeep.keep(self.store, self.identity, self.clock)
-        return (self.identity.follow(), tidying, self.control.run(), self.prober.run())
+        emptying = NamespaceReconciler(self.store, KINDS, clock=self.clock).run()
+        return (self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+
+    async def leave(self) -> None:
+        """Write down what is only in memory; the last thing before the store closes."""
+        await upkeep.tidy(self.store, self.identity, self.clock)
+        await self.audit.flush()
 
 
 def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
@@ -160,6 +173,8 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
+        Health(store, prober, Node(node, clock=clock), is_ready=lambda: True, clock=clock),
+        Watch(store),
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
@@ -188,11 +203,13 @@ async def _running(runner: ProcessRunner, mode: Mode) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _open(parts: Parts, chosen: Settings, mode: Mode) -> AsyncGenerator[Doors]:
+async def _open(parts: Parts, chosen: Settings, mode: Mode, *, stop: asyncio.Event) -> AsyncGenerator[Doors]:
     """Both doors, until the block ends; then calls under way get their time."""
     at = chosen.server
     rest = Rest(parts.dispatcher, parts.clock)
-    surroundings = Surroundings(trouble=lambda: "", metrics=parts.metrics)
+    surroundings = Surroundings(
+        trouble=lambda: "the server is stopping" if stop.is_set() else "", metrics=parts.metrics
+    )
     http = HttpDoor(
         app(rest, surroundings), rest.streams, HttpOptions(host=at.http_addr.host, port=at.http_addr.port)
     )

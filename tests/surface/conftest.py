@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -36,12 +35,6 @@ class Doors:
         """A client of REST."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.http_port}", headers=headers)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_loop_by_itself() -> None:
-    """Looptime asks for the current loop even around a sync test, and would leave the one it gets open."""
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture

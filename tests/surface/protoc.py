@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import grpc.aio
 import grpc_tools
@@ -28,7 +28,8 @@ def compiled() -> descriptor_pb2.FileDescriptorProto:
             f"--descriptor_set_out={out}",
             "rune.proto",
         ]
-        assert protoc.main(arguments) == 0
+        main: Any = protoc.main  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - it has no types
+        assert main(arguments) == 0
         return descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file[0]
 
 
@@ -45,6 +46,10 @@ def message(name: str, /, **values: Any) -> Any:  # noqa: ANN401 - its class is 
     return message_factory.GetMessageClass(pool().FindMessageTypeByName(f"rune.api.{name}"))(**values)
 
 
+def _bytes(ask: Any) -> bytes:  # noqa: ANN401 - bytes as they are, or a message
+    return ask if isinstance(ask, bytes) else ask.SerializeToString()
+
+
 class Client:
     """Calls methods by their published names."""
 
@@ -55,7 +60,7 @@ class Client:
     def method(self, service: str, method: str) -> Any:  # noqa: ANN401 - one of four kinds of callables
         """The method as a callable."""
         found: Any = pool().FindServiceByName(f"rune.api.{service}").methods_by_name[method]
-        kind = {
+        kind: Any = {
             (False, False): self.channel.unary_unary,
             (False, True): self.channel.unary_stream,
             (True, True): self.channel.stream_stream,
@@ -63,7 +68,7 @@ class Client:
         answer = message_factory.GetMessageClass(found.output_type)
         return kind(
             f"/rune.api.{service}/{method}",
-            request_serializer=lambda ask: ask if isinstance(ask, bytes) else ask.SerializeToString(),
+            request_serializer=_bytes,
             response_deserializer=answer.FromString,
         )
 
@@ -71,7 +76,7 @@ class Client:
         """One request, one answer."""
         return await self.method(service, method)(ask, metadata=self.metadata, timeout=10)
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:

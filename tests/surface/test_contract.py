@@ -1,9 +1,10 @@
-"""The wire keeps its word: numbers and types that were published, files that were derived, who may do what."""
+"""The wire keeps its word: published numbers and types, files that were derived, who may do what."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,14 +148,14 @@ async def asked(row: Operation[Any, Any], role: str, *, local: bool) -> RuneErro
     caller = Caller(edge="local", request_id="1", is_local=local, bearer=role)
     request = minimal(row.request)
 
-    async def asks() -> Any:  # noqa: ANN401 - an async generator of one request
+    async def asks() -> AsyncIterator[Callable[[], Message]]:
         yield lambda: request
 
+    asking = (
+        anext(road.stream(row, caller, asks())) if row.streams else road.call(row, caller, lambda: request)
+    )
     with pytest.raises(RuneError) as caught:
-        if row.streams:
-            await anext(road.stream(row, caller, asks()))
-        else:
-            await road.call(row, caller, lambda: request)
+        await asking
     return caught.value
 
 
@@ -166,7 +167,8 @@ def minimal(model: type[Message]) -> Message:
 def least(item: Field) -> Any:  # noqa: ANN401 - of the field's type
     if item.is_message:
         return minimal(item.python)
-    if issubclass(item.python, WireEnum):
-        return list(item.python)[-1]
-    one = "a" if item.python is str else item.python(1)
+    kind: Any = item.python
+    if issubclass(kind, WireEnum):
+        return list[WireEnum](kind)[-1]
+    one = "a" if kind is str else kind(1)
     return [one] if item.repeated else one

@@ -17,18 +17,21 @@ from surface.standins import TOKEN
 
 pytestmark = pytest.mark.system
 SERVICES = "/v1/namespaces/default/services"
+AIO: Any = grpc.aio
+"""Its types leave out what is used of it here."""
 API = {"name": "api", "scale": 2, "labels": {"app": "api"}, "command": "/bin/api"}
 
 
-async def failure(client: Client, service: str, method: str, ask: Any) -> grpc.aio.AioRpcError:  # noqa: ANN401 - bytes or a message
+async def failure(client: Client, method: str, ask: Any) -> grpc.aio.AioRpcError:  # noqa: ANN401 - bytes or a message
+    service, name = method.split("/")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.call(service, method, ask)
+        await client.call(service, name, ask)
     return caught.value
 
 
 def details(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     """The details by the names of their types."""
-    trailers = dict(error.trailing_metadata())
+    trailers: dict[str, Any] = dict(error.trailing_metadata())
     status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
     found: dict[str, Any] = {}
     for packed in status.details:
@@ -61,9 +64,7 @@ async def test_a_service_scaled_to_zero_over_grpc_is_zero_over_rest(doors: Doors
 async def test_both_doors_fail_in_the_same_words(doors: Doors) -> None:
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
         answer = await rest.get(f"{SERVICES}/nope")
-        error = await failure(
-            grpc_, "ServiceService", "GetService", message("GetServiceRequest", name="nope")
-        )
+        error = await failure(grpc_, "ServiceService/GetService", message("GetServiceRequest", name="nope"))
     assert answer.status_code == 404
     assert answer.json()["message"] == answer.json()["error"] == error.details()
     assert answer.json()["code"] == 5 == error.code().value[0]
@@ -77,7 +78,7 @@ async def test_every_wrong_field_is_named_at_both_doors(doors: Doors) -> None:
         answer = await rest.post(SERVICES, json={"name": "Not A Name", "scale": -1})
         bad = message("Service", name="Not A Name", scale=-1)
         error = await failure(
-            grpc_, "ServiceService", "CreateService", message("CreateServiceRequest", service=bad)
+            grpc_, "ServiceService/CreateService", message("CreateServiceRequest", service=bad)
         )
     named = {each["field"] for each in answer.json()["details"][1]["fieldViolations"]}
     assert named == {each.field for each in details(error)["BadRequest"].field_violations}
@@ -87,7 +88,7 @@ async def test_every_wrong_field_is_named_at_both_doors(doors: Doors) -> None:
 async def test_no_credential_is_unauthenticated_at_both_doors(doors: Doors) -> None:
     async with doors.client("") as rest, Client(doors.grpc_port, "") as grpc_:
         answer = await rest.get(SERVICES)
-        error = await failure(grpc_, "ServiceService", "GetService", b"\xff\xff not read at all")
+        error = await failure(grpc_, "ServiceService/GetService", b"\xff\xff not read at all")
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -103,7 +104,7 @@ async def test_a_reader_may_not_write_at_either_door(doors: Doors) -> None:
     async with doors.client("reader") as rest, Client(doors.grpc_port, "reader") as grpc_:
         answer = await rest.post(SERVICES, json=API)
         ask = message("CreateServiceRequest", service=message("Service", name="api"))
-        error = await failure(grpc_, "ServiceService", "CreateService", ask)
+        error = await failure(grpc_, "ServiceService/CreateService", ask)
     assert answer.status_code == 403
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert doors.journal.entries == [("create_service", "PERMISSION_DENIED")] * 2
@@ -113,7 +114,7 @@ async def test_who_calls_too_often_is_told_when_to_come_back(doors: Doors) -> No
     doors.limits.left = 0
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
         answer = await rest.get(SERVICES)
-        error = await failure(grpc_, "AuthService", "WhoAmI", message("WhoAmIRequest"))
+        error = await failure(grpc_, "AuthService/WhoAmI", message("WhoAmIRequest"))
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
     assert details(error)["RetryInfo"].retry_delay.ToMilliseconds() == 2500
 
@@ -122,7 +123,7 @@ async def test_a_defect_in_a_handler_shows_a_request_id_and_nothing_else(doors: 
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
         answer = await rest.get("/v1/namespaces/default/configmaps/boom")
         error = await failure(
-            grpc_, "ConfigmapService", "GetConfigmap", message("GetConfigmapRequest", name="boom")
+            grpc_, "ConfigmapService/GetConfigmap", message("GetConfigmapRequest", name="boom")
         )
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] in answer.json()["message"]
@@ -140,7 +141,7 @@ async def test_an_unknown_method_is_unimplemented(doors: Doors) -> None:
 async def test_an_operation_of_a_later_release_says_so_at_both_doors(doors: Doors) -> None:
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
         answer = await rest.get("/v1/admin/registries")
-        error = await failure(grpc_, "AdminService", "ListRegistries", message("ListRegistriesRequest"))
+        error = await failure(grpc_, "AdminService/ListRegistries", message("ListRegistriesRequest"))
     assert answer.status_code == 501
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
     assert answer.json()["message"] == error.details()
@@ -154,17 +155,17 @@ async def test_a_stream_goes_both_ways_over_grpc(doors: Doors) -> None:
             await call.write(message("LogRequest", resource_target=target))
             seen.append((await call.read()).content)
         await call.done_writing()
-        assert await call.read() is grpc.aio.EOF
+        assert await call.read() is AIO.EOF
     assert seen == ["a", "b"]
 
 
 async def test_health_follows_what_the_daemon_says(doors: Doors) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{doors.grpc_port}") as channel, doors.client("") as rest:
-        check: Any = health_pb2_grpc.HealthStub(channel).Check  # pyright: ignore[reportUnknownMemberType] - generated
+    async with AIO.insecure_channel(f"127.0.0.1:{doors.grpc_port}") as channel, doors.client("") as rest:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         for ready, word in ((True, 1), (False, 2)):
             await doors.grpc.serving(ready=ready)
             for service in ("", "rune.api.ServiceService"):
-                assert (await check(health_pb2.HealthCheckRequest(service=service))).status == word
+                assert (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status == word
         assert (await rest.get("/healthz")).status_code == 200
         doors.trouble.append("the store is out of reach")
         answer = await rest.get("/healthz")
@@ -174,8 +175,8 @@ async def test_health_follows_what_the_daemon_says(doors: Doors) -> None:
 async def test_reflection_tells_the_services_and_their_messages(doors: Doors) -> None:
     request = reflection_pb2.ServerReflectionRequest
     asks = [request(list_services=""), request(file_containing_symbol="rune.api.ServiceService")]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{doors.grpc_port}") as channel:
-        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # pyright: ignore[reportUnknownMemberType] - generated
+    async with AIO.insecure_channel(f"127.0.0.1:{doors.grpc_port}") as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         listed, file = [answer async for answer in stub.ServerReflectionInfo(iter(asks))]
     names = {service.name for service in listed.list_services_response.service}
     assert {"rune.api.ServiceService", "grpc.health.v1.Health"} <= names

@@ -1,4 +1,4 @@
-"""Some hundreds of requests that no well-meaning client sends: each is refused in clear words, none is a 5xx."""
+"""Hundreds of requests that no well-meaning client sends: each is refused in clear words, none is a 5xx."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc
 import httpx
 import pytest
 
-from rune.api import OPERATIONS, Operation
+from rune.api import OPERATIONS, Operation, codec
 from rune.api.operation import Http
 from rune.api.shape import fields
 from rune.server import http
@@ -38,6 +38,8 @@ BODIES: dict[str, tuple[bytes, str, set[int]]] = {
     "deep nesting": (b'{"a":' * 5000 + b"1" + b"}" * 5000, "", {400}),
     "five megabytes": (b'{"bogus": "' + b"x" * (5 << 20) + b'"}', "larger", {413}),
 }
+Case = tuple[str, str, dict[str, Any], str, set[int]]
+"""Method, path, what else is sent, a word of the refusal, and the statuses it may have."""
 SEGMENTS = ("..%2F..%2Fetc%2Fpasswd", "%00", "a%0A", "%FF", "A B", "x" * 300, "%2e%2e")
 
 
@@ -47,9 +49,7 @@ def address(
     return re.sub(r"{([\w.]+)}", lambda found: values(found[1].rpartition(".")[2]), place.path)
 
 
-async def refused(
-    rest: httpx.AsyncClient, cases: Iterator[tuple[str, str, dict[str, Any], str, set[int]]]
-) -> int:
+async def refused(rest: httpx.AsyncClient, cases: Iterator[Case]) -> int:
     """Send each; all must be answered with a wanted status, in our form, and name what is wrong."""
     bad: list[str] = []
     count = 0
@@ -63,6 +63,7 @@ async def refused(
     return count
 
 
+NOTHING: dict[str, Any] = {}
 FORM = {"error", "code", "message", "details"}
 
 
@@ -101,7 +102,7 @@ async def test_a_body_where_none_is_taken_is_refused(doors: Doors) -> None:
 
 async def test_an_unknown_parameter_is_refused_by_every_operation(doors: Doors) -> None:
     async with doors.client() as rest:
-        cases = ((place.verb, f"{address(place)}?bogus=1", {}, "bogus", {400}) for _, place in OVER_HTTP)
+        cases = ((place.verb, f"{address(place)}?bogus=1", NOTHING, "bogus", {400}) for _, place in OVER_HTTP)
         assert await refused(rest, cases) == len(OVER_HTTP)
 
 
@@ -111,7 +112,7 @@ async def test_a_segment_that_is_no_name_reaches_nothing(doors: Doors) -> None:
             (
                 place.verb,
                 address(place, lambda name, bad=bad, at=at: bad if name == at else "api"),
-                {},
+                NOTHING,
                 "",
                 NOT_SERVED,
             )
@@ -148,7 +149,7 @@ NOT_SERVED = {400, 404}
 )
 async def test_a_bad_parameter_is_named(doors: Doors, query: str, word: str) -> None:
     async with doors.client() as rest:
-        cases = iter([("GET", f"/v1/namespaces/default/services?{query}", {}, word, {400})])
+        cases = iter([("GET", f"/v1/namespaces/default/services?{query}", NOTHING, word, {400})])
         await refused(rest, cases)
 
 
@@ -162,8 +163,8 @@ async def test_a_contradiction_between_path_and_body_is_refused_by_name(doors: D
 async def test_what_is_not_served_is_refused_in_the_same_form(doors: Doors) -> None:
     async with doors.client() as rest:
         assert (await rest.put("/v1/namespaces")).headers["allow"] == "GET, POST"
-        cases = [
-            ("GET", path, {}, "", {404})
+        cases: list[Case] = [
+            ("GET", path, NOTHING, "", {404})
             for path in (
                 "/",
                 "/v2",
@@ -174,7 +175,7 @@ async def test_what_is_not_served_is_refused_in_the_same_form(doors: Doors) -> N
             )
         ]
         cases += [
-            (verb, "/v1/auth/whoami", {}, verb, {405})
+            (verb, "/v1/auth/whoami", NOTHING, verb, {405})
             for verb in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
         ]
         cases += [
@@ -235,9 +236,7 @@ def broken(row: Operation[Any, Any]) -> Iterator[tuple[bytes, str]]:
 
 
 def row_number(row: Operation[Any, Any], wire: str) -> int:
-    from rune.api.codec import proto_class  # noqa: PLC0415 - only here
-
-    return int(proto_class(row.request).DESCRIPTOR.fields_by_name[wire].number)
+    return int(codec.proto_class(row.request).DESCRIPTOR.fields_by_name[wire].number)
 
 
 def tag(number: int, kind: int) -> bytes:

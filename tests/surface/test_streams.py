@@ -103,19 +103,18 @@ async def test_what_fails_before_the_first_item_keeps_its_status(doors: Doors) -
 
 
 async def test_a_one_off_command_streams_what_it_writes_and_its_exit_code(doors: Doors) -> None:
-    async with doors.client() as rest, rest.stream(
-        "POST", "/v1/namespaces/default/exec/api", json={"command": ["echo", "hi"]}
-    ) as answer:
+    path, body = "/v1/namespaces/default/exec/api", {"command": ["echo", "hi"]}
+    async with doors.client() as rest, rest.stream("POST", path, json=body) as answer:
         seen = await events(answer, 2)
     assert seen[0]["data"] == {"stdout": "ZWNobyBoaQ=="}
     assert seen[1]["data"]["exit"]["code"] == 3
 
 
 async def test_the_head_goes_out_although_nothing_is_there_yet(doors: Doors) -> None:
-    async with doors.client() as rest:
-        async with asyncio.timeout(5), rest.stream("GET", f"{SERVICES}?watch=true") as answer:
-            assert answer.status_code == 200
-            assert await events(answer, 1) == [{"comment": "keepalive"}]
+    path = f"{SERVICES}?watch=true"
+    async with asyncio.timeout(5), doors.client() as rest, rest.stream("GET", path) as answer:
+        assert answer.status_code == 200
+        assert await events(answer, 1) == [{"comment": "keepalive"}]
 
 
 async def test_open_streams_are_told_when_the_server_goes(doors: Doors) -> None:
@@ -144,5 +143,5 @@ async def test_a_reader_that_leaves_ends_its_stream(doors: Doors) -> None:
         async with rest.stream("GET", f"{SERVICES}?watch=true") as answer:
             await events(answer, 1)
     async with asyncio.timeout(5):
-        while b"rune_open_streams 0.0" not in doors.metrics.page():
-            await asyncio.sleep(0.01)
+        while b"rune_open_streams 0.0" not in doors.metrics.page():  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.01)  # noqa: TID251 - the end of a connection gives no sign to wait for

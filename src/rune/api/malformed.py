@@ -1,8 +1,8 @@
-"""Where protobuf bytes are wrong: protobuf's own reader does not say, so what it refused is looked through."""
+"""Where protobuf bytes are wrong: their own reader does not say, so what it refused is looked through."""
 
 from __future__ import annotations
 
-from typing import Any
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from rune.errors import Violation
 
@@ -14,7 +14,7 @@ CUT = "is cut off or has a wrong length"
 VARINT_BYTES = 10
 
 
-def fault(descriptor: Any, data: bytes, path: str = "") -> Violation | None:
+def fault(descriptor: Descriptor, data: bytes, path: str = "") -> Violation | None:
     """The first thing that is wrong with the bytes of a message, None when nothing was found."""
     if path.count(".") > DEEPEST:
         return Violation(path.rstrip("."), TOO_DEEP)
@@ -34,7 +34,7 @@ def fault(descriptor: Any, data: bytes, path: str = "") -> Violation | None:
     return None
 
 
-def _inside(field: Any, data: bytes, where: str) -> Violation | None:
+def _inside(field: FieldDescriptor, data: bytes, where: str) -> Violation | None:
     if field.type == field.TYPE_MESSAGE:
         return fault(field.message_type, data, f"{where}.")
     if field.type == field.TYPE_STRING:

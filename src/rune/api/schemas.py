@@ -100,11 +100,11 @@ def _limits(field: Field) -> Json:
     inner = _parts(field)[-1] if field.repeated or field.mapping else field.hint
     if field.python is str:
         return _texts(inner)
-    return _read(_metas(inner), ("ge", "le")) if field.python is int else {}
+    return _read(metas(inner), ("ge", "le")) if field.python is int else {}
 
 
 def _texts(hint: Any) -> Json:  # noqa: ANN401 - an annotation is of any type
-    found = _read(_metas(hint), ("pattern", "min_length", "max_length"))
+    found = _read(metas(hint), ("pattern", "min_length", "max_length"))
     if "pattern" in found:  # elsewhere `$` means the end
         found["pattern"] = found["pattern"].replace(r"$(?!\n)", "$")
     return found
@@ -112,14 +112,14 @@ def _texts(hint: Any) -> Json:  # noqa: ANN401 - an annotation is of any type
 
 def _size(field: Field, of: str) -> Json:
     """How many items there may be."""
-    metas = [meta for meta in getattr(field.hint, "__metadata__", ()) if isinstance(meta, Meta)]
-    found = _read(metas, ("min_length", "max_length"))
+    outer = [meta for meta in getattr(field.hint, "__metadata__", ()) if isinstance(meta, Meta)]
+    found = _read(outer, ("min_length", "max_length"))
     return {keyword.replace("Length", of): limit for keyword, limit in found.items()}
 
 
-def _read(metas: Iterable[Meta], names: tuple[str, ...]) -> Json:
+def _read(limits: Iterable[Meta], names: tuple[str, ...]) -> Json:
     found: Json = {}
-    for meta in metas:
+    for meta in limits:
         for name in names:
             limit = getattr(meta, name)
             if limit is not None:
@@ -135,8 +135,9 @@ def _parts(field: Field) -> tuple[Any, ...]:
     return get_args(hint)
 
 
-def _metas(hint: Any) -> list[Meta]:  # noqa: ANN401 - an annotation is of any type
+def metas(hint: Any) -> list[Meta]:  # noqa: ANN401 - an annotation is of any type
+    """Every limit on a value and its parts, outermost first."""
     found = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)]
     for part in get_args(hint):
-        found += _metas(part)
+        found += metas(part)
     return found

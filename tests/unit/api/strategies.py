@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from rune.api.fields import Message, WireEnum
+from rune.api.schemas import metas
 from rune.api.shape import Field, fields
 
 M = TypeVar("M", bound=Message)
@@ -56,25 +57,26 @@ def _whole(field: Field, depth: int) -> st.SearchStrategy[Any]:
         return st.lists(one, min_size=_limit(field, "min_length", 0), max_size=2)
     if field.mapping:
         keys = get_args(_bare(field.hint))[0]
-        return st.dictionaries(_text(_metas(keys)), one, max_size=2)
+        return st.dictionaries(_text(metas(keys)), one, max_size=2)
     return one
 
 
 def _value(field: Field, depth: int) -> st.SearchStrategy[Any]:
+    kind: Any = field.python
     if field.is_message:
-        return messages(field.python, depth + 1)
-    if issubclass(field.python, WireEnum):
-        return st.sampled_from(list(field.python))
+        return messages(kind, depth + 1)
+    if issubclass(kind, WireEnum):
+        return st.sampled_from(list[WireEnum](kind))
     if field.is_time:
         return _times(whole=field.type == "int64")
-    if field.python is int:
+    if kind is int:
         return _integers(field)
-    simple = {
+    simple: dict[type, st.SearchStrategy[Any]] = {
         bool: st.booleans(),
         float: st.floats(allow_nan=False, allow_infinity=False),
         bytes: st.binary(max_size=20),
     }
-    return simple[field.python] if field.python in simple else _text(_metas(field.hint))
+    return simple[kind] if kind in simple else _text(metas(field.hint))
 
 
 def _integers(field: Field) -> st.SearchStrategy[int]:
@@ -88,10 +90,10 @@ def _times(*, whole: bool) -> st.SearchStrategy[datetime]:
     return times.map(lambda at: at.replace(microsecond=0)) if whole else times
 
 
-def _text(metas: list[Meta]) -> st.SearchStrategy[str]:
-    pattern = next((meta.pattern for meta in metas if meta.pattern), None)
-    most = next((meta.max_length for meta in metas if meta.max_length), 12)
-    least = next((meta.min_length for meta in metas if meta.min_length), 0)
+def _text(limits: list[Meta]) -> st.SearchStrategy[str]:
+    pattern = next((meta.pattern for meta in limits if meta.pattern), None)
+    most = next((meta.max_length for meta in limits if meta.max_length), 12)
+    least = next((meta.min_length for meta in limits if meta.min_length), 0)
     if pattern:
         return st.from_regex(pattern.removesuffix(r"(?!\n)").replace("$", r"\Z"), fullmatch=True).filter(
             lambda text: len(text) <= max(most, 253)
@@ -100,14 +102,9 @@ def _text(metas: list[Meta]) -> st.SearchStrategy[str]:
 
 
 def _limit(field: Field, name: str, otherwise: int) -> int:
-    found = [getattr(meta, name) for meta in _metas(field.hint)]
+    found = [getattr(meta, name) for meta in metas(field.hint)]
     return next((int(limit) for limit in found if limit is not None), otherwise)
 
 
-def _metas(hint: Any) -> list[Meta]:
-    found = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)]
-    return found + [meta for part in get_args(hint) for meta in _metas(part)]
-
-
-def _bare(hint: Any) -> Any:
+def _bare(hint: Any) -> Any:  # noqa: ANN401 - an annotation is of any type
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint

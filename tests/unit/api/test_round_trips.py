@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -61,9 +62,11 @@ def is_plain(item: Field) -> bool:
     return item.python in SCALARS and not (several or item.presence or item.oneof)
 
 
-@pytest.mark.parametrize(("model", "item"), PRESENT, ids=lambda each: getattr(each, "name", each))
+@pytest.mark.parametrize("model, item", PRESENT, ids=lambda each: getattr(each, "name", each))
 @pytest.mark.parametrize("wire", [codec, wirejson], ids=["protobuf", "json"])
-def test_a_zero_is_told_from_nothing_where_that_counts(model: type[Message], item: Field, wire: Any) -> None:
+def test_a_zero_is_told_from_nothing_where_that_counts(
+    model: type[Message], item: Field, wire: ModuleType
+) -> None:
     for value in (item.python(), None):
         message = model(**{item.name: value})
         assert getattr(wire.decode(model, wire.encode(message)), item.name) == value

@@ -40,8 +40,9 @@ class Reader:
         await self.leaves.wait()
         return {"type": "http.disconnect"}
 
-    async def read(self, rest: Rest, path: str, query: str = "", seconds: float = 0) -> None:
+    async def read(self, rest: Rest, address: str, *, seconds: float) -> None:
         """Ask, and go away after so many seconds."""
+        path, _, query = address.partition("?")
         scope = {**SCOPE, "path": path, "query_string": query.encode()}
         async with asyncio.TaskGroup() as group:
             group.create_task(rest(scope, self.receive, self.send))
@@ -57,7 +58,7 @@ async def test_a_silent_stream_says_every_quarter_of_a_minute_that_it_lives() ->
     road = dispatcher()
     Shelf(road)
     reader = Reader()
-    await reader.read(Rest(road, ManualClock()), "/v1/namespaces/default/services", "watch=true", 46)
+    await reader.read(Rest(road, ManualClock()), "/v1/namespaces/default/services?watch=true", seconds=46)
     keepalive = b": keepalive\n\n"
     assert reader.frames == [b"head", keepalive, keepalive, keepalive, keepalive, b""]
 
