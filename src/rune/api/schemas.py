@@ -112,14 +112,14 @@ def _texts(hint: Any) -> Json:  # noqa: ANN401 - an annotation is of any type
 
 def _size(field: Field, of: str) -> Json:
     """How many items there may be."""
-    metas = [meta for meta in getattr(field.hint, "__metadata__", ()) if isinstance(meta, Meta)]
-    found = _read(metas, ("min_length", "max_length"))
+    outer = [meta for meta in getattr(field.hint, "__metadata__", ()) if isinstance(meta, Meta)]
+    found = _read(outer, ("min_length", "max_length"))
     return {keyword.replace("Length", of): limit for keyword, limit in found.items()}
 
 
-def _read(metas: Iterable[Meta], names: tuple[str, ...]) -> Json:
+def _read(limits: Iterable[Meta], names: tuple[str, ...]) -> Json:
     found: Json = {}
-    for meta in metas:
+    for meta in limits:
         for name in names:
             limit = getattr(meta, name)
             if limit is not None:
