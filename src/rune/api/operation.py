@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rune.api.fields import Message
 from rune.api.shape import fields
@@ -111,7 +111,17 @@ class Operation(Generic[In, Out]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or snake(self.method))
-        object.__setattr__(self, "scope", _scope(self.request) if self.scope is None else self.scope)
+        if self.scope is None:
+            object.__delattr__(self, "scope")  # looked up in the request when it is asked for
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> str:
+            """The scope at first use: to look into every request at import takes 5 ms a noun."""
+            if name != "scope":
+                raise AttributeError(name)
+            object.__setattr__(self, "scope", _scope(self.request))
+            return self.scope
 
     @property
     def permission(self) -> str:

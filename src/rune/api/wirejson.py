@@ -7,7 +7,6 @@ of a name, and nothing that is not a field.
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -154,6 +153,8 @@ def _names(model: type[Message]) -> dict[str, Field]:
 
 
 def _unknown(key: str, known: Mapping[str, Field]) -> str:
+    import difflib  # noqa: PLC0415 - only a slip needs it
+
     near = difflib.get_close_matches(key[:100], known, n=1)
     return "is not a field" + (f"; did you mean {near[0]}?" if near else "")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 from rune.cli.state import State
@@ -21,6 +21,8 @@ def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
         async with Client(transport(state)) as client:
             return await work(client)
 
+    gc.freeze()
+    gc.enable()
     return asyncio.run(go())
 
 
@@ -41,6 +43,8 @@ def transport(state: State) -> Transport:
 
 
 def _pem(path: str) -> bytes:
+    from pathlib import Path  # noqa: PLC0415 - plain connections do without
+
     try:
         return Path(path).read_bytes() if path else b""
     except OSError as error:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 import click
+import msgspec
 
 from rune.errors import InvalidArgument, NotFound
 
@@ -18,25 +17,27 @@ _LINE = re.compile(r"( {0}| {2}| {4})([A-Za-z0-9][A-Za-z0-9_.-]*):(?: ([A-Za-z0-
 OWNERS_ONLY = 0o077
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """One server, and who we are there."""
 
     server: str = ""
-    token: str = field(default="", repr=False)
+    token: str = ""
     namespace: str = ""
     ca_file: str = ""
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Context(server={self.server!r})"
 
 
 NAMES = {"server": "server", "token": "token", "defaultNamespace": "namespace", "caFile": "ca_file"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contexts:
+class Contexts(msgspec.Struct, frozen=True, kw_only=True):
     """All contexts, by name, and the current one's name."""
 
     current: str = ""
-    by_name: dict[str, Context] = field(default_factory=dict[str, Context])
+    by_name: dict[str, Context] = {}
 
     def chosen(self, name: str = "") -> Context:
         """The context of that name, or the current one; an empty one when nothing is set up."""
@@ -50,7 +51,7 @@ class Contexts:
 
     def having(self, name: str, context: Context) -> Contexts:
         """The same, with this one too."""
-        return replace(self, by_name={**self.by_name, name: context})
+        return msgspec.structs.replace(self, by_name={**self.by_name, name: context})
 
     def without(self, name: str) -> Contexts:
         """The same, without this one."""
@@ -59,10 +60,10 @@ class Contexts:
         return Contexts(current="" if self.current == name else self.current, by_name=rest)
 
 
-def load(path: Path) -> Contexts:
+def load(path: str) -> Contexts:
     """The file's contexts; raises InvalidArgument where it is not what it should be."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes 3 ms to import
             mode, text = os.fstat(file.fileno()).st_mode, file.read(1 << 20)
     except FileNotFoundError:
         return Contexts()
@@ -92,17 +93,17 @@ def quick(text: str) -> dict[str, Any] | None:
     return found
 
 
-def slow(text: str, path: Path) -> dict[str, Any]:
+def slow(text: str, path: str) -> dict[str, Any]:
     """The same for any YAML, by the manifest's reader, which names the place of what is wrong."""
     from rune.manifest.positions import read  # noqa: PLC0415 - only for files that somebody wrote by hand
 
-    documents = read(text, name=str(path)).documents
+    documents = read(text, name=path).documents
     if documents and documents[0].kind != "mapping":
         raise InvalidArgument(f"{path} must be a mapping with `current-context` and `contexts`")
     return documents[0].plain() if documents else {}
 
 
-def _contexts(data: dict[str, Any], path: Path) -> Contexts:
+def _contexts(data: dict[str, Any], path: str) -> Contexts:
     unknown = set(data) - {"current-context", "contexts"}
     if unknown:
         raise InvalidArgument(f"{path}: unknown key {min(unknown)!r}")
@@ -114,22 +115,25 @@ def _contexts(data: dict[str, Any], path: Path) -> Contexts:
     return Contexts(current=str(data.get("current-context") or ""), by_name=by_name)
 
 
-def _context(name: str, entry: Any, path: Path) -> Context:  # noqa: ANN401 - decoded YAML
+def _context(name: str, entry: Any, path: str) -> Context:  # noqa: ANN401 - decoded YAML
     if not isinstance(entry, dict) or not set(cast("dict[str, Any]", entry)) <= set(NAMES):
         raise InvalidArgument(f"{path}: contexts.{name} must be a mapping with {', '.join(NAMES)}")
     values = cast("dict[str, Any]", entry)
     return Context(**{NAMES[key]: str(value or "") for key, value in values.items()})
 
 
-def save(path: Path, contexts: Contexts) -> None:
+def save(path: str, contexts: Contexts) -> None:
     """Write the file anew, in one step, for its owner alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    from pathlib import Path  # noqa: PLC0415 - writing is rare
+
+    place = Path(path)
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text_of(contexts))
-        beside.replace(path)
+        beside.replace(place)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

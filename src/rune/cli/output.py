@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 
-from rune.api import wirejson
 from rune.api.fields import Message, WireEnum
 from rune.cli import table
 
 
 def show(message: Message, format: str) -> None:
     """One thing as an object."""
-    write(wirejson.to_plain(message), format)
+    write(_plain()(message), format)
 
 
 def show_all(messages: Sequence[Message], format: str) -> None:
     """A list as an array."""
-    write([wirejson.to_plain(message) for message in messages], format)
+    show_plain = _plain()
+    write([show_plain(message) for message in messages], format)
+
+
+def _plain() -> Callable[[Message], dict[str, Any]]:
+    from rune.api.wirejson import to_plain  # noqa: PLC0415 - tables do without
+
+    return to_plain
 
 
 def write(plain: Any, format: str) -> None:  # noqa: ANN401 - whatever is plain data

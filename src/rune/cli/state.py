@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,22 +12,20 @@ if TYPE_CHECKING:
 DEFAULT_SERVER = "127.0.0.1:7863"
 
 
-@dataclass
 class State:
     """Options of `rune` itself; an option goes before the environment, that before the context's file."""
 
-    environ: Mapping[str, str]
-    server: str = ""
-    context: str = ""
-    config: str = ""
-    note: str = ""
-    """What a failure should tell of besides itself, such as a command that may help."""
+    def __init__(
+        self, environ: Mapping[str, str], *, server: str = "", context: str = "", config: str = ""
+    ) -> None:
+        self.environ = environ
+        self.server, self.context, self.config = server, context, config
 
     @property
-    def config_path(self) -> Path:
+    def config_path(self) -> str:
         """The file with the contexts."""
         named = self.config or self.environ.get("RUNE_CLI_CONFIG", "")
-        return Path(named) if named else Path(self.environ.get("HOME", "/")) / ".rune" / "config.yaml"
+        return named or f"{self.environ.get('HOME', '')}/.rune/config.yaml"
 
     @cached_property
     def contexts(self) -> Contexts:

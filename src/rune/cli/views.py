@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from typing import Any
+
+import msgspec
 
 from rune.api.operation import Operation
 from rune.cli.output import age, word
@@ -14,16 +15,14 @@ from rune.cli.output import age, word
 Cell = Callable[[Any, datetime], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """A heading and what stands below it."""
 
     heading: str
     cell: Cell
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of resource."""
 
     noun: str

@@ -14,7 +14,7 @@ from rune.api.validate import build
 from rune.errors import InvalidArgument
 from rune.manifest.positions import Malformed, Node, Problem, Source, Spot
 from rune.manifest.positions import read as read_yaml
-from rune.manifest.values import Reading, nearest
+from rune.manifest.values import Reading, nearest, yaml_path
 
 KINDS: dict[str, type[Message]] = {
     "namespace": Namespace,
@@ -45,7 +45,8 @@ class Item:
 
     def problem(self, path: str, message: str) -> Problem:
         """Something wrong with the field at the path."""
-        return self.source.problem(spot_of(self.spots, path, self.spot), f"{self.label}: {message}", path)
+        where = f"{yaml_path(path)}: " if path != "name" else ""
+        return self.source.problem(spot_of(self.spots, path, self.spot), f"{self.label}: {where}{message}", path)
 
 
 def read(text: str, *, name: str) -> list[Item]:

@@ -163,7 +163,7 @@ def _warnings(item: Item) -> Iterator[Said]:
 def _doubled(items: Sequence[Item]) -> Iterator[Problem]:
     seen: dict[tuple[str, str, str], Item] = {}
     for item in items:
-        key = (item.kind, getattr(item.model, "namespace", ""), item.model.name)
+        key = (item.kind, getattr(item.model, "namespace", "") or "default", item.model.name)
         first = seen.setdefault(key, item)
         if first is not item:
             yield item.problem("name", f"is declared twice, first at {first.spot}")

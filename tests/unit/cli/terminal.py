@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rune.cli import main
+from rune.cli.app import run
 from unit.client.plane import TOKEN
 
 
@@ -32,5 +32,5 @@ def shell(
         monkeypatch.setenv(name, value)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main.run(list(args))
+        code = run(list(args))
     return Ran(code, out.getvalue(), err.getvalue())
