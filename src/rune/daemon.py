@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import uvloop
 
 from rune.api.orchestrator.configmaps import Configmap
+from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.namespaces import Namespace
-from rune.api.orchestrator.services import DeletionOperation, Service
+from rune.api.orchestrator.services import Service
 from rune.core import logs as log_setup
 from rune.core import rights, roles, settings, upkeep
 from rune.core.audit import Audit
@@ -36,6 +37,7 @@ from rune.orchestrator import admin, namespaces, permissions
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
+from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.exec import Exec
 from rune.orchestrator.health import Health
@@ -169,6 +171,7 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),
+        Deletions(store),
         Instances(store, clock=clock),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),

@@ -14,7 +14,7 @@ CUT = "is cut off or has a wrong length"
 VARINT_BYTES = 10
 
 
-def fault(descriptor: Any, data: bytes, path: str = "") -> Violation | None:  # noqa: ANN401 - one of two classes
+def fault(descriptor: Any, data: bytes, path: str = "") -> Violation | None:
     """The first thing that is wrong with the bytes of a message, None when nothing was found."""
     if path.count(".") > DEEPEST:
         return Violation(path.rstrip("."), TOO_DEEP)
@@ -34,7 +34,7 @@ def fault(descriptor: Any, data: bytes, path: str = "") -> Violation | None:  # 
     return None
 
 
-def _inside(field: Any, data: bytes, where: str) -> Violation | None:  # noqa: ANN401 - as above
+def _inside(field: Any, data: bytes, where: str) -> Violation | None:
     if field.type == field.TYPE_MESSAGE:
         return fault(field.message_type, data, f"{where}.")
     if field.type == field.TYPE_STRING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rune.api.orchestrator import services
+from rune.api.orchestrator import deletions, services
 from rune.cli import options
 from rune.cli.confirm import confirm
 from rune.cli.connect import connected
@@ -130,5 +130,5 @@ async def _service(client: Client, name: str, *, namespace: str, given: dict[str
         click.echo(f"service {name!r} deleted")
 
 
-for _row in (services.list_deletions, services.get_deletion):
+for _row in (deletions.list_, deletions.get):
     delete.add_command(command_of(_row))

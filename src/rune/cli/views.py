@@ -184,9 +184,7 @@ VIEWS = (
     ),
     View(
         noun="deletion",
-        module="services",
-        list_name="list_deletions",
-        get_name="get_deletion",
+        module="deletions",
         items="operations",
         item="operation",
         columns=(

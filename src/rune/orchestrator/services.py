@@ -10,6 +10,7 @@ import msgspec
 
 from rune.api.common import OK, Status
 from rune.api.orchestrator import services as api
+from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
 from rune.api.orchestrator.services import Service, ServiceMetadata
 from rune.core.call import Call
@@ -54,8 +55,6 @@ class Services:
             (api.watch, self.watch),
             (api.update, self.update),
             (api.delete, self.delete),
-            (api.get_deletion, self.get_deletion),
-            (api.list_deletions, self.list_deletions),
             (api.scale, self.scale),
             (api.watch_scaling, self.watch_scaling),
             (api.restart, self.restart),
@@ -170,30 +169,6 @@ class Services:
             await self._gone(marked, ask.timeout_seconds or DELETE_WAIT)
         return self._deletion(marked)
 
-    async def get_deletion(
-        self, call: Call, ask: api.GetDeletionStatusRequest
-    ) -> api.GetDeletionStatusResponse:
-        """A deletion by its id, or the newest of a service."""
-        found = self._store.find(api.DeletionOperation, ask.namespace, ask.name)
-        kept = self._store.list(api.DeletionOperation, ask.namespace)
-        of_service = [item for item in kept if item.service_name == ask.name]
-        operation = found or max(of_service, key=lambda item: item.revision, default=None)
-        if operation is None:
-            raise NotFound(f"deletion operation not found: {ask.name}")
-        return api.GetDeletionStatusResponse(operation=operation)
-
-    async def list_deletions(
-        self, call: Call, ask: api.ListDeletionOperationsRequest
-    ) -> api.ListDeletionOperationsResponse:
-        """Deletions, newest first."""
-        namespace = None if call.namespace == "*" else call.namespace
-        kept = [
-            item for item in self._store.list(api.DeletionOperation, namespace) if call.sees(item.namespace)
-        ]
-        chosen = [item for item in kept if not ask.status or item.status == ask.status]
-        chosen.sort(key=lambda item: item.start_time.timestamp() if item.start_time else 0.0, reverse=True)
-        return api.ListDeletionOperationsResponse(operations=chosen)
-
     async def watch_scaling(
         self, call: Call, ask: api.WatchScalingRequest
     ) -> AsyncIterator[api.ScalingStatusResponse]:
@@ -288,7 +263,7 @@ class Services:
         try:
             async with asyncio.timeout(seconds):
                 changes = self._store.watch(revision)
-                while (found := self._store.find(api.DeletionOperation, *key)) and found.end_time is None:
+                while (found := self._store.find(DeletionOperation, *key)) and found.end_time is None:
                     await anext(changes)
         except TimeoutError as error:
             raise DeadlineExceeded(
@@ -297,7 +272,7 @@ class Services:
             ) from error
 
     def _deletion(self, marked: Service) -> api.DeleteServiceResponse:
-        operation = self._store.find(api.DeletionOperation, marked.namespace, marked.deletion_id)
+        operation = self._store.find(DeletionOperation, marked.namespace, marked.deletion_id)
         return api.DeleteServiceResponse(
             deletion_id=marked.deletion_id,
             status=Status(message="completed" if operation and operation.end_time else "in_progress"),

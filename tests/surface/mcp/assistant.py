@@ -14,9 +14,10 @@ from mcp import Client as Assistant
 from mcp import StdioServerParameters, types
 
 from rune.api.orchestrator.configmaps import Configmap
+from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.namespaces import Namespace
-from rune.api.orchestrator.services import DeletionOperation, Service
+from rune.api.orchestrator.services import Service
 from rune.client.client import Client
 from rune.client.local import LocalTransport
 from rune.core.access import Principal, rule

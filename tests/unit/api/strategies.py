@@ -106,5 +106,5 @@ def _limit(field: Field, name: str, otherwise: int) -> int:
     return next((int(limit) for limit in found if limit is not None), otherwise)
 
 
-def _bare(hint: Any) -> Any:  # noqa: ANN401 - an annotation is of any type
+def _bare(hint: Any) -> Any:
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint

@@ -13,9 +13,10 @@ from rune.api import Operation
 from rune.api.fields import Message
 from rune.api.orchestrator import services as service_api
 from rune.api.orchestrator.configmaps import Configmap
+from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.namespaces import Namespace
-from rune.api.orchestrator.services import DeletionOperation, Service
+from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import ProcessSpec
 from rune.api.resource import Resource
 from rune.core.access import Principal, Rule, rule

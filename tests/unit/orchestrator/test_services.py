@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rune.api.orchestrator import deletions
 from rune.api.orchestrator import services as api
 from rune.api.orchestrator.instances import Instance, InstanceStatus
 from rune.api.orchestrator.services import Service, ServiceStatus
@@ -273,10 +274,10 @@ async def test_deleting_ends_the_copies_and_leaves_nothing_behind(here: World) -
     assert done.status.message == "completed"
     assert here.runner.all() == []
     assert here.store.list(Service) == here.store.list(Instance) == here.store.list(Template) == ()
-    kept = await here.call(api.get_deletion, api.GetDeletionStatusRequest(name=done.deletion_id))
+    kept = await here.call(deletions.get, deletions.GetDeletionStatusRequest(name=done.deletion_id))
     assert kept.operation
     assert (kept.operation.status, kept.operation.deleted_instances) == ("completed", 2)
-    listed = await here.call(api.list_deletions, api.ListDeletionOperationsRequest())
+    listed = await here.call(deletions.list_, deletions.ListDeletionOperationsRequest())
     assert [item.id for item in listed.operations] == [done.deletion_id]
 
 

@@ -69,7 +69,7 @@ async def test_a_reader_that_takes_nothing_holds_the_handler_back_and_is_let_go(
     made: list[int] = []
 
     @road.handles(logs.get)
-    async def endless(call: object, ask: object) -> Any:  # noqa: ANN401 - an async generator
+    async def endless(call: object, ask: object) -> Any:
         for number in range(1_000_000):
             made.append(number)
             yield logs.LogResponse(content=str(number))

@@ -157,7 +157,7 @@ async def dial(data: Path) -> socket.socket:
     """A fresh connection to a keeper that runs; raises OSError when there is none."""
     folder = os.open(data / "keeper", os.O_RDONLY | os.O_DIRECTORY)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.setblocking(False)
+    sock.setblocking(False)  # noqa: FBT003 - its only form
     try:
         await asyncio.get_running_loop().sock_connect(sock, f"/proc/self/fd/{folder}/sock")
     except OSError:
