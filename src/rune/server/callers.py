@@ -28,6 +28,7 @@ def caller(edge: str, request_id: str, *, address: str, headers: Mapping[str, st
     )
 
 
+@lru_cache(1024)
 def peer_address(peer: str) -> str:
     """The address in gRPC's words for a peer: `ipv4:127.0.0.1:5000`, `ipv6:%5B::1%5D:5000`, `unix:…`."""
     family, _, rest = unquote(peer).partition(":")

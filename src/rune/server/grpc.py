@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
@@ -102,9 +102,9 @@ class GrpcDoor:
             await self._server.stop(grace)
             self._server = None
 
-    async def unary(self, operation: Operation[Any, Any], data: bytes, context: Context) -> bytes:
+    async def unary(self, arrival: Arrival, data: bytes, context: Context) -> bytes:
         """One request, one answer."""
-        who = self._caller(context)
+        operation, who = arrival.operation, self._caller(arrival, context)
         try:
             answer = await self._dispatcher.call(
                 operation, who, partial(codec.decode, operation.request, data)
@@ -116,10 +116,10 @@ class GrpcDoor:
         return text
 
     async def stream(
-        self, operation: Operation[Any, Any], asks: AsyncIterator[bytes], context: Context
+        self, arrival: Arrival, asks: AsyncIterator[bytes], context: Context
     ) -> AsyncGenerator[bytes]:
         """One request or many, many answers; a slow reader holds the handler back."""
-        who = self._caller(context)
+        operation, who = arrival.operation, self._caller(arrival, context)
         context.set_trailing_metadata(((REQUEST_ID, who.request_id),))
         requests = _decoded(operation, asks)
         try:
@@ -132,41 +132,42 @@ class GrpcDoor:
         except RuneError as failure:
             await _abort(context, failure, who)
 
-    def _caller(self, context: Context) -> Caller:
-        headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    async def feed(self, arrival: Arrival, data: bytes, context: Context) -> AsyncGenerator[bytes]:
+        """One request, many answers."""
+        async with aclosing(self.stream(arrival, _only(data), context)) as items:
+            async for item in items:
+                yield item
+
+    def _caller(self, arrival: Arrival, context: Context) -> Caller:
+        headers = {key: value for key, value in arrival.metadata if isinstance(value, str)}
         address = peer_address(context.peer())
         return caller("grpc", self._clock.new_id(), address=address, headers=headers)
+
+
+class Arrival(NamedTuple):
+    """A call as it comes in. The context could tell the metadata too, and would make it anew."""
+
+    operation: Operation[Any, Any]
+    metadata: Iterable[tuple[str, str | bytes]]
 
 
 class _Handlers(grpc.GenericRpcHandler):
     """The table by the path of each method; gRPC itself answers UNIMPLEMENTED for any other."""
 
     def __init__(self, door: GrpcDoor) -> None:
-        self._by_path = {row.path: _handler(door, row) for row in OPERATIONS}
+        self._door = door
+        self._by_path = {row.path: row for row in OPERATIONS}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler | None:
-        return self._by_path.get(handler_call_details.method)
-
-
-def _handler(door: GrpcDoor, operation: Operation[Any, Any]) -> RpcHandler:
-    async def one(data: bytes, context: Context) -> bytes:
-        return await door.unary(operation, data, context)
-
-    async def many(data: bytes, context: Context) -> AsyncGenerator[bytes]:
-        async with aclosing(door.stream(operation, _only(data), context)) as items:
-            async for item in items:
-                yield item
-
-    async def both(asks: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes]:
-        async with aclosing(door.stream(operation, asks, context)) as items:
-            async for item in items:
-                yield item
-
-    if operation.streaming is Streaming.NONE:
-        return grpc.unary_unary_rpc_method_handler(one)
-    if operation.streaming is Streaming.SERVER:
-        return grpc.unary_stream_rpc_method_handler(many)
-    return grpc.stream_stream_rpc_method_handler(both)
+        operation = self._by_path.get(handler_call_details.method)
+        if operation is None:
+            return None
+        door, arrival = self._door, Arrival(operation, handler_call_details.invocation_metadata)
+        if operation.streaming is Streaming.NONE:
+            return grpc.unary_unary_rpc_method_handler(partial(door.unary, arrival))
+        if operation.streaming is Streaming.SERVER:
+            return grpc.unary_stream_rpc_method_handler(partial(door.feed, arrival))
+        return grpc.stream_stream_rpc_method_handler(partial(door.stream, arrival))
 
 
 async def _only(data: bytes) -> AsyncGenerator[bytes]:
