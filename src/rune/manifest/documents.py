@@ -46,7 +46,9 @@ class Item:
     def problem(self, path: str, message: str) -> Problem:
         """Something wrong with the field at the path."""
         where = f"{yaml_path(path)}: " if path != "name" else ""
-        return self.source.problem(spot_of(self.spots, path, self.spot), f"{self.label}: {where}{message}", path)
+        return self.source.problem(
+            spot_of(self.spots, path, self.spot), f"{self.label}: {where}{message}", path
+        )
 
 
 def read(text: str, *, name: str) -> list[Item]:

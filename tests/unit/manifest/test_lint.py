@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import DependencyRef
@@ -48,7 +49,9 @@ def test_a_finding_says_what_is_wrong(text: str, words: str) -> None:
 
 
 def test_a_circle_is_named_once_and_a_name_may_be_declared_once() -> None:
-    text = "services: [{name: a, command: [x], dependencies: [b]}, {name: b, command: [x], dependencies: [a]}]"
+    text = (
+        "services: [{name: a, command: [x], dependencies: [b]}, {name: b, command: [x], dependencies: [a]}]"
+    )
     assert [found for found in findings(text) if "→" in found] == [
         'error: service "a": dependencies: depends on itself: a → b → a'
     ]
@@ -73,7 +76,9 @@ def test_every_circle_that_is_named_is_one_and_none_is_missed(edges: dict[str, l
     circles = graph.cycles(services)
     found = graph.graph(services)
     for circle in circles:
-        assert all(after in found[before] for before, after in zip(circle, [*circle[1:], circle[0]], strict=True))
+        assert all(
+            after in found[before] for before, after in zip(circle, [*circle[1:], circle[0]], strict=True)
+        )
     assert bool(circles) == _is_cyclic(found)
 
 
