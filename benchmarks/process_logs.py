@@ -88,7 +88,8 @@ async def main() -> None:
             *found, stalled = await asyncio.gather(*follows, follow(runner, stall=True))
             took = time.perf_counter() - begin
             print(
-                f"{RATE} lines/s for {SECONDS} s, {FOLLOWERS} followers: {took:.1f} s; expected {RATE * SECONDS}"
+                f"{RATE} lines/s for {SECONDS} s, {FOLLOWERS} followers:"
+                f" {took:.1f} s; expected {RATE * SECONDS}"
             )
             for count, wrong, end in found:
                 print(f"follower: {count} lines, {wrong} missing or out of order; {end}")

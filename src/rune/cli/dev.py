@@ -24,6 +24,7 @@ END_SECONDS = 30.0
 """How long runed gets to stop its workloads; after that it is killed."""
 LAST_LINES = 20
 CONTRACT = ("grpc", "http", "token", "data_dir", "pid")
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,18 +42,42 @@ class NotStarted(Unavailable):
 @click.option("--verbose", is_flag=True, help="Show what runed logs.")
 def dev(*, grpc_addr: str, http_addr: str, as_json: bool, verbose: bool) -> int:
     """Run a whole runed on a scratch folder until this command ends (Ctrl-C, SIGTERM)."""
-    with _scratch() as folder:
+    with _told() as told, _scratch() as folder:
         log = folder / "runed.log"
         command = [sys.executable, "-m", "rune.daemon", "--dev", "--data-dir", str(folder / "data")]
         command += ["--grpc-addr", grpc_addr, "--http-addr", http_addr]
         with _daemon(command, None if verbose else log) as (process, lines):
-            ready = _ready(process, lines, log)
+            ready = _ready(process, lines, told, log=log)
+            if ready is None:
+                return 0
             click.echo(_as_json(ready) if as_json else _as_text(ready))
             sys.stdout.flush()
-            code = _until_told(process)
+            code = _until_told(process, told)
         if code is not None:
             raise NotStarted(f"runed ended by itself with exit code {code}:\n{_tail(log)}")
     return 0
+
+
+@contextlib.contextmanager
+def _told() -> Generator[int]:
+    """A pipe that gets a byte for each signal: from here to the end of the block none ends us unasked."""
+    told, tells = os.pipe()
+    os.set_blocking(tells, False)
+    numbers = (*ENDS, signal.SIGCHLD)
+    before = {number: signal.signal(number, _noted) for number in numbers}
+    old = signal.set_wakeup_fd(tells)
+    try:
+        yield told
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(told)
+        os.close(tells)
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """The pipe has it."""
 
 
 @contextlib.contextmanager
@@ -108,18 +133,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _ready(process: subprocess.Popen[bytes], pipe: int, log: Path) -> dict[str, Any]:
-    """The line that runed writes when it is ready; raises NotStarted when it ends before or says nothing."""
+def _ready(process: subprocess.Popen[bytes], pipe: int, told: int, *, log: Path) -> dict[str, Any] | None:
+    """What runed says when it is ready; None when we are told to end before.
+
+    Raises NotStarted when runed ends before that, or says nothing.
+    """
     line = b""
     while not line.endswith(b"\n"):
-        found, _, _ = select.select([pipe], [], [], READY_SECONDS)
-        piece = os.read(pipe, 64 * 1024) if found else b""
-        if not piece:
-            why = f"runed was not ready after {READY_SECONDS:g} s" if not found else "runed ended at once"
-            if found:
+        found, _, _ = select.select([pipe, told], [], [], READY_SECONDS)
+        if not found:
+            raise NotStarted(f"runed was not ready after {READY_SECONDS:g} s:\n{_tail(log)}")
+        if told in found and _is_end(told):
+            return None
+        if pipe in found:
+            piece = os.read(pipe, 64 * 1024)
+            if not piece:
                 process.wait(END_SECONDS)
-            raise NotStarted(f"{why}:\n{_tail(log)}")
-        line += piece
+                raise NotStarted(f"runed ended at once:\n{_tail(log)}")
+            line += piece
     ready: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     missing = [name for name in CONTRACT if name not in ready]
     if missing:
@@ -127,29 +158,17 @@ def _ready(process: subprocess.Popen[bytes], pipe: int, log: Path) -> dict[str, 
     return {**ready, "api_key": ready.get("api_key", "")}
 
 
-def _until_told(process: subprocess.Popen[bytes]) -> int | None:
-    """Wait for SIGINT, SIGTERM or SIGHUP (None), or for runed to end by itself (its exit code)."""
-    wakes, wakens = os.pipe()
-    os.set_blocking(wakens, False)
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-    before = {number: signal.signal(number, _noted) for number in numbers}
-    old = signal.set_wakeup_fd(wakens)
-    try:
-        while process.poll() is None:
-            told = os.read(wakes, 64)
-            if any(number != signal.SIGCHLD for number in told):
-                return None
-        return process.returncode
-    finally:
-        signal.set_wakeup_fd(old)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(wakes)
-        os.close(wakens)
+def _until_told(process: subprocess.Popen[bytes], told: int) -> int | None:
+    """Wait until we are told to end (None), or runed ends by itself (its exit code)."""
+    while process.poll() is None:
+        if _is_end(told):
+            return None
+    return process.returncode
 
 
-def _noted(_number: int, _frame: object) -> None:
-    """The wake-up pipe has it."""
+def _is_end(told: int) -> bool:
+    """Wait for signals; says whether one of them ends us, the other being that a child has ended."""
+    return any(number in ENDS for number in os.read(told, 64))
 
 
 def _tail(log: Path) -> str:

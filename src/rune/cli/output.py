@@ -34,7 +34,7 @@ def _plain() -> Callable[[Message], dict[str, Any]]:
 def write(plain: Any, format: str) -> None:  # noqa: ANN401 - whatever is plain data
     """Plain data as JSON or YAML."""
     if format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(plain), indent=2))
+        click.echo(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode())
         return
     import yaml  # noqa: PLC0415 - slow to import, and only this format needs it
 

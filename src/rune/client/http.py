@@ -125,7 +125,8 @@ def split(operation: Operation[Any, Any], request: Message) -> Parts:
     if http.body == "*":
         return Parts(http.verb, path, (), msgspec.json.encode(plain))
     taken = {*http.parameters, http.body}
-    query = [pair for pair in _query(type(request), request, "") if pair[0] not in taken]
+    pairs = _query(type(request), request, "")
+    query = [pair for pair in pairs if not taken & {pair[0], pair[0].partition(".")[0]}]
     if operation.name != _first(operation):
         query.append(("watch", "true"))
     json = {field.name: field.json for field in fields(type(request))}

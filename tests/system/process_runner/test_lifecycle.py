@@ -83,7 +83,7 @@ async def test_shutdown_leaves_no_process_no_cgroup_and_the_logs(tmp_path: Path)
     await runner.shutdown(grace=5)
     await gone(keeper)
     assert not Path(f"/proc/{running.pid}").exists()
-    assert not os.path.exists(groups.base(str(data)) + "/a:0")  # noqa: PTH110
+    assert not os.path.exists(groups.base(str(data)) + "/a:0")  # noqa: PTH110 - as the keeper asks
     groups.drop(groups.base(str(data)))
     assert "hello" in (data / "instances" / "a" / "log" / "00000001.log").read_text()
     assert json.loads((data / "instances" / "a" / "state.json").read_text())["exit_code"] == 143

@@ -1,5 +1,7 @@
 """A small orchestrator in memory behind the real dispatcher, for tests of what talks to one."""
 
+# ruff: noqa: ANN401 - it keeps resources of any kind
+
 from __future__ import annotations
 
 import asyncio
@@ -32,15 +34,11 @@ from rune.core.clock import SystemClock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.errors import (
     AlreadyExists,
-    FailedPrecondition,
-    InvalidArgument,
     NotFound,
     OutOfRange,
-    ResourceExhausted,
     RuneError,
     Unauthenticated,
     Unavailable,
-    Violation,
 )
 
 TOKEN = "let-me-in"
@@ -168,89 +166,11 @@ def pending(service: services.Service) -> services.Service:
 
 
 def _register(plane: Plane) -> None:
-    _services(plane)
     _instances(plane)
     _namespaces(plane)
     _configmaps(plane)
     _streams(plane)
     _others(plane)
-
-
-def _services(plane: Plane) -> None:
-    handles = plane.dispatcher.handles
-
-    def stored(ask: Any, old: services.Service | None) -> services.Service:
-        plane.asked.append(("put", ask))
-        service = ask.service
-        if service.name == "busy":
-            raise ResourceExhausted("too many calls", retry_after=2.5)
-        if service.name == "odd":
-            raise InvalidArgument.of([Violation("service.ports[0].port", "is taken by runed itself")])
-        before = old.metadata.generation if old and old.metadata else 0
-        metadata = services.ServiceMetadata(
-            generation=before + 1, observed_generation=before + 1, created_at=BORN
-        )
-        service = plane.starts(msgspec.structs.replace(service, metadata=metadata, runtime="process"))
-        for copy in service.instances:
-            plane.put(copy, EventType.ADDED)
-        return plane.put(service, EventType.MODIFIED if old else EventType.ADDED)
-
-    @handles(services.create)
-    async def create(call: Call, ask: services.CreateServiceRequest) -> services.ServiceResponse:
-        if ask.service.key in plane.kept:
-            raise AlreadyExists(f"service {ask.service.name!r} exists")
-        return services.ServiceResponse(service=stored(ask, None))
-
-    @handles(services.update)
-    async def update(call: Call, ask: services.UpdateServiceRequest) -> services.ServiceResponse:
-        return services.ServiceResponse(
-            service=stored(ask, plane.find(services.Service, call.namespace, ask.service.name))
-        )
-
-    @handles(services.get)
-    async def get(call: Call, ask: services.GetServiceRequest) -> services.ServiceResponse:
-        return services.ServiceResponse(service=plane.find(services.Service, call.namespace, ask.name))
-
-    @handles(services.list_)
-    async def list_(call: Call, ask: services.ListServicesRequest) -> services.ListServicesResponse:
-        plane.asked.append(("list", ask))
-        found = sorted(plane.all(services.Service, call.namespace), key=lambda s: (s.namespace, s.name))
-        return services.ListServicesResponse(services=found, revision=plane.revision)
-
-    @handles(services.watch)
-    async def watch(
-        call: Call, ask: services.WatchServicesRequest
-    ) -> AsyncIterator[services.WatchServicesResponse]:
-        plane.asked.append(("watch", ask))
-        async for revision, event, value in plane.changes(services.Service, call.namespace, ask.resume):
-            yield services.WatchServicesResponse(service=value, event_type=event, revision=revision)
-
-    @handles(services.scale)
-    async def scale(call: Call, ask: services.ScaleServiceRequest) -> services.ServiceResponse:
-        old = plane.find(services.Service, call.namespace, ask.name)
-        return services.ServiceResponse(
-            service=stored(
-                services.UpdateServiceRequest(service=msgspec.structs.replace(old, scale=ask.scale)), old
-            )
-        )
-
-    @handles(services.restart)
-    async def restart(call: Call, ask: services.RestartServiceRequest) -> services.RestartServiceResponse:
-        old = plane.find(services.Service, call.namespace, ask.name)
-        stored(services.UpdateServiceRequest(service=old), old)
-        return services.RestartServiceResponse(template_generation=2, scale=old.scale)
-
-    @handles(services.delete)
-    async def delete(call: Call, ask: services.DeleteServiceRequest) -> services.DeleteServiceResponse:
-        old = plane.find(services.Service, call.namespace, ask.name)
-        if not ask.no_dependencies and any(
-            d.service == ask.name for s in plane.all(services.Service, "*") for d in s.dependencies
-        ):
-            raise FailedPrecondition(f"service {ask.name!r} is what others depend on")
-        plane.asked.append(("delete", ask))
-        if not ask.dry_run:
-            plane.put(old, EventType.DELETED)
-        return services.DeleteServiceResponse(deletion_id="d-1")
 
 
 def _instances(plane: Plane) -> None:

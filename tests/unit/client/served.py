@@ -1,10 +1,12 @@
 """A `Plane` behind a real gRPC port, on a loop of its own thread, as a client would meet it."""
 
+# ruff: noqa: ANN401 - grpc has no words for handlers of raw bytes
+
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -17,6 +19,7 @@ from rune.api import OPERATIONS, Operation, Streaming, codec
 from rune.core.call import Caller
 from rune.errors import OutOfRange, ResourceExhausted, RuneError
 from unit.client.plane import Plane
+from unit.client.plane_services import new_plane
 
 T = TypeVar("T")
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -36,7 +39,7 @@ class Served:
 
 
 @contextmanager
-def serving() -> Iterator[Served]:
+def serving() -> Generator[Served]:
     """A server from here to the end of the block."""
     served = Served()
     thread = threading.Thread(target=served.loop.run_forever, name="plane")
@@ -52,7 +55,7 @@ def serving() -> Iterator[Served]:
 
 
 async def _open(served: Served) -> grpc.aio.Server:
-    served.plane = Plane()
+    served.plane = new_plane()
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((_Handlers(served.plane),))
     served.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
@@ -73,11 +76,12 @@ class _Handlers(grpc.GenericRpcHandler):
         row = self._rows.get(handler_call_details.method)
         if row is None:
             return None
+        kinds: Any = grpc
         if row.streaming is Streaming.BOTH:
-            return grpc.stream_stream_rpc_method_handler(self._stream(row))
+            return kinds.stream_stream_rpc_method_handler(self._stream(row))
         if row.streams:
-            return grpc.unary_stream_rpc_method_handler(self._stream(row))
-        return grpc.unary_unary_rpc_method_handler(self._unary(row))
+            return kinds.unary_stream_rpc_method_handler(self._stream(row))
+        return kinds.unary_unary_rpc_method_handler(self._unary(row))
 
     def _unary(self, row: Operation[Any, Any]) -> Any:
         async def serve(data: bytes, context: Any) -> bytes:

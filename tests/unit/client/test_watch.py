@@ -13,6 +13,7 @@ from rune.client.local import LocalTransport
 from rune.client.watch import Change, Watched, follow
 from rune.core.call import Caller
 from unit.client.plane import TOKEN, Plane
+from unit.client.plane_services import new_plane
 
 WHAT = Watched(services.list_, services.watch)
 
@@ -36,7 +37,7 @@ def put(plane: Plane, name: str, event: EventType = EventType.ADDED) -> services
 
 
 async def test_what_there_is_comes_first_and_every_change_after_it() -> None:
-    plane = Plane()
+    plane = new_plane()
     put(plane, "a")
     seen: list[tuple[EventType, str, bool]] = []
     request = services.ListServicesRequest()
@@ -49,7 +50,7 @@ async def test_what_there_is_comes_first_and_every_change_after_it() -> None:
 
 
 async def test_a_dropped_connection_loses_nothing_and_repeats_nothing() -> None:
-    plane = Plane()
+    plane = new_plane()
     put(plane, "a")
     names: list[str] = []
     async with aclosing(follow(client_of(plane), WHAT, services.ListServicesRequest())) as changes:
@@ -59,12 +60,12 @@ async def test_a_dropped_connection_loses_nothing_and_repeats_nothing() -> None:
         plane.drop_after = 2
         names += [(await anext(changes)).resource.name for _ in range(5)]
     assert names == list("abcdef")
-    resumed = [ask.resume for what, ask in plane.asked if what == "watch"]  # pyright: ignore[reportAttributeAccessIssue] - watches have it
+    resumed = [ask.resume for _, ask in plane.asked if isinstance(ask, services.WatchServicesRequest)]
     assert resumed == [101, 103]
 
 
 async def test_a_server_that_forgot_is_listed_again_and_only_differences_are_told() -> None:
-    plane = Plane()
+    plane = new_plane()
     a, b = put(plane, "a"), put(plane, "b")
     async with aclosing(follow(client_of(plane), WHAT, services.ListServicesRequest())) as changes:
         assert [(await anext(changes)).resource.name for _ in range(2)] == ["a", "b"]

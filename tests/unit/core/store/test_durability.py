@@ -24,7 +24,7 @@ class Spied(apsw.VFSFile):
         super().__init__("unix", name, flags)
         self.seen = seen if flags[0] & apsw.SQLITE_OPEN_WAL else []
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - the name that apsw calls - SQLite's name
         self.seen.append("write")
         super().xWrite(data, offset)
 
