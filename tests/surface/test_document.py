@@ -22,7 +22,7 @@ ENDLESS = ("get_logs", "watch_scaling")
 
 
 @pytest.fixture(scope="module")
-def schema() -> Any:  # noqa: ANN401 - the library's own
+def schema() -> Any:
     """Read in a wider fixture, since the library keeps the thread that it reads with."""
     road = dispatcher()
     Shelf(road)
@@ -32,7 +32,7 @@ def schema() -> Any:  # noqa: ANN401 - the library's own
 
 
 @pytest.mark.timeout(60)
-def test_no_request_that_the_document_allows_fails_the_server(schema: Any) -> None:  # noqa: ANN401 - as above
+def test_no_request_that_the_document_allows_fails_the_server(schema: Any) -> None:
     operations = [found.ok() for found in schema.get_all_operations()]
     tried = 0
     for operation in operations:
@@ -42,7 +42,7 @@ def test_no_request_that_the_document_allows_fails_the_server(schema: Any) -> No
 
         @settings(max_examples=4, database=None, suppress_health_check=EVERY)
         @given(case=operation.as_strategy())
-        def ask(case: Any) -> None:  # noqa: ANN401 - the library's own
+        def ask(case: Any) -> None:
             for endless in ("watch", "resume"):
                 case.query.pop(endless, None)
             answer = case.call(headers={"authorization": f"Bearer {TOKEN}"})

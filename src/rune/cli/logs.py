@@ -90,10 +90,9 @@ async def _lines(client: Client, request: api.LogRequest) -> AsyncGenerator[api.
     while True:
         try:
             async with aclosing(client.stream(api.get, request)) as lines:
-                async for line in lines:
+                async for line in _new(lines, seen):
                     tries = 0
-                    if seen.is_new(line):
-                        yield line
+                    yield line
             return
         except Unavailable:
             tries += 1
@@ -102,6 +101,12 @@ async def _lines(client: Client, request: api.LogRequest) -> AsyncGenerator[api.
         await asyncio.sleep(PAUSE)
         seen.again()
         request = msgspec.structs.replace(request, since=seen.last.isoformat(), tail=ALL)
+
+
+async def _new(lines: AsyncGenerator[api.LogResponse], seen: _Seen) -> AsyncGenerator[api.LogResponse]:
+    async for line in lines:
+        if seen.is_new(line):
+            yield line
 
 
 class _Seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
@@ -77,17 +78,12 @@ class HttpTransport:
         request = self._request(parts, timeout=limits, accept="text/event-stream")
         try:
             answer = await self._http.send(request, stream=True)
-            try:
+            async with aclosing(answer):
                 if answer.is_error:
                     await answer.aread()
                     raise _refusal(answer)
                 async for name, data in _events(answer.aiter_lines()):
-                    if name == "error":
-                        body = msgspec.json.decode(data, type=_Body)
-                        raise failure(body.code, body.message, **_told(body))
-                    yield _read(operation.response, data.encode())
-            finally:
-                await answer.aclose()
+                    yield _item(operation.response, name, data)
         except httpx.HTTPError as error:
             raise self._failed(error, operation) from error
 
@@ -234,6 +230,14 @@ class _Body(msgspec.Struct):
     code: int = 0
     message: str = ""
     details: list[_Detail] = []
+
+
+def _item(model: type[Message], name: str, data: str) -> Message:
+    """One item of a stream; raises the failure that ended it."""
+    if name == "error":
+        body = msgspec.json.decode(data, type=_Body)
+        raise failure(body.code, body.message, **_told(body))
+    return _read(model, data.encode())
 
 
 def _refusal(answer: httpx.Response) -> RuneError:

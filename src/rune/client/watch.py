@@ -45,30 +45,48 @@ async def follow(client: Client, what: Watched, request: Message) -> AsyncGenera
     A dropped connection is taken up again where it broke; where the server no longer remembers that, the
     list is read again and only what differs is told. Raises Unavailable when the server stays away.
     """
-    known: dict[Key, Any] = {}
-    revision, first, pause = 0, True, FIRST_PAUSE
-    deadline = _Patience()
+    watch = _Watch(client, what, request)
+    pause = FIRST_PAUSE
+    patience = _Patience()
     while True:
         try:
-            if not revision:
-                answer = await client.call(what.list, request)
-                for change in _differences(known, _resources(what.list, answer), is_first=first):
-                    yield change
-                revision, first = answer.revision, False
-            async with aclosing(client.stream(what.watch, _from(what.watch, request, revision))) as changes:
-                async for item in changes:
-                    pause = FIRST_PAUSE
-                    deadline.reset()
-                    revision = item.revision or revision
-                    change = Change(item.event_type, _resource(what.watch, item))
-                    _note(known, change)
-                    yield change
+            async for change in watch.connected():
+                pause = FIRST_PAUSE
+                patience.reset()
+                yield change
         except OutOfRange:
-            revision = 0
+            watch.revision = 0
         except Unavailable:
-            deadline.check()
+            patience.check()
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+class _Watch:
+    """What is known so far, and up to which revision."""
+
+    def __init__(self, client: Client, what: Watched, request: Message) -> None:
+        self._client, self._what, self._request = client, what, request
+        self._known: dict[Key, Any] = {}
+        self._first = True
+        self.revision = 0
+        """0 until the list has been read, and again when the server no longer goes back that far."""
+
+    async def connected(self) -> AsyncGenerator[Change]:
+        """The changes of one connection."""
+        if not self.revision:
+            answer = await self._client.call(self._what.list, self._request)
+            found = _resources(self._what.list, answer)
+            for change in _differences(self._known, found, is_first=self._first):
+                yield change
+            self.revision, self._first = getattr(answer, "revision", 0), False
+        ask = _from(self._what.watch, self._request, self.revision)
+        async with aclosing(self._client.stream(self._what.watch, ask)) as items:
+            async for item in items:
+                self.revision = item.revision or self.revision
+                change = Change(item.event_type, _resource(self._what.watch, item))
+                _note(self._known, change)
+                yield change
 
 
 class _Patience:

@@ -1,7 +1,5 @@
 """A small orchestrator in memory behind the real dispatcher, for tests of what talks to one."""
 
-# ruff: noqa: ANN401 - it keeps resources of any kind
-
 from __future__ import annotations
 
 import asyncio
@@ -122,13 +120,13 @@ class Plane:
         sent = 0
         while True:
             changed = self.changed
-            for revision, event, value in list(self.log):
-                if revision > after and type(value) is kind and namespace in ("*", value.namespace):
-                    yield revision, event, value
-                    after, sent = revision, sent + 1
-                    if self.drop_after == sent:
-                        self.drop_after = None
-                        raise Unavailable("the connection broke")
+            later = [entry for entry in self.log if entry[0] > after and type(entry[2]) is kind]
+            for revision, event, value in (e for e in later if namespace in ("*", e[2].namespace)):
+                yield revision, event, value
+                after, sent = revision, sent + 1
+                if self.drop_after == sent:
+                    self.drop_after = None
+                    raise Unavailable("the connection broke")
             await changed.wait()
 
 

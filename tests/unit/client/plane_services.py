@@ -1,7 +1,5 @@
 """The services of a `Plane`."""
 
-# ruff: noqa: ANN401 - as in the plane
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

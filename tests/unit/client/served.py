@@ -1,7 +1,5 @@
 """A `Plane` behind a real gRPC port, on a loop of its own thread, as a client would meet it."""
 
-# ruff: noqa: ANN401 - grpc has no words for handlers of raw bytes
-
 from __future__ import annotations
 
 import asyncio

@@ -7,33 +7,20 @@ from typing import Any
 
 import pytest
 
-from rune.api.orchestrator import deletions
-from rune.api.orchestrator import services as api
-from rune.api.orchestrator.instances import Instance, InstanceStatus
-from rune.api.orchestrator.services import Service, ServiceStatus
+from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
     DependencyRef,
     HealthCheck,
     Probe,
     ProbeType,
     ProcessSpec,
-    RestartPolicy,
     ServiceExpose,
     ServicePort,
 )
-from rune.core.access import Principal, rule
-from rune.core.store.base import Delete
 from rune.errors import (
-    AlreadyExists,
-    Conflict,
-    FailedPrecondition,
     InvalidArgument,
-    NotFound,
-    PermissionDenied,
     Unimplemented,
 )
-from rune.orchestrator.runners.fake import Script
-from rune.orchestrator.spec import Template
 from world import World, world
 
 

@@ -18,8 +18,6 @@ from rune.api.orchestrator.specs import (
     ProbeType,
     ProcessSpec,
     RestartPolicy,
-    ServiceExpose,
-    ServicePort,
 )
 from rune.core.access import Principal, rule
 from rune.core.store.base import Delete
@@ -30,7 +28,6 @@ from rune.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
-    Unimplemented,
 )
 from rune.orchestrator.runners.fake import Script
 from rune.orchestrator.spec import Template
