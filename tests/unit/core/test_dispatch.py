@@ -11,7 +11,8 @@ import pytest
 
 from rune.api import OPERATIONS, Access, Effect, Operation
 from rune.api.fields import Message
-from rune.api.orchestrator import admin, auth, exec, logs, namespaces, secrets, services
+from rune.api.orchestrator import admin, auth, logs, namespaces, secrets, services
+from rune.api.orchestrator import exec as commands
 from rune.api.orchestrator.logs import LogRequest, LogResponse
 from rune.api.orchestrator.services import (
     CreateServiceRequest,
@@ -277,13 +278,13 @@ async def test_a_caller_that_leaves_a_stream_ends_its_handler(road: Road) -> Non
 
 
 async def test_a_command_is_audited_when_it_begins_whatever_becomes_of_it(road: Road) -> None:
-    @road.dispatcher.handles(exec.run)
-    async def output(_call: Call, _ask: Message) -> AsyncIterator[exec.ExecResponse]:
+    @road.dispatcher.handles(commands.run)
+    async def output(_call: Call, _ask: Message) -> AsyncIterator[commands.ExecResponse]:
         assert road.ledger.audited == [("run_command", "ok")]
-        yield exec.ExecResponse(stdout=b"x")
+        yield commands.ExecResponse(stdout=b"x")
         await asyncio.Event().wait()
 
-    stream = road.dispatcher.stream(exec.run, caller(), asks(exec.RunCommandRequest(target="api")))
+    stream = road.dispatcher.stream(commands.run, caller(), asks(commands.RunCommandRequest(target="api")))
     await anext(stream)
     await stream.aclose()
     assert road.ledger.audited == [("run_command", "ok")]
