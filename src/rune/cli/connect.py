@@ -21,8 +21,9 @@ def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
         async with Client(transport(state)) as client:
             return await work(client)
 
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():  # see main.py: from here on there may be a long wait
+        gc.freeze()
+        gc.enable()
     return asyncio.run(go())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
@@ -77,17 +78,10 @@ class HttpTransport:
         request = self._request(parts, timeout=limits, accept="text/event-stream")
         try:
             answer = await self._http.send(request, stream=True)
-            try:
-                if answer.is_error:
-                    await answer.aread()
-                    raise _refusal(answer)
-                async for name, data in _events(answer.aiter_lines()):
-                    if name == "error":
-                        body = msgspec.json.decode(data, type=_Body)
-                        raise failure(body.code, body.message, **_told(body))
+            async with aclosing(answer):
+                await _accept(answer)
+                async for data in _items(answer.aiter_lines()):
                     yield _read(operation.response, data.encode())
-            finally:
-                await answer.aclose()
         except httpx.HTTPError as error:
             raise self._failed(error, operation) from error
 
@@ -176,6 +170,22 @@ def _query(model: type[Message], message: Message, prefix: str) -> Iterator[tupl
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+async def _accept(answer: httpx.Response) -> None:
+    """Raise the failure that the answer tells of, if it does."""
+    if answer.is_error:
+        await answer.aread()
+        raise _refusal(answer)
+
+
+async def _items(lines: AsyncIterator[str]) -> AsyncGenerator[str]:
+    """The data of the events; an event that is a failure is raised."""
+    async for name, data in _events(lines):
+        if name == "error":
+            body = msgspec.json.decode(data, type=_Body)
+            raise failure(body.code, body.message, **_told(body))
+        yield data
 
 
 async def _events(lines: AsyncIterator[str]) -> AsyncGenerator[tuple[str, str]]:

@@ -122,14 +122,21 @@ class Plane:
         sent = 0
         while True:
             changed = self.changed
-            for revision, event, value in list(self.log):
-                if revision > after and type(value) is kind and namespace in ("*", value.namespace):
-                    yield revision, event, value
-                    after, sent = revision, sent + 1
-                    if self.drop_after == sent:
-                        self.drop_after = None
-                        raise Unavailable("the connection broke")
+            for revision, event, value in self._after(kind, namespace, after):
+                yield revision, event, value
+                after, sent = revision, sent + 1
+                self._drop(sent)
             await changed.wait()
+
+    def _after(self, kind: type[Any], namespace: str, after: int) -> list[tuple[int, EventType, Any]]:
+        places = ("*", namespace)
+        rows = [row for row in self.log if row[0] > after and type(row[2]) is kind]
+        return [row for row in rows if namespace == "*" or row[2].namespace in places]
+
+    def _drop(self, sent: int) -> None:
+        if self.drop_after == sent:
+            self.drop_after = None
+            raise Unavailable("the connection broke")
 
 
 def running(service: services.Service) -> services.Service:
