@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import types
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -18,8 +17,7 @@ from rune.api.fields import NESTED, Message, WireEnum, extras
 _SCALARS: dict[type, str] = {str: "string", bool: "bool", float: "double", bytes: "bytes", int: "int32"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(msgspec.Struct, frozen=True, kw_only=True):
     """One field of a message."""
 
     name: str

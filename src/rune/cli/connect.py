@@ -24,7 +24,8 @@ def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
     if not gc.isenabled():  # see main.py: from here on there may be a long wait
         gc.freeze()
         gc.enable()
-    return asyncio.run(go())
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:  # leaves the thread's own loop alone
+        return runner.run(go())
 
 
 def transport(state: State) -> Transport:
