@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
+
 from rune.api.fields import Message
 from rune.api.shape import fields
 
@@ -55,8 +57,7 @@ class Rate(StrEnum):
     STREAM = "stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Http:
+class Http(msgspec.Struct, frozen=True, kw_only=True):
     """How it is called over REST, in the words of google.api.http.
 
     Names in braces are fields of the request (`{service.namespace}`); `body` names the field that the
@@ -139,8 +140,7 @@ class Operation(Generic[In, Out]):
         return self.streaming is not Streaming.NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """A noun, and where its operations live. Its methods declare the usual ones."""
 
     noun: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from operator import attrgetter
@@ -20,8 +19,7 @@ from rune.api.fields import NESTED, Message, WireEnum, extras
 _SCALARS: dict[type, str] = {str: "string", bool: "bool", float: "double", bytes: "bytes", int: "int32"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(msgspec.Struct, frozen=True, kw_only=True):
     """One field of a message."""
 
     name: str

@@ -21,9 +21,11 @@ def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
         async with Client(transport(state)) as client:
             return await work(client)
 
-    gc.freeze()
-    gc.enable()
-    return asyncio.run(go())
+    if not gc.isenabled():  # see main.py: from here on there may be a long wait
+        gc.freeze()
+        gc.enable()
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:  # leaves the thread's own loop alone
+        return runner.run(go())
 
 
 def transport(state: State) -> Transport:

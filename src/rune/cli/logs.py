@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -78,35 +78,36 @@ def _tail(text: str) -> int:
 
 
 async def _copy(client: Client, request: api.LogRequest, printer: _Printer) -> None:
-    async with aclosing(_lines(client, request)) as lines:
-        async for line in lines:
+    async with aclosing(lines(client, request)) as found:
+        async for line in found:
             printer.show(line)
 
 
-async def _lines(client: Client, request: api.LogRequest) -> AsyncGenerator[api.LogResponse]:
+async def lines(client: Client, request: api.LogRequest) -> AsyncGenerator[api.LogResponse]:
     """The lines; a followed log goes on over a broken connection with the first line not yet seen."""
     seen = _Seen()
-    tries = 0
-    while True:
-        try:
-            async with aclosing(client.stream(api.get, request)) as lines:
-                async for line in _new(lines, seen):
-                    tries = 0
-                    yield line
-            return
-        except Unavailable:
-            tries += 1
-            if not request.follow or tries > TRIES or seen.last is None:
-                raise
-        await asyncio.sleep(PAUSE)
-        seen.again()
-        request = msgspec.structs.replace(request, since=seen.last.isoformat(), tail=ALL)
+    while not seen.is_over:
+        async with aclosing(_until_broken(client, request, seen)) as found:
+            async for line in found:
+                yield line
+        if seen.last is not None and not seen.is_over:
+            await asyncio.sleep(PAUSE)
+            seen.again()
+            request = msgspec.structs.replace(request, since=seen.last.isoformat(), tail=ALL)
 
 
-async def _new(lines: AsyncGenerator[api.LogResponse], seen: _Seen) -> AsyncGenerator[api.LogResponse]:
-    async for line in lines:
-        if seen.is_new(line):
-            yield line
+async def _until_broken(
+    client: Client, request: api.LogRequest, seen: _Seen
+) -> AsyncGenerator[api.LogResponse]:
+    """New lines over one connection; raises Unavailable where there is nothing to go on from."""
+    try:
+        async with aclosing(client.stream(api.get, request)) as found:
+            async for line in seen.new(found):
+                yield line
+        seen.is_over = True
+    except Unavailable:
+        if not request.follow or seen.tries >= TRIES or seen.last is None:
+            raise
 
 
 class _Seen:
@@ -114,14 +115,24 @@ class _Seen:
 
     def __init__(self) -> None:
         self.last: datetime | None = None
+        self.tries = 0
+        self.is_over = False
         self._shown: dict[str, int] = {}
         self._repeated: dict[str, int] = {}
 
     def again(self) -> None:
         """The stream begins anew at the last moment: what was shown of it comes again."""
+        self.tries += 1
         self._repeated = dict(self._shown)
 
-    def is_new(self, line: api.LogResponse) -> bool:
+    async def new(self, lines: AsyncIterator[api.LogResponse]) -> AsyncGenerator[api.LogResponse]:
+        """The lines that were not shown before."""
+        async for line in lines:
+            self.tries = 0
+            if self._is_new(line):
+                yield line
+
+    def _is_new(self, line: api.LogResponse) -> bool:
         at = line.timestamp
         if at is None or self.last is None:
             self.last = at or self.last

@@ -10,7 +10,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_DURATION = r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?"
 LONGEST = 30 * 86400.0
 
 
@@ -27,7 +27,7 @@ class Duration(click.ParamType[float]):
     ) -> float:
         if isinstance(value, float):
             return value
-        found = _DURATION.fullmatch(str(value).strip())
+        found = re.fullmatch(_DURATION, str(value).strip())
         if not value or not found:
             self.fail(f"{value!r} is no duration: write 90s, 5m or 1h30m", param, ctx)
         hours, minutes, seconds = (float(part or 0) for part in found.groups())

@@ -79,11 +79,9 @@ class HttpTransport:
         try:
             answer = await self._http.send(request, stream=True)
             async with aclosing(answer):
-                if answer.is_error:
-                    await answer.aread()
-                    raise _refusal(answer)
-                async for name, data in _events(answer.aiter_lines()):
-                    yield _item(operation.response, name, data)
+                await _accept(answer)
+                async for data in _items(answer.aiter_lines()):
+                    yield _read(operation.response, data.encode())
         except httpx.HTTPError as error:
             raise self._failed(error, operation) from error
 
@@ -174,6 +172,22 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+async def _accept(answer: httpx.Response) -> None:
+    """Raise the failure that the answer tells of, if it does."""
+    if answer.is_error:
+        await answer.aread()
+        raise _refusal(answer)
+
+
+async def _items(lines: AsyncIterator[str]) -> AsyncGenerator[str]:
+    """The data of the events; an event that is a failure is raised."""
+    async for name, data in _events(lines):
+        if name == "error":
+            body = msgspec.json.decode(data, type=_Body)
+            raise failure(body.code, body.message, **_told(body))
+        yield data
+
+
 async def _events(lines: AsyncIterator[str]) -> AsyncGenerator[tuple[str, str]]:
     """The events of a stream: name and data."""
     name, data = "", list[str]()
@@ -230,14 +244,6 @@ class _Body(msgspec.Struct):
     code: int = 0
     message: str = ""
     details: list[_Detail] = []
-
-
-def _item(model: type[Message], name: str, data: str) -> Message:
-    """One item of a stream; raises the failure that ended it."""
-    if name == "error":
-        body = msgspec.json.decode(data, type=_Body)
-        raise failure(body.code, body.message, **_told(body))
-    return _read(model, data.encode())
 
 
 def _refusal(answer: httpx.Response) -> RuneError:

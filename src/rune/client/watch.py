@@ -45,65 +45,76 @@ async def follow(client: Client, what: Watched, request: Message) -> AsyncGenera
     A dropped connection is taken up again where it broke; where the server no longer remembers that, the
     list is read again and only what differs is told. Raises Unavailable when the server stays away.
     """
-    watch = _Watch(client, what, request)
-    pause = FIRST_PAUSE
+    at = _Place(client, what, request)
     patience = _Patience()
     while True:
-        try:
-            async for change in watch.connected():
-                pause = FIRST_PAUSE
+        async with aclosing(_until_broken(at, patience)) as changes:
+            async for change in changes:
+                yield change
+        await asyncio.sleep(patience.pause())
+
+
+async def _until_broken(at: _Place, patience: _Patience) -> AsyncGenerator[Change]:
+    """Changes over one connection."""
+    try:
+        async with aclosing(at.changes()) as changes:
+            async for change in changes:
                 patience.reset()
                 yield change
-        except OutOfRange:
-            watch.revision = 0
-        except Unavailable:
-            patience.check()
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+    except OutOfRange:
+        at.revision = 0
+    except Unavailable as error:
+        patience.check(error)
 
 
-class _Watch:
-    """What is known so far, and up to which revision."""
+class _Place:
+    """How far a watch has come, and what it knows."""
 
     def __init__(self, client: Client, what: Watched, request: Message) -> None:
+        self.revision = 0
         self._client, self._what, self._request = client, what, request
         self._known: dict[Key, Any] = {}
-        self._first = True
-        self.revision = 0
-        """0 until the list has been read, and again when the server no longer goes back that far."""
+        self._is_first = True
 
-    async def connected(self) -> AsyncGenerator[Change]:
-        """The changes of one connection."""
+    async def changes(self) -> AsyncGenerator[Change]:
+        """Changes until the connection breaks, after a list where there is nothing to go on from."""
+        what = self._what
         if not self.revision:
-            answer = await self._client.call(self._what.list, self._request)
-            found = _resources(self._what.list, answer)
-            for change in _differences(self._known, found, is_first=self._first):
+            answer: Any = await self._client.call(what.list, self._request)
+            for change in _differences(self._known, _resources(what.list, answer), is_first=self._is_first):
                 yield change
-            self.revision, self._first = getattr(answer, "revision", 0), False
-        ask = _from(self._what.watch, self._request, self.revision)
-        async with aclosing(self._client.stream(self._what.watch, ask)) as items:
+            self.revision, self._is_first = answer.revision, False
+        request = _from(what.watch, self._request, self.revision)
+        async with aclosing(self._client.stream(what.watch, request)) as items:
             async for item in items:
                 self.revision = item.revision or self.revision
-                change = Change(item.event_type, _resource(self._what.watch, item))
+                change = Change(item.event_type, _resource(what.watch, item))
                 _note(self._known, change)
                 yield change
 
 
 class _Patience:
-    """How long the server has been away."""
+    """How long the server has been away, and how long to wait before it is asked again."""
 
     def __init__(self) -> None:
         self._since: float | None = None
+        self._pause = FIRST_PAUSE
 
     def reset(self) -> None:
-        self._since = None
+        """It is there."""
+        self._since, self._pause = None, FIRST_PAUSE
 
-    def check(self) -> None:
-        """Raise the error at hand when it is too long."""
+    def check(self, error: Unavailable) -> None:
+        """Raise the error when it has been away for too long."""
         now = asyncio.get_running_loop().time()
         self._since = self._since if self._since is not None else now
         if now - self._since > GIVE_UP_SECONDS:
-            raise  # noqa: PLE0704 - called while Unavailable is being handled
+            raise error
+
+    def pause(self) -> float:
+        """Seconds, twice as many each time."""
+        now, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        return now
 
 
 def _differences(known: dict[Key, Any], found: list[Any], *, is_first: bool) -> list[Change]:

@@ -293,9 +293,9 @@ async def _until(items: AsyncIterator[Out], lost: asyncio.Event) -> AsyncIterato
             yield item
     finally:
         end.cancel()
-        if step is not None and not step.done():
+        if step is not None:
             step.cancel()
-            await asyncio.wait((step,))
+            await asyncio.gather(step, return_exceptions=True)
 
 
 def _known(error: Exception, call: Call) -> RuneError:

@@ -1,5 +1,7 @@
 """A small orchestrator in memory behind the real dispatcher, for tests of what talks to one."""
 
+# ruff: noqa: ANN401 - it keeps resources of any kind
+
 from __future__ import annotations
 
 import asyncio
@@ -120,14 +122,21 @@ class Plane:
         sent = 0
         while True:
             changed = self.changed
-            later = [entry for entry in self.log if entry[0] > after and type(entry[2]) is kind]
-            for revision, event, value in (e for e in later if namespace in ("*", e[2].namespace)):
+            for revision, event, value in self._after(kind, namespace, after):
                 yield revision, event, value
                 after, sent = revision, sent + 1
-                if self.drop_after == sent:
-                    self.drop_after = None
-                    raise Unavailable("the connection broke")
+                self._drop(sent)
             await changed.wait()
+
+    def _after(self, kind: type[Any], namespace: str, after: int) -> list[tuple[int, EventType, Any]]:
+        places = ("*", namespace)
+        rows = [row for row in self.log if row[0] > after and type(row[2]) is kind]
+        return [row for row in rows if namespace == "*" or row[2].namespace in places]
+
+    def _drop(self, sent: int) -> None:
+        if self.drop_after == sent:
+            self.drop_after = None
+            raise Unavailable("the connection broke")
 
 
 def running(service: services.Service) -> services.Service:

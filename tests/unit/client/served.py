@@ -19,6 +19,8 @@ from rune.errors import OutOfRange, ResourceExhausted, RuneError
 from unit.client.plane import Plane
 from unit.client.plane_services import new_plane
 
+_AIO: Any = grpc.aio  # its types do not know the next
+_AIO.init_grpc_aio()  # held for the whole session: taken down, grpc leaves its sockets to the collector
 T = TypeVar("T")
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
