@@ -1,6 +1,6 @@
 """What it costs to change one service among ten and among a thousand: the same is the aim, twice the bar.
 
-A whole orchestrator on a SQLite file; its runner is in memory, since starting programs is not what is measured.
+A whole orchestrator on a SQLite file. Its runner is in memory: starting programs is not what is measured.
 """
 
 from __future__ import annotations

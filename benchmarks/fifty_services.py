@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -122,25 +123,32 @@ class Supervisord(Side):
 def main() -> None:
     """Take turns, then print both sides."""
     starts: dict[str, list[float]] = {"rune": [], "supervisord": []}
-    kills: dict[str, list[float]] = {"rune": [], "supervisord": []}
-    idle = ""
+    kills: dict[str, list[float]] = {}
+    idle: list[str] = []
     for turn in range(TURNS):
         for number, kind in enumerate((Rune, Supervisord)):
-            with tempfile.TemporaryDirectory(prefix="fifty-") as folder:
-                side = kind(Path(folder), str(36_000 + turn * 10 + number))
-                try:
-                    starts[side.name].append(start(side))
-                    if turn == TURNS - 1:
-                        kills[side.name] = [kill(side) for _ in range(KILLS)]
-                        idle = idle or footprint(side)
-                finally:
-                    side.end()
+            with up(kind, str(36_000 + turn * 10 + number)) as side:
+                starts[side.name].append(start(side))
+                if turn == TURNS - 1:
+                    kills[side.name] = [kill(side) for _ in range(KILLS)]
+                    idle.append(footprint(side))
     ratio = statistics.median(starts["rune"]) / statistics.median(starts["supervisord"])
     print(f"{COUNT} services until all run: ratio {ratio:.2f} (bar: at most 1.0)")
     tell(starts)
     print("killed until it runs again (bar: at most 50 ms median)")
     tell(kills)
-    print(idle)
+    print("\n".join(idle))
+
+
+@contextmanager
+def up(kind: type[Side], marker: str) -> Generator[Side]:
+    """A side on a folder of its own, ended afterwards."""
+    with tempfile.TemporaryDirectory(prefix="fifty-") as folder:
+        side = kind(Path(folder), marker)
+        try:
+            yield side
+        finally:
+            side.end()
 
 
 def tell(figures: dict[str, list[float]]) -> None:

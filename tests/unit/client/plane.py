@@ -1,7 +1,5 @@
 """A small orchestrator in memory behind the real dispatcher, for tests of what talks to one."""
 
-# ruff: noqa: ANN401 - it keeps resources of any kind
-
 from __future__ import annotations
 
 import asyncio

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planes import attach, caller, detach, outcomes, plane, policies
-from rune.api.orchestrator import admin
+from rune.api.orchestrator import admin, auth
 from rune.core.rights import Rights
 from rune.core.store.base import Put
 from rune.errors import FailedPrecondition
@@ -75,3 +75,11 @@ async def test_more_grants_never_allow_less(first: list[Any], second: list[Any])
         after = p.identity.authenticate(caller(text))
         for asked in product(("services", "admin", "logs"), ("get", "create", "*"), ("prod", "dev", "*")):
             assert after.may(*asked) >= before.may(*asked)
+
+
+async def test_a_token_that_expires_is_good_for_ten_years_at_most() -> None:
+    async with plane() as p:
+        root = await p.bootstrap()
+        ask = auth.CreateTokenRequest(subject_name="ann", ttl_seconds=2**62)
+        with pytest.raises(InvalidArgument, match="ttl_seconds: is more than ten years"):
+            await p.call(auth.create_token, ask, by=root)

@@ -48,8 +48,8 @@ class CreateTokenRequest(Message):
     """`user` (also when empty) or `service`."""
     policies: list[Text] = []
     """For a new subject; one that exists keeps its own, and naming others is refused."""
-    ttl_seconds: Annotated[int, Meta(ge=0, le=10 * 366 * 86400, extra={"proto": "int64"})] = 0
-    """0 never expires."""
+    ttl_seconds: Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"proto": "int64"})] = 0
+    """0 never expires; ten years are the most."""
     description: Text = ""
     kind: Text = ""
 
