@@ -24,7 +24,7 @@ AT_ONCE = 32
 SECONDS = 0.8
 ROUNDS = 8
 ASK = codec.encode(services.GetServiceRequest(name="api", namespace="default"))
-ANSWER = codec.encode(services.ServiceResponse(service=world.SERVICE, status=OK))
+ANSWER = codec.encode(services.ServiceResponse(service=world.SHOWN, status=OK))
 
 
 class Echo(grpc.GenericRpcHandler):

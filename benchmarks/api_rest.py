@@ -34,7 +34,7 @@ ASK = (
     f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nUser-Agent: bench\r\n"
     f"Authorization: Bearer {world.TOKEN}\r\n\r\n"
 ).encode()
-ANSWER = wirejson.encode(ServiceResponse(service=world.SERVICE, status=OK))
+ANSWER = wirejson.encode(ServiceResponse(service=world.SHOWN, status=OK))
 
 
 async def bare() -> HttpDoor:

@@ -1,9 +1,8 @@
-"""A small world behind the doors: a store with one service, one token, and the handler that reads it."""
+"""What stands behind the doors: all of runed but its reconcilers, with a service, its copies and a token."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import statistics
 import subprocess
@@ -11,26 +10,25 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+import msgspec
 import psutil
 import uvloop
 
-from rune.api import Operation
-from rune.api.common import OK
-from rune.api.fields import Message
-from rune.api.orchestrator import services
 from rune.api.orchestrator.instances import Instance, InstanceStatus
-from rune.api.orchestrator.services import GetServiceRequest, Service, ServiceMetadata, ServiceResponse
+from rune.api.orchestrator.services import Service, ServiceMetadata
 from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ProcessSpec, ServicePort
-from rune.core.access import Principal, rule
-from rune.core.call import Call, Caller
+from rune.core import roles
 from rune.core.clock import SystemClock
-from rune.core.dispatch import Dispatcher, Guards
+from rune.core.dispatch import Dispatcher
+from rune.core.runefile import Settings
 from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
-from rune.errors import RuneError, Unauthenticated
-from rune.server.metrics import Metrics
+from rune.core.tokens import digest
+from rune.daemon import KINDS, assemble
+from rune.orchestrator import namespaces
+from rune.orchestrator.runners.fake import FakeRunner
 
 TOKEN = "0f8fad5b-d9cb-469f-a165-70867728950e.7c9e6679-7425-40de-944b-e07fc1f90ae7"  # noqa: S105 - an invented secret
 CLOCK = SystemClock()
@@ -49,69 +47,36 @@ SERVICE = Service(
 )
 
 
-class Tokens:
-    """One token, kept as its hash."""
-
-    def __init__(self) -> None:
-        root = Principal(
-            id="1", name="ci", rules=(rule("configmaps", ["*"]), rule("services", ["get", "list"]))
-        )
-        self._by_hash = {hashlib.sha256(TOKEN.encode()).digest(): root}
-        self._lost = asyncio.Event()
-
-    def authenticate(self, caller: Caller) -> Principal:
-        found = self._by_hash.get(hashlib.sha256(caller.bearer.encode()).digest())
-        if found is None:
-            raise Unauthenticated
-        return found
-
-    def lost(self, principal: Principal) -> asyncio.Event:
-        return self._lost
-
-
-class Bucket:
-    """Counts every call, and has enough for all."""
-
-    def __init__(self) -> None:
-        self.left = 1e12
-
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None:
-        self.left -= 1
-
-
-class Journal:
-    """Reads are not audited, so nothing comes here."""
-
-    async def record(self, call: Call, ask: Message | None, outcome: RuneError | None) -> None:
-        raise AssertionError(call)
-
-
 async def dispatcher() -> Dispatcher:
-    """The real dispatcher over the real store, with the handler a `get` has."""
-    store = MemoryStore([Service, Instance])
-    await store.commit(Put(SERVICE), operation="create_service")
-    for number in range(3):
-        await store.commit(Put(instance(number)), operation="start")
-    guards = Guards(identity=Tokens(), limits=Bucket(), audit=Journal(), meter=Metrics(), clock=CLOCK)
-    road = Dispatcher(guards)
-
-    @road.handles(services.get)
-    async def get(call: Call, ask: GetServiceRequest) -> ServiceResponse:
-        return ServiceResponse(service=store.get(Service, call.namespace, ask.name), status=OK)
-
-    return road
+    """The dispatcher, identity, limits, audit, metrics and handlers of runed, over a store in memory."""
+    store = MemoryStore(KINDS)
+    await roles.seed(store, CLOCK)
+    await namespaces.seed(store, clock=CLOCK)
+    parts = assemble(store, cast("Any", FakeRunner(now=CLOCK.now)), Settings(), clock=CLOCK)
+    root, _ = await parts.rights.bootstrap()
+    known = msgspec.structs.replace(root, id=TOKEN.partition(".")[0], hash=digest(TOKEN), revision=0)
+    await store.commit(Put(known))
+    await store.commit(Put(SERVICE))
+    await store.commit(*(Put(instance(number)) for number in range(SERVICE.scale)))
+    return parts.dispatcher
 
 
 def instance(number: int) -> Instance:
     """A copy of the service."""
     return Instance(
         id=f"api-instance-0000000{number}",
+        name=f"api-instance-0000000{number}",
         namespace="default",
         service_name="api",
         status=InstanceStatus.RUNNING,
+        ready=True,
         pid=1000 + number,
         created_at=CLOCK.now(),
     )
+
+
+SHOWN = msgspec.structs.replace(SERVICE, instances=[instance(number) for number in range(SERVICE.scale)])
+"""The service as it is answered; what the bare sides send is as large."""
 
 
 class Door(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -12,7 +12,9 @@ from google.protobuf.message import Message as ProtoMessage
 
 from rune.api.descriptors import numbers, proto_class, unknown_field_set
 from rune.api.fields import Message, WireEnum
+from rune.api.kept import Kept
 from rune.api.malformed import fault
+from rune.api.resource import Resource
 from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
 from rune.errors import Internal, InvalidArgument, Violation
@@ -24,8 +26,45 @@ _Filler = tuple[Callable[[Any], tuple[Any, ...]], list[tuple[str, Any, Convert |
 
 
 def encode(message: Message) -> bytes:
-    """The message as protobuf bytes; values that equal their default are left out."""
-    return to_proto(message).SerializeToString()
+    """The message as protobuf bytes; values that equal their default are left out.
+
+    A resource inside it that was stored never changes: it is encoded once, and its bytes are put in.
+    """
+    model = type(message)
+    filler, resources = _split(model)
+    data = proto_class(model)(**_filled(message, filler)).SerializeToString()
+    if not resources:
+        return data
+    parts = [data]
+    for name, tag, repeated in resources:
+        value = getattr(message, name)
+        for item in value if repeated else (value,) if value is not None else ():
+            body = _encoded(item)
+            parts += (tag, _varint(len(body)), body)
+    return b"".join(parts)
+
+
+@Kept
+def _encoded(resource: Resource) -> bytes:
+    return to_proto(resource).SerializeToString()
+
+
+@cache
+def _split(model: type[Message]) -> tuple[_Filler, list[tuple[str, bytes, bool]]]:
+    """What is encoded anew each time, and the fields that hold resources, with their tags."""
+    apart = [item for item in fields(model) if issubclass(item.python, Resource) and not item.oneof]
+    by_name = proto_class(model).DESCRIPTOR.fields_by_name
+    tags = [(item.name, _varint(by_name[item.wire].number << 3 | 2), item.repeated) for item in apart]
+    return _filler_of([item for item in fields(model) if item not in apart]), tags
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number >> 7:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
 
 
 def to_proto(message: Message) -> ProtoMessage:
@@ -85,9 +124,9 @@ def _unknown(proto: Any, path: str) -> list[Violation]:
     return found
 
 
-def _filled(message: Message) -> dict[str, Any]:
+def _filled(message: Message, filler: _Filler | None = None) -> dict[str, Any]:
     """The values that differ from their defaults, as protobuf's constructors take them."""
-    values, steps = _filler(type(message))
+    values, steps = filler or _filler(type(message))
     return {
         wire: value if convert is None else convert(value)
         for value, (wire, default, convert) in zip(values(message), steps, strict=True)
@@ -97,7 +136,10 @@ def _filled(message: Message) -> dict[str, Any]:
 
 @cache
 def _filler(model: type[Message]) -> _Filler:
-    items = fields(model)
+    return _filler_of(fields(model))
+
+
+def _filler_of(items: Sequence[Field]) -> _Filler:
     steps = [(item.wire, _skipped(item), _to_wire(item)) for item in items]
     return every(*(item.name for item in items)), steps
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -17,6 +17,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from rune.api.fields import Message
+from rune.api.kept import Kept
+from rune.api.resource import Resource
 from rune.api.shape import Field, every, fields
 from rune.api.validate import build
 from rune.errors import InvalidArgument, Violation
@@ -33,8 +35,8 @@ _Writer = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], list[_Fix]]
 
 
 def encode(message: Message) -> bytes:
-    """The message as JSON text."""
-    return msgspec.json.encode(to_plain(message))
+    """The message as JSON text. A resource inside it that was stored is encoded once."""
+    return msgspec.json.encode(_plain(message, _splicer(type(message))))
 
 
 def decode(model: type[M], text: bytes) -> M:
@@ -64,7 +66,20 @@ def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
 
 def to_plain(message: Message) -> dict[str, Any]:
     """The message as plain data, ready for JSON."""
-    keys, values, fixes = _writer(type(message))
+    return _plain(message, _writer(type(message)))
+
+
+@Kept
+def _raw(resource: Resource) -> msgspec.Raw:
+    return msgspec.Raw(encode(resource))
+
+
+def _raws(resources: Iterable[Resource]) -> list[msgspec.Raw]:
+    return [_raw(each) for each in resources]
+
+
+def _plain(message: Message, writer: _Writer) -> dict[str, Any]:
+    keys, values, fixes = writer
     data = dict(zip(keys, values(message), strict=True))
     for key, convert, absent in fixes:
         value = data[key]
@@ -87,6 +102,15 @@ def _writer(model: type[Message]) -> _Writer:
         if (convert := _to_json(item)) is not None or item.default is None
     ]
     return tuple(item.json for item in items), every(*(item.name for item in items)), fixes
+
+
+@cache
+def _splicer(model: type[Message]) -> _Writer:
+    """The same, but that resources become the JSON text that they have already."""
+    keys, values, fixes = _writer(model)
+    resources = [item for item in fields(model) if issubclass(item.python, Resource)]
+    raw: dict[str, Callable[[Any], Any]] = {item.json: _raws if item.repeated else _raw for item in resources}
+    return keys, values, [(key, raw.get(key, convert), absent) for key, convert, absent in fixes]
 
 
 def _absent(field: Field) -> Any:

@@ -13,6 +13,7 @@ from rune.api.orchestrator import services as api
 from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
 from rune.api.orchestrator.services import Service, ServiceMetadata
+from rune.api.resource import Key
 from rune.core.call import Call
 from rune.core.clock import Clock
 from rune.core.crud import change, put
@@ -34,6 +35,7 @@ from rune.orchestrator.spec import SPEC, TEMPLATE, Template, find_cycle, is_same
 
 TAG: Final = "rune/deployment-tag"
 DELETE_WAIT: Final = 300
+MOST_SHOWN: Final = 4096
 
 Decide = Callable[[Service], Sequence[Write]]
 
@@ -45,6 +47,7 @@ class Services:
         self._store = store
         self._dependents = dependents
         self._clock = clock
+        self._shown: dict[Key, tuple[Service, Service]] = {}
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
@@ -298,8 +301,22 @@ class Services:
         return api.ServiceResponse(service=self._with_copies(self._get(namespace, name)), status=OK)
 
     def _with_copies(self, service: Service) -> Service:
+        """The service as answers show it; while nothing changes it is the same object, encoded already."""
         copies = copies_of(self._store, service.namespace, service.name)
-        return msgspec.structs.replace(service, instances=copies) if copies else service
+        if not copies:
+            return service
+        known = self._shown.get(service.key)
+        if known is not None and known[0] is service and _same(known[1].instances, copies):
+            return known[1]
+        shown = msgspec.structs.replace(service, instances=copies)
+        if len(self._shown) >= MOST_SHOWN:
+            self._shown.clear()
+        self._shown[service.key] = (service, shown)
+        return shown
+
+
+def _same(some: Sequence[Instance], others: Sequence[Instance]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def _template(spec: Service, generation: int, *, recreate: bool = False) -> Template:

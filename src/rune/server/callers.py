@@ -5,13 +5,27 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import count
 from urllib.parse import unquote, urlsplit
 
 from rune.core.call import Caller
+from rune.core.clock import Clock
 
 BEARER = "bearer "
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """What proxies add. A call that came through one does not count as local, whoever is behind it."""
+
+
+class RequestIds:
+    """Ids of requests: a word for this start of the server, and a number. A UUID for each would cost more."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._word = clock.new_id()[:13]
+        self._numbers = count(1)
+
+    def next(self) -> str:
+        """One that was not given out before."""
+        return f"{self._word}-{next(self._numbers):x}"
 
 
 def caller(edge: str, request_id: str, *, address: str, headers: Mapping[str, str]) -> Caller:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
+
+import msgspec
 
 from rune.api import OPERATIONS, Operation, by_name, wirejson
 from rune.api.fields import Message
@@ -20,6 +21,7 @@ from rune.errors import Conflict, InvalidArgument, RuneError, Violation
 from rune.server import streams, terminal
 from rune.server.answers import encoded
 from rune.server.binding import Binding, Pairs, Parts, pairs
+from rune.server.callers import RequestIds
 from rune.server.drain import Streams
 from rune.server.exchange import Exchange, Header, Receive, Scope, Send
 from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
@@ -45,6 +47,7 @@ class Rest:
 
     def __init__(self, dispatcher: Dispatcher, clock: Clock) -> None:
         self.dispatcher, self.clock = dispatcher, clock
+        self._ids = RequestIds(clock)
         self.streams = Streams()
         self._routes: Routes[Endpoint] = Routes()
         for row in OPERATIONS:
@@ -56,7 +59,7 @@ class Rest:
         if scope["type"] == "websocket":
             await self._terminal(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, request_id=self.clock.new_id())
+        exchange = Exchange(scope, receive, send, request_id=self._ids.next())
         try:
             await self._serve(exchange)
         except RuneError as failure:
@@ -86,7 +89,7 @@ class Rest:
             await self._unary(exchange, endpoint, ask)
 
     async def _terminal(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, request_id=self.clock.new_id())
+        exchange = Exchange(scope, receive, send, request_id=self._ids.next())
         match = self._routes.find(exchange.path)
         endpoint = match.methods.get("POST") if match else None
         if match is None or endpoint is None or endpoint.operation is not exec.run:
@@ -94,7 +97,7 @@ class Rest:
             return
         who = exchange.who
         if not who.bearer:
-            who = replace(who, bearer=terminal.bearer(scope))
+            who = msgspec.structs.replace(who, bearer=terminal.bearer(scope))
         place = terminal.Place(*(unquote(value) for value in match.values))
         await terminal.serve(self, exchange, place=place, who=who)
 

@@ -13,7 +13,7 @@ from planes import attach, caller, detach, outcomes, plane, policies
 from rune.api.orchestrator import admin, auth
 from rune.core.rights import Rights
 from rune.core.store.base import Put
-from rune.errors import FailedPrecondition
+from rune.errors import FailedPrecondition, InvalidArgument
 
 READ = admin.PolicyRule(resource="services", verbs=["get"])
 EVERYTHING = admin.PolicyRule(resource="*", verbs=["*"])
