@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
+from rune.api.common import OK, Status
 from rune.api.descriptors import numbers, proto_class, unknown_field_set
 from rune.api.fields import Message, WireEnum
 from rune.api.kept import Kept
@@ -31,28 +32,37 @@ def encode(message: Message) -> bytes:
     A resource inside it that was stored never changes: it is encoded once, and its bytes are put in.
     """
     model = type(message)
-    filler, resources = _split(model)
-    data = proto_class(model)(**_filled(message, filler)).SerializeToString()
-    if not resources:
-        return data
-    parts = [data]
-    for name, tag, repeated in resources:
+    filler, apart = _split(model)
+    rest = _filled(message, filler)
+    parts = [proto_class(model)(**rest).SerializeToString()] if rest or not apart else []
+    for name, tag, repeated in apart:
         value = getattr(message, name)
-        for item in value if repeated else (value,) if value is not None else ():
-            body = _encoded(item)
-            parts += (tag, _varint(len(body)), body)
+        if repeated:
+            parts += [part for item in value for part in (tag, _delimited(item))]
+        elif value is not None:
+            parts += (tag, _delimited(value))
     return b"".join(parts)
 
 
-@Kept
-def _encoded(resource: Resource) -> bytes:
-    return to_proto(resource).SerializeToString()
+def _delimited(message: Message) -> bytes:
+    """The bytes of a message inside another, after their number."""
+    if message is OK:
+        return b"\0"
+    return _kept(message) if isinstance(message, Resource) else _framed(message)
+
+
+def _framed(message: Message) -> bytes:
+    data = to_proto(message).SerializeToString()
+    return _varint(len(data)) + data
+
+
+_kept = Kept(_framed)
 
 
 @cache
 def _split(model: type[Message]) -> tuple[_Filler, list[tuple[str, bytes, bool]]]:
-    """What is encoded anew each time, and the fields that hold resources, with their tags."""
-    apart = [item for item in fields(model) if issubclass(item.python, Resource) and not item.oneof]
+    """What is encoded anew each time, and the fields that hold resources or a status, with their tags."""
+    apart = [item for item in fields(model) if issubclass(item.python, (Resource, Status)) and not item.oneof]
     by_name = proto_class(model).DESCRIPTOR.fields_by_name
     tags = [(item.name, _varint(by_name[item.wire].number << 3 | 2), item.repeated) for item in apart]
     return _filler_of([item for item in fields(model) if item not in apart]), tags

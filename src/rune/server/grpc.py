@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -113,7 +113,6 @@ class GrpcDoor:
             text = encoded(codec.encode, answer, who)
         except RuneError as failure:
             await _abort(context, failure, who)
-        context.set_trailing_metadata(((REQUEST_ID, who.request_id),))
         return text
 
     async def stream(
@@ -146,7 +145,7 @@ class GrpcDoor:
                 yield item
 
     def _caller(self, arrival: Arrival, context: Context) -> Caller:
-        headers = {key: value for key, value in arrival.metadata if isinstance(value, str)}
+        headers = cast("dict[str, str]", dict(arrival.metadata))  # what is bytes is no header of ours
         address = peer_address(context.peer())
         return caller("grpc", self._ids.next(), address=address, headers=headers)
 
