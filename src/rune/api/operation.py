@@ -7,9 +7,9 @@ MCP tools, permissions, audit names, docs) is derived from it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import cache
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -74,8 +74,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(re.findall(r"{([a-z_.]+)}", self.path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation(Generic[In, Out]):
+class Operation(msgspec.Struct, Generic[In, Out], frozen=True, kw_only=True, eq=False):
     """One thing that Rune can be asked to do."""
 
     service: str
@@ -106,23 +105,17 @@ class Operation(Generic[In, Out]):
     """On a list: the name of the operation that `?watch=true` turns it into."""
     unsupported: str = ""
     """Why this release refuses it; empty for an operation that works."""
-    scope: str | None = None
+    scoped_by: str | None = None
     """The dotted field of the request that holds the namespace; empty for what belongs to no namespace,
-    `*` for what spans them all and shows the caller's part. Derived from the request unless given."""
+    `*` for what spans them all and shows the caller's part. None: found in the request."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.name or snake(self.method))
-        if self.scope is None:
-            object.__delattr__(self, "scope")  # looked up in the request when it is asked for
+        msgspec.structs.force_setattr(self, "name", self.name or snake(self.method))
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> str:
-            """The scope at first use: to look into every request at import takes 5 ms a noun."""
-            if name != "scope":
-                raise AttributeError(name)
-            object.__setattr__(self, "scope", _scope(self.request))
-            return self.scope
+    @property
+    def scope(self) -> str:
+        """The dotted field of the request that holds the namespace, empty, or `*`."""
+        return _scope(self.request) if self.scoped_by is None else self.scoped_by
 
     @property
     def permission(self) -> str:
@@ -209,6 +202,7 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
+@cache
 def _scope(request: type[Message]) -> str:
     for field in fields(request):
         if field.is_scope:

@@ -1,14 +1,17 @@
-"""From a command to the server: one client, one loop, until the command is done."""
+"""From a command to the server: one client, and a loop where something is waited for."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
+import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, TypeVar, cast
 
+from rune.api.operation import In, Operation, Out
 from rune.cli.state import State
-from rune.client.client import Client, Transport
+from rune.client.client import CALL_SECONDS, Client, HasNow, Transport
 from rune.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -24,8 +27,18 @@ def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
     if not gc.isenabled():  # see main.py: from here on there may be a long wait
         gc.freeze()
         gc.enable()
+    import asyncio  # noqa: PLC0415 - 20 ms that `asked` does without
+
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:  # leaves the thread's own loop alone
         return runner.run(go())
+
+
+def asked(state: State, operation: Operation[In, Out], request: In) -> Out:
+    """The answer to one call, without an event loop where that can be."""
+    carrier = transport(state)
+    if not isinstance(carrier, HasNow):
+        return connected(state, lambda client: client.call(operation, request))
+    return cast("Out", carrier.unary_now(operation, request, timeout=CALL_SECONDS))
 
 
 def transport(state: State) -> Transport:
@@ -35,6 +48,7 @@ def transport(state: State) -> Transport:
         from rune.client.http import HttpTransport  # noqa: PLC0415 - 230 ms that gRPC does not need
 
         return HttpTransport(address, token=token, verify=_verify(state.ca_file))
+    _do_without_aio()
     from rune.client.grpc import GrpcTransport  # noqa: PLC0415 - as above, the other way round
 
     secure = address.startswith("grpcs://")
@@ -59,3 +73,26 @@ def _verify(path: str) -> object:
     import ssl  # noqa: PLC0415 - only for an authority of one's own
 
     return ssl.create_default_context(cadata=_pem(path).decode())
+
+
+def _do_without_aio() -> None:
+    """Put an empty `grpc.aio` where grpc's own import would load the whole of it, which takes 20 to 60 ms.
+
+    Asking it for a name loads it after all. Only the command line does this, to its own process.
+    """
+    if "grpc" in sys.modules:
+        return
+    empty = ModuleType("grpc.aio")
+    empty.__spec__ = ModuleSpec("grpc.aio", None)
+
+    def load(name: str) -> Any:  # noqa: ANN401 - whatever grpc.aio calls so
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get("grpc.aio") is empty:
+            del sys.modules["grpc.aio"]
+        import grpc.aio as real  # noqa: PLC0415 - this is the point: only now
+
+        return getattr(real, name)
+
+    empty.__dict__["__getattr__"] = load
+    sys.modules["grpc.aio"] = empty

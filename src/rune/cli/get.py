@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rune.cli import options, output
-from rune.cli.connect import connected
+from rune.cli.connect import asked, connected
 from rune.cli.state import State
 from rune.cli.views import BY_WORD, VIEWS
 from rune.cli.wishes import Wish, ask, request, rows
 from rune.errors import NotFound
-
-if TYPE_CHECKING:
-    from rune.client.client import Client
 
 
 @click.command(epilog="Examples: rune get services; rune get svc api -o yaml; rune get instances -A --watch")
@@ -53,8 +50,7 @@ def get(state: State, type: str, names: tuple[str, ...], **given: Any) -> int | 
         from rune.cli.watching import watch  # noqa: PLC0415 - lists do without
 
         return connected(state, lambda client: watch(client, wish))
-    items = connected(state, lambda client: fetch(client, wish))
-    return _show(wish, items)
+    return _show(wish, fetch(state, wish))
 
 
 def _check(wish: Wish, *, watch: bool) -> None:
@@ -70,16 +66,16 @@ def _check(wish: Wish, *, watch: bool) -> None:
         raise click.UsageError("a name is looked for in one namespace: use -n instead of -A")
 
 
-async def fetch(client: Client, wish: Wish) -> list[Any]:
+def fetch(state: State, wish: Wish) -> list[Any]:
     """The items."""
     view = wish.view
     if wish.names and view.get_name:
         operation = view.operation(view.get_name)
         key = "id" if view.noun == "instance" else "name"
-        answers = [await client.call(operation, ask(operation, wish, {key: name})) for name in wish.names]
+        answers = [asked(state, operation, ask(operation, wish, {key: name})) for name in wish.names]
         return [view.got(answer) for answer in answers]
     operation = view.operation(view.list_name)
-    items = view.listed(await client.call(operation, request(operation, wish)))
+    items = view.listed(asked(state, operation, request(operation, wish)))
     if not wish.names:
         return items
     found = {item.name: item for item in items}

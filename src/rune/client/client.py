@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from rune.api.fields import Message
 from rune.api.operation import Operation
@@ -34,6 +34,15 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """End what is open."""
+        ...
+
+
+@runtime_checkable
+class HasNow(Protocol):
+    """A transport that can also be asked without an event loop."""
+
+    def unary_now(self, operation: Operation[Any, Any], request: Message, *, timeout: float) -> Message:
+        """One request, one answer, in the thread that asks."""
         ...
 
 

@@ -228,7 +228,7 @@ class _Trip:
 
 def scoped(operation: Operation[Any, Any], request: Message) -> tuple[Message, str]:
     """The request with its namespace spelled out, and that namespace."""
-    scope = operation.scope or ""
+    scope = operation.scope
     if scope in ("", ANY):
         return request, scope
     outer, _, inner = scope.rpartition(".")
@@ -265,7 +265,7 @@ def _missing() -> NoReturn:
 
 async def _requests(asks: AsyncIterator[Ask], trip: _Trip) -> AsyncIterator[Message]:
     """The requests after the first; they speak of the namespace that was authorized, or are refused."""
-    outer, _, inner = (trip.call.operation.scope or "").rpartition(".")
+    outer, _, inner = (trip.call.operation.scope).rpartition(".")
     async for ask in asks:
         request = ask()
         refuse_unsupported(request)

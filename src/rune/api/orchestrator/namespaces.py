@@ -114,13 +114,13 @@ class WatchNamespacesResponse(Message):
 
 _KIND = Kind(noun="namespace", service="NamespaceService", path="/v1/namespaces")
 
-create = _KIND.create(CreateNamespaceRequest, CreateNamespaceResponse, scope="namespace.name")
-get = _KIND.get(GetNamespaceRequest, GetNamespaceResponse, scope="name")
-list_ = _KIND.list(ListNamespacesRequest, ListNamespacesResponse, scope="*", watch="watch_namespaces")
-watch = _KIND.watch(WatchNamespacesRequest, WatchNamespacesResponse, scope="*")
+create = _KIND.create(CreateNamespaceRequest, CreateNamespaceResponse, scoped_by="namespace.name")
+get = _KIND.get(GetNamespaceRequest, GetNamespaceResponse, scoped_by="name")
+list_ = _KIND.list(ListNamespacesRequest, ListNamespacesResponse, scoped_by="*", watch="watch_namespaces")
+watch = _KIND.watch(WatchNamespacesRequest, WatchNamespacesResponse, scoped_by="*")
 delete = _KIND.delete(
     DeleteNamespaceRequest,
     DeleteNamespaceResponse,
     summary="Delete a namespace, with everything in it when forced.",
-    scope="name",
+    scoped_by="name",
 )
