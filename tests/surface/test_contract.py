@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from google.protobuf import descriptor_pb2
 from openapi_spec_validator import validate
@@ -135,7 +135,7 @@ async def test_what_is_local_is_refused_from_elsewhere_even_to_root(name: str) -
 
 async def asked(row: Operation[Any, Any], role: str, *, local: bool) -> RuneError:
     """What comes of asking for the operation: NotFound means that the handler was reached."""
-    row = replace(row, unsupported="")
+    row = msgspec.structs.replace(row, unsupported="")
     road = dispatcher(ROLES)
 
     async def one(call: object, ask: Message) -> Message:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Awaitable, Callable
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from rune.api.operation import In, Operation, Out
 from rune.cli.state import State
@@ -48,8 +45,10 @@ def transport(state: State) -> Transport:
         from rune.client.http import HttpTransport  # noqa: PLC0415 - 230 ms that gRPC does not need
 
         return HttpTransport(address, token=token, verify=_verify(state.ca_file))
-    _do_without_aio()
-    from rune.client.grpc import GrpcTransport  # noqa: PLC0415 - as above, the other way round
+    from rune.client.quick import do_without_aio  # noqa: PLC0415 - as above, the other way round
+
+    do_without_aio()
+    from rune.client.grpc import GrpcTransport  # noqa: PLC0415 - after the line above
 
     secure = address.startswith("grpcs://")
     target = address.removeprefix("grpcs://").removeprefix("grpc://")
@@ -73,26 +72,3 @@ def _verify(path: str) -> object:
     import ssl  # noqa: PLC0415 - only for an authority of one's own
 
     return ssl.create_default_context(cadata=_pem(path).decode())
-
-
-def _do_without_aio() -> None:
-    """Put an empty `grpc.aio` where grpc's own import would load the whole of it, which takes 20 to 60 ms.
-
-    Asking it for a name loads it after all. Only the command line does this, to its own process.
-    """
-    if "grpc" in sys.modules:
-        return
-    empty = ModuleType("grpc.aio")
-    empty.__spec__ = ModuleSpec("grpc.aio", None)
-
-    def load(name: str) -> Any:  # noqa: ANN401 - whatever grpc.aio calls so
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if sys.modules.get("grpc.aio") is empty:
-            del sys.modules["grpc.aio"]
-        import grpc.aio as real  # noqa: PLC0415 - this is the point: only now
-
-        return getattr(real, name)
-
-    empty.__dict__["__getattr__"] = load
-    sys.modules["grpc.aio"] = empty

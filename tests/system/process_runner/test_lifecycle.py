@@ -111,8 +111,8 @@ async def test_a_workload_has_a_session_default_signals_and_no_foreign_descripto
     said = await texts(runner, "a")
     descriptors = [text for text in said if "->" in text]
     assert len(descriptors) == 4  # the fourth is the folder that ls reads
-    assert "SigBlk:\t0000000000000000" in said
-    assert "SigIgn:\t0000000000000000" in said
+    signals = [text for text in said if text.startswith("Sig")]
+    assert signals == ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]
     numbers = [text.strip() for text in said if text.strip().isdecimal()]
     assert numbers[0] == numbers[1]
     assert said[-1] == "0022"

@@ -20,7 +20,18 @@ from unit.client.plane import Plane
 from unit.client.plane_services import new_plane
 
 _AIO: Any = grpc.aio  # its types do not know the next
-_AIO.init_grpc_aio()  # held for the whole session: taken down, grpc leaves its sockets to the collector
+
+
+def _hold() -> None:
+    """Keeps grpc.aio up for the whole session: taken down, it leaves its sockets to the collector."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    _AIO.init_grpc_aio()
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+_hold()
 T = TypeVar("T")
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
