@@ -1,0 +1,155 @@
+"""Makes what a tool is called with plain JSON values, once, so that no rule has to think of anything else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+MAX_DEPTH = 32
+MAX_VALUES = 50_000
+_SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
+
+
+class Opaque(NamedTuple):
+    """A value that is not JSON and cannot be made so; every rule that needs to read it counts it as a match."""
+
+    reason: str
+
+
+class _Reader:
+    """Copies values; past a limit it puts an Opaque in the place of the rest."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def plain(self, value: Any, depth: int = 0) -> Any:
+        self._left -= 1
+        if type(value) in _SCALARS:
+            return value
+        if depth >= MAX_DEPTH or self._left < 0:
+            return Opaque("nested too deep" if depth >= MAX_DEPTH else "too many values")
+        if isinstance(value, Mapping):
+            return self._mapping(cast("Mapping[Any, Any]", value), depth + 1)
+        if isinstance(value, (list, tuple, AbstractSet)):
+            items = cast("list[Any]", value)
+            return [self.plain(item, depth + 1) for item in items if self._left >= 0] + self._rest()
+        return self._other(value, depth)
+
+    def _rest(self) -> list[Any]:
+        return [Opaque("too many values")] if self._left < 0 else []
+
+    def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, value in mapping.items():
+            if self._left < 0:
+                plain["\x00"] = Opaque("too many values")
+                break
+            plain[key if type(key) is str else str(key)] = self.plain(value, depth)
+        return plain
+
+    def _other(self, value: Any, depth: int) -> Any:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return bytes(value).decode("utf-8", "replace")
+        if isinstance(value, os.PathLike):
+            return self.plain(os.fspath(cast("os.PathLike[str]", value)), depth + 1)
+        fields = _fields(value)
+        if fields is not None:
+            return self._mapping(fields, depth + 1)
+        return _builtin(value)
+
+
+def _fields(value: Any) -> Mapping[str, Any] | None:
+    """The fields of a dataclass, a msgspec Struct, an attrs class or a pydantic model."""
+    names: Any = getattr(type(value), "__struct_fields__", None)
+    for marker in ("__dataclass_fields__", "__attrs_attrs__", "model_fields"):
+        if names is not None:
+            break
+        names = getattr(type(value), marker, None)
+    if names is None or not isinstance(names, (tuple, dict)):
+        return None
+    found = cast("tuple[Any, ...]", tuple(names))
+    keys = [name if isinstance(name, str) else str(name.name) for name in found]
+    return {key: getattr(value, key) for key in keys if hasattr(value, key)}
+
+
+def _builtin(value: Any) -> Any:
+    """Times, UUIDs, decimals, enums and subclasses of JSON's types as msgspec writes them."""
+    try:
+        made = msgspec.to_builtins(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return Opaque(f"a {type(value).__name__}")
+    return made if type(made) in _SCALARS else Opaque(f"a {type(value).__name__}")
+
+
+def plain_arguments(arguments: Any) -> dict[str, Any]:
+    """A tool's arguments as a mapping of JSON values.
+
+    Text that holds a JSON object, as model providers send it, is read as that object; anything else that
+    is not a mapping becomes the one argument `input`.
+    """
+    if type(arguments) is dict:
+        mapping = cast("dict[Any, Any]", arguments)
+        if all(type(key) is str for key in mapping) and _SCALARS.issuperset(map(type, mapping.values())):
+            return cast("dict[str, Any]", mapping)
+    if arguments is None:
+        return {}
+    if isinstance(arguments, (str, bytes)):
+        arguments = _decoded(arguments)
+    made = _Reader().plain(arguments)
+    return cast("dict[str, Any]", made) if isinstance(made, dict) else {"input": made}
+
+
+def _decoded(text: str | bytes) -> Any:
+    try:
+        made = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
+    return made if isinstance(made, dict) else text
+
+
+class Leaf(NamedTuple):
+    """A value that is neither a mapping nor a list, with the last name on the way to it."""
+
+    name: str
+    value: Any
+
+
+def leaves(value: Any, name: str = "") -> Iterator[Leaf]:
+    """Every leaf under a plain value, and each mapping's keys as leaves without a name."""
+    if isinstance(value, dict):
+        for key, inner in cast("dict[str, Any]", value).items():
+            yield Leaf("", key)
+            yield from leaves(inner, key)
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from leaves(inner, name)
+    else:
+        yield Leaf(name, value)
+
+
+def values_at(arguments: Mapping[str, Any], path: str) -> list[Any]:
+    """What an argument's name can mean: the key as it is written, and the way through its dots; maybe both."""
+    found = [arguments[path]] if path in arguments else []
+    inner: Any = arguments
+    for part in path.split("."):
+        if not isinstance(inner, dict) or part not in inner:
+            return found
+        inner = cast("dict[str, Any]", inner)[part]
+    if "." in path:
+        found.append(inner)
+    return found
+
+
+def as_text(value: Any) -> str | None:
+    """How a rule reads a leaf: text as it is, other scalars as JSON writes them, None for what is opaque."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Opaque):
+        return None
+    return msgspec.json.encode(value).decode()
+
+
