@@ -124,7 +124,8 @@ def _tokens(text: str) -> list[_Token]:
     while offset < len(text):
         found = _TOKEN.match(text, offset)
         if found is None:
-            raise BadExpression(f"{text[offset]!r} has no meaning here", offset)
+            hint = {"=": "; compare with ==", "&": "; write &&", "|": "; write ||"}.get(text[offset], "")
+            raise BadExpression(f"{text[offset]!r} has no meaning here{hint}", offset)
         kind = found.lastgroup or ""
         word = found.group()
         if kind != "space":

@@ -191,6 +191,8 @@ class Hosts:
             self._add(entry.strip())
 
     def _add(self, entry: str) -> None:
+        if "://" in entry:
+            raise ValueError("write the host alone, without scheme and path")
         if "/" in entry:
             import ipaddress  # noqa: PLC0415 - rare
 

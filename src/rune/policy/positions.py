@@ -19,7 +19,7 @@ MAX_DEPTH = 32
 MAX_NODES = 50_000
 MAX_ALIASES = 100
 MAX_SCALAR = 64 * 1024
-MAX_PROBLEMS = 20
+MAX_PROBLEMS = 50
 EXCERPT = 110
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -54,7 +54,7 @@ class Problems:
         self._found.append((position, Violation(path, where + self._excerpt(position))))
 
     def raise_if_any(self) -> None:
-        """Raise InvalidArgument with the violations in the order of the text, 20 at most."""
+        """Raise InvalidArgument with the violations in the order of the text, 50 at most."""
         if not self._found:
             return
         self._found.sort(key=lambda found: found[0])
