@@ -1,4 +1,4 @@
-"""What the types of a rule's fields cannot say: known words, regexes, expressions, hosts, names used twice."""
+"""What the types of a rule's fields cannot say: known words, regexes, expressions, hosts, unique names."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def repeated(rules: Sequence[AnyRule]) -> Iterator[tuple[int, int]]:
             yield first, index
 
 
-def _fine(_: Any) -> Iterator[Fault]:
+def _fine(_: object) -> Iterator[Fault]:
     return iter(())
 
 
@@ -89,7 +89,9 @@ def _flow(rule: Flow) -> Iterator[Fault]:
             yield Fault(f"from[{index}]", f"unknown source {source!r}{known} For a tool write tool:NAME")
     for index, sink in enumerate(rule.sinks):
         if not _is_tool(sink):
-            yield Fault(f"to[{index}]", f"{sink!r} is not a tool; write \"tool:{sink.removeprefix('tool:') or 'NAME'}\"")
+            yield Fault(
+                f"to[{index}]", f'{sink!r} is not a tool; write "tool:{sink.removeprefix("tool:") or "NAME"}"'
+            )
 
 
 def _is_tool(word: str) -> bool:
@@ -104,7 +106,9 @@ def _network(rule: NetworkAllowlist) -> Iterator[Fault]:
             yield Fault(f"domains[{index}]", f"{domain!r} is not a host: {error}")
     for index, scheme in enumerate(rule.schemes):
         if not _SCHEME.fullmatch(scheme):
-            yield Fault(f"schemes[{index}]", f"{scheme!r} is not a scheme; write it without ://, in lower case")
+            yield Fault(
+                f"schemes[{index}]", f"{scheme!r} is not a scheme; write it without ://, in lower case"
+            )
 
 
 def _when(rule: When) -> Iterator[Fault]:

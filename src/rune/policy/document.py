@@ -11,11 +11,15 @@ import msgspec
 from rune.policy.checks import faults, repeated
 from rune.policy.model import (
     MAX_RULES,
+    MAX_SERVERS,
+    RESERVED_PREFIX,
     RULE_TYPES,
     SCANNERS,
+    VERSION,
     AnyRule,
     Globs,
     McpServer,
+    Mode,
     Name,
     Scanner,
     Text,
@@ -25,8 +29,7 @@ from rune.policy.model import (
 from rune.policy.positions import Located, Position, Problems, is_old_boolean, read
 from rune.policy.words import suggest
 
-VERSION = "1.0"
-Mode = Literal["enforce", "monitor"]
+MAX_SERVER_NAME = 100
 _SELECTORS = ("scanner", "type", "when")
 _MISSING = "is missing"
 _MSGSPEC_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
@@ -70,7 +73,7 @@ class _Reader:
         top = self._mapping(self._located.value, "", "a policy")
         values = dict(top)
         self._unknown(top, _TOP, "")
-        if values.get("version") in {1, 1.0} and not isinstance(values["version"], bool):
+        if type(values.get("version")) in {int, float} and values["version"] == 1:
             values["version"] = VERSION  # version: 1.0 without quotes
         fields = self._fields({key: _TOP[key] for key in _TOP if key not in {"rules", "mcp"}}, values, "")
         if "version" not in values:
@@ -89,7 +92,7 @@ class _Reader:
     def _wrong_key(self, path: str, message: str) -> None:
         self._problems.add(path, self._located.key_at(path), message)
 
-    def _mapping(self, value: Any, path: str, what: str) -> dict[str, Any]:
+    def _mapping(self, value: object, path: str, what: str) -> dict[str, Any]:
         if isinstance(value, dict):
             return cast("dict[str, Any]", value)
         if value is None and not path:
@@ -115,10 +118,11 @@ class _Reader:
             try:
                 good[key] = msgspec.convert(values[key], wanted)
             except msgspec.ValidationError as error:
-                self._mismatch(where, values[key], wanted, str(error))
+                self._mismatch(where, (values[key], wanted), str(error))
         return good
 
-    def _mismatch(self, path: str, value: Any, wanted: Any, message: str) -> None:
+    def _mismatch(self, path: str, pair: tuple[Any, object], message: str) -> None:
+        value, wanted = pair
         found = _MSGSPEC_PATH.search(message)
         inner = found["path"] if found else ""
         for step in re.findall(r"\[(\d+)\]", inner):
@@ -146,7 +150,7 @@ class _Reader:
             self._wrong(f"rules[{index}].name", f"the name {rule.name!r} is already taken, in line {line}")
         return [rule for _, rule in good]
 
-    def _rule(self, given: Any, path: str) -> AnyRule | None:
+    def _rule(self, given: object, path: str) -> AnyRule | None:
         values = dict(self._mapping(given, path, "a rule"))
         if not isinstance(given, dict):
             return None
@@ -165,13 +169,15 @@ class _Reader:
             return None
         rule = form(**{field.name: good[field.encode_name] for field in msgspec.structs.fields(form)
                        if field.encode_name in good})  # fmt: skip
+        if rule.name.startswith(RESERVED_PREFIX):
+            self._wrong(f"{path}.name", f"names that start with {RESERVED_PREFIX} are for the mcp section")
         for fault in faults(rule):
             where = f"{path}.{fault.field}" if fault.field else path
             self._wrong(where, fault.message, offset=self._into(where, fault.offset))
         return rule
 
     def _into(self, path: str, offset: int) -> int:
-        """How far right of a value's start the offset is; 0 for text over several lines, where it is elsewhere."""
+        """How far right of a value's start the offset is; 0 for block text, where it is elsewhere."""
         at = self._located.at(path)
         line = self._located.text.splitlines()[at.line - 1] if offset else ""
         opening = line[at.column - 1 : at.column]
@@ -184,7 +190,9 @@ class _Reader:
         given = [key for key in _SELECTORS if key in values]
         if len(given) != 1:
             if given:
-                self._wrong(path, f"has {' and '.join(given)}; a rule has exactly one of {', '.join(_SELECTORS)}")
+                self._wrong(
+                    path, f"has {' and '.join(given)}; a rule has exactly one of {', '.join(_SELECTORS)}"
+                )
             else:
                 self._unselected(values, path)
             return None
@@ -208,7 +216,7 @@ class _Reader:
             for old in [old for old in places if old.startswith(f"{path}.allowed_tools")]:
                 places[old.replace("allowed_tools", "tools", 1)] = places[old]
 
-    def _type(self, name: Any, path: str) -> type[AnyRule] | None:
+    def _type(self, name: object, path: str) -> type[AnyRule] | None:
         form = RULE_TYPES.get(name) if isinstance(name, str) else None
         if form is None:
             shown = str(name)[:60]
@@ -227,16 +235,23 @@ class _Reader:
                 return
         self._wrong(path, f"a rule has exactly one of {', '.join(_SELECTORS)}; this one has none")
 
-    def _servers(self, given: Any) -> dict[str, McpServer]:
+    def _servers(self, given: object) -> dict[str, McpServer]:
         if given is None:
             return {}
         section = self._mapping(given, "mcp", "mcp")
         self._unknown(section, ["servers"], "mcp")
         servers = self._mapping(section.get("servers", {}), "mcp.servers", "servers")
+        if len(servers) > MAX_SERVERS:
+            self._wrong("mcp.servers", f"{len(servers)} servers are too many; the limit is {MAX_SERVERS}")
+        for name in servers:
+            if not 0 < len(name) <= MAX_SERVER_NAME:
+                self._wrong_key(
+                    f"mcp.servers.{name}", f"a server's name has 1 to {MAX_SERVER_NAME} characters"
+                )
         return {name: server for name, value in servers.items()
                 if (server := self._server(value, f"mcp.servers.{name}"))}  # fmt: skip
 
-    def _server(self, given: Any, path: str) -> McpServer | None:
+    def _server(self, given: object, path: str) -> McpServer | None:
         values = self._mapping(given, path, "a server")
         types = {field.name: field.type for field in msgspec.structs.fields(McpServer)}
         before = len(self._problems)
@@ -249,7 +264,7 @@ def _label(form: type[AnyRule]) -> str:
     return str(form.__struct_config__.tag)
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     match value:
         case None:
             return "nothing"
@@ -265,8 +280,8 @@ def _kind(value: Any) -> str:
             return "text"
 
 
-def _complaint(value: Any, wanted: Any, message: str) -> str:
-    """msgspec's remark in the words of this page, with the remedy."""
+def _complaint(value: object, wanted: object, message: str) -> str:
+    """What msgspec remarks, in the words of this page, with the remedy."""
     if get_origin(wanted) is Literal and isinstance(value, str):
         return f"unknown word {value[:60]!r}{suggest(value, get_args(wanted))}"
     if message.startswith("Expected `bool`") and is_old_boolean(value):
@@ -274,7 +289,11 @@ def _complaint(value: Any, wanted: Any, message: str) -> str:
     if message.startswith("Expected `str") and isinstance(value, (bool, int, float)):
         shown = str(value).lower()
         return f'is {_kind(value)}, and text is needed; write "{shown}"'
-    plain = message.replace("`", "").replace("Expected array", "Expected a list").replace("Expected object", "Expected a mapping")
+    plain = (
+        message.replace("`", "")
+        .replace("Expected array", "Expected a list")
+        .replace("Expected object", "Expected a mapping")
+    )
     for ours, theirs in (("text", "str"), ("a whole number", "int"), ("a number", "float")):
         plain = re.sub(rf"\b{theirs}\b", ours, plain)
     return plain[0].lower() + plain[1:] + (f" (here: {_kind(value)})" if "got" not in plain else "")

@@ -32,13 +32,34 @@ _TOKEN = re.compile(
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "`": "`", "?": "?"}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _RESERVED = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while".split()
+    [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
 _LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"==", "!=", "<", "<=", ">", ">=", "in"}),
     frozenset({"+", "-"}),
     frozenset({"*", "/", "%"}),
 )
+
+
+_CHARACTERS = (range(0xD800), range(0xE000, 0x110000))
 
 
 class BadExpression(ValueError):
@@ -140,12 +161,13 @@ def _unquote(token: _Token) -> str:
         code = found[1] or found[2] or found[3]
         if code:
             number = int(code, 16)
-            if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+            if not any(number in characters for characters in _CHARACTERS):
                 raise BadExpression(f"{found[0]} is not a character", token.offset + found.start())
             return chr(number)
         if found[4] not in _ESCAPES:
             raise BadExpression(
-                f"unknown escape {found[0]!r}; for a regular expression write r'…'", token.offset + found.start()
+                f"unknown escape {found[0]!r}; for a regular expression write r'…'",
+                token.offset + found.start(),
             )
         return _ESCAPES[found[4]]
 
@@ -289,7 +311,9 @@ class _Parser:
 
     def _check_known(self, name: _Token, known: dict[str, int], given: int) -> None:
         if name.text not in known:
-            raise BadExpression(f"unknown function {name.text!r}; known: {', '.join(sorted(known))}", name.offset)
+            raise BadExpression(
+                f"unknown function {name.text!r}; known: {', '.join(sorted(known))}", name.offset
+            )
         if known[name.text] != given:
             raise BadExpression(f"{name.text} takes {known[name.text]} arguments, not {given}", name.offset)
 

@@ -16,7 +16,9 @@ MAX_BARE = 2048
 SPECIAL = frozenset({"http", "https", "ws", "wss", "ftp"})
 """Schemes that browsers read with any number of slashes, forward or backward."""
 
-_URL = re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30}):([/\\]{2,}|(?<=http:)[/\\]|(?<=https:)[/\\])", re.IGNORECASE)
+_URL = re.compile(
+    r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30}):([/\\]{2,}|(?<=http:)[/\\]|(?<=https:)[/\\])", re.IGNORECASE
+)
 _LEADING = re.compile(r"[\x00-\x20]*(https?|wss?|ftp):[/\\]*(?=[^\s/\\])", re.IGNORECASE)
 _PROTOCOL_RELATIVE = re.compile(r"[\x00-\x20]*[/\\]{2}(?=[^/\\\s*])")
 _BARE = re.compile(r"[\x00-\x20]*(?=[^\s/\\.?#][^\s]*\s*\Z)")
@@ -180,7 +182,7 @@ def _ipv6(name: str) -> tuple[str, str]:
 
 
 class Hosts:
-    """The hosts that a policy allows: names, `*.` for every name below, addresses, networks, maybe with a port."""
+    """The hosts that a policy allows: names, `*.` for all names below, addresses, networks, maybe a port."""
 
     def __init__(self, entries: list[str]) -> None:
         """Raises ValueError for an entry that is none of these."""
@@ -205,7 +207,9 @@ class Hosts:
             return
         host, doubt = normalize(name)
         if port is None or doubt or "*" in host:
-            raise ValueError(doubt or "not a host; write example.com, *.example.com, 10.0.0.0/8 or example.com:8443")
+            raise ValueError(
+                doubt or "not a host; write example.com, *.example.com, 10.0.0.0/8 or example.com:8443"
+            )
         (self._below if below else self._exact).setdefault(host, set()).add(port)
 
     def __contains__(self, place: Host) -> bool:

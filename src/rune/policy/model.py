@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+Json: TypeAlias = Any
+"""A JSON value of any shape; whoever reads it checks the type."""
+
 ActionName = Literal["block", "require_approval", "redact", "alert", "log"]
 SeverityName = Literal["critical", "high", "medium", "low"]
 DirectionName = Literal["input", "output", "tool", "any"]
+Mode = Literal["enforce", "monitor"]
 PerName = Literal["agent", "tool", "session", "org"]
+
+VERSION = "1.0"
+"""The version of the YAML form."""
 
 STRICTNESS: dict[str, int] = {"log": 1, "alert": 2, "redact": 3, "require_approval": 4, "block": 5}
 """Of several rules that match, the one with the highest number decides."""
@@ -44,6 +51,9 @@ SOURCES = ("chat", "rag", "tool", "email", "web")
 """Where content can come from."""
 
 MAX_RULES = 500
+MAX_SERVERS = 250
+RESERVED_PREFIX = "mcp."
+"""Names of rules that the `mcp` section turns into."""
 _DAYS_31 = 31 * 24 * 3600
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -21,7 +21,9 @@ def folded(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) not in {"Cf", "Cc"})
+    visible = "".join(
+        c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) not in {"Cf", "Cc"}
+    )
     return visible.casefold().strip()
 
 
@@ -36,7 +38,9 @@ class Names:
         self._exact = frozenset(glob for glob in known if not _SPECIAL.search(glob))
         starts = [glob[:-1] for glob in known if glob.endswith("*") and not _SPECIAL.search(glob[:-1])]
         self._prefixes = tuple(starts)
-        rest = [fnmatch.translate(glob) for glob in known if _SPECIAL.search(glob) and glob[:-1] not in starts]
+        rest = [
+            fnmatch.translate(glob) for glob in known if _SPECIAL.search(glob) and glob[:-1] not in starts
+        ]
         self._others = re.compile("|".join(rest)).match if rest else None
 
     def __contains__(self, name: str) -> bool:

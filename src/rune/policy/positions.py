@@ -7,12 +7,18 @@ Python's stack or memory. Plain words follow YAML 1.2, so `no`, `on` and `010` s
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import yaml
 
 from rune.errors import InvalidArgument, Violation
+
+Yaml: TypeAlias = Any
+"""What YAML can say: mappings, lists, text, numbers, booleans, None. Whoever reads it checks the type."""
+
+Untyped: TypeAlias = Any
+"""Loaders and events of PyYAML's C extension."""
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -22,7 +28,7 @@ MAX_SCALAR = 64 * 1024
 MAX_PROBLEMS = 50
 EXCERPT = 110
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER: Untyped = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
@@ -78,7 +84,7 @@ class Problems:
 class Located(msgspec.Struct, frozen=True):
     """Plain values, and the places of all of them by path (`rules[2].scanner`)."""
 
-    value: Any  # whatever YAML can say: mappings, lists, strings, numbers, booleans, None
+    value: Yaml
     text: str
     values: dict[str, Position]
     keys: dict[str, Position]
@@ -97,7 +103,7 @@ class Located(msgspec.Struct, frozen=True):
         return places.get(path, Position(1, 1))
 
 
-def read(source: str | bytes, *, loader: Any = _LOADER) -> Located:  # a class of PyYAML, which has no types
+def read(source: str | bytes, *, loader: Untyped = _LOADER) -> Located:
     """The one document in `source`; raises InvalidArgument with every problem's line and column.
 
     Refused, each with its reason: more than one document, tags, merge keys, keys that are not strings or
@@ -121,7 +127,7 @@ def _text(source: str | bytes) -> str:
     try:
         raw = source.encode() if isinstance(source, str) else source
         text = raw.decode() if len(raw) <= MAX_BYTES else ""
-    except UnicodeError as error:
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise InvalidArgument.of([Violation("", f"line 1, column 1: not UTF-8: {error.reason}")]) from None
     if len(raw) > MAX_BYTES:
         _refuse("", Position(1, 1), f"{len(raw)} bytes are too many; the limit is {MAX_BYTES}")
@@ -130,7 +136,9 @@ def _text(source: str | bytes) -> str:
         before = text[: found.start()]
         line = before.count("\n") + 1
         column = found.start() - (before.rfind("\n") + 1) + 1
-        _refuse(text, Position(line, column), f"the character U+{ord(found.group()):04X} is not allowed in YAML")
+        _refuse(
+            text, Position(line, column), f"the character U+{ord(found.group()):04X} is not allowed in YAML"
+        )
     return text
 
 
@@ -140,7 +148,7 @@ def _refuse(text: str, position: Position, message: str) -> None:
     problems.raise_if_any()
 
 
-def plain(word: str) -> Any:  # str, int, float, bool or None: the point of it
+def plain(word: str) -> Yaml:
     """What an unquoted word means: YAML 1.2's core words, and a string for all others."""
     if word in _NULL:
         return None
@@ -157,7 +165,7 @@ def is_old_boolean(value: object) -> bool:
 
 
 class _Anchor(NamedTuple):
-    value: Any
+    value: Yaml
     nodes: int
 
 
@@ -166,7 +174,9 @@ class _Frame:
 
     __slots__ = ("anchor", "before", "key", "path", "value")
 
-    def __init__(self, value: dict[str, Any] | list[Any], path: str, *, anchor: str | None, before: int) -> None:
+    def __init__(
+        self, value: dict[str, Yaml] | list[Yaml], path: str, *, anchor: str | None, before: int
+    ) -> None:
         self.value = value
         self.path = path
         self.anchor = anchor
@@ -178,7 +188,7 @@ class _Builder:
     """Turns events into values; stops by raising on what could be a bomb, and notes what is only wrong."""
 
     def __init__(self, text: str) -> None:
-        self.root: Any = None
+        self.root: Yaml = None
         self.values: dict[str, Position] = {}
         self.keys: dict[str, Position] = {}
         self.problems = Problems(text)
@@ -188,7 +198,7 @@ class _Builder:
         self._documents = self._nodes = self._aliases = 0
         self._skipped = 0
 
-    def feed(self, event: Any) -> None:  # PyYAML's events have no types
+    def feed(self, event: Untyped) -> None:
         mark = event.start_mark
         at = Position(mark.line + 1, mark.column + 1)
         match event:
@@ -203,7 +213,7 @@ class _Builder:
             case yaml.ScalarEvent():
                 self._scalar(event, at)
             case yaml.AliasEvent():
-                self._alias(event.anchor, at)
+                self._alias(event.anchor or "", at)
             case _:
                 pass
 
@@ -215,17 +225,17 @@ class _Builder:
         if self._nodes > MAX_NODES:
             self._stop(at, f"more than {MAX_NODES} values, aliases counted each time")
 
-    def _refuse_tag(self, event: Any, at: Position) -> None:
+    def _refuse_tag(self, event: Untyped, at: Position) -> None:
         if event.tag and event.tag != "!":
             self._stop(at, f"the tag {event.tag[:60]!r} is not read; write the value without a tag")
 
-    def _open(self, event: Any, at: Position) -> None:
+    def _open(self, event: Untyped, at: Position) -> None:
         self._refuse_tag(event, at)
         if len(self._frames) >= MAX_DEPTH:
             self._stop(at, f"nested more than {MAX_DEPTH} deep")
         before = self._nodes
         self._count(1, at)
-        value: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
+        value: dict[str, Yaml] | list[Yaml] = {} if isinstance(event, yaml.MappingStartEvent) else []
         if self._expects_key():
             self._bad_key(at, "a key must be a word, not a mapping or a list")
             path = self._frames[-1].path
@@ -238,7 +248,7 @@ class _Builder:
         if frame.anchor:
             self._anchors[frame.anchor] = _Anchor(frame.value, self._nodes - frame.before)
 
-    def _scalar(self, event: Any, at: Position) -> None:
+    def _scalar(self, event: Untyped, at: Position) -> None:
         self._refuse_tag(event, at)
         self._count(1, at)
         if len(event.value) > MAX_SCALAR:
@@ -261,7 +271,7 @@ class _Builder:
         self._count(known.nodes, at)
         self._value(known.value, at)
 
-    def _value(self, value: Any, at: Position) -> None:
+    def _value(self, value: Yaml, at: Position) -> None:
         if self._expects_key():
             self._set_key(value, at)
         else:
@@ -271,7 +281,7 @@ class _Builder:
         frame = self._frames[-1] if self._frames else None
         return frame is not None and isinstance(frame.value, dict) and frame.key is None
 
-    def _set_key(self, key: Any, at: Position) -> None:
+    def _set_key(self, key: Yaml, at: Position) -> None:
         frame = self._frames[-1]
         if not isinstance(key, str):
             word = "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
@@ -295,7 +305,7 @@ class _Builder:
         self._skipped += 1
         frame.key = f"\x00{self._skipped}"
 
-    def _place(self, value: Any, at: Position) -> str:
+    def _place(self, value: Yaml, at: Position) -> str:
         """Put the value where it belongs; returns its path."""
         if not self._frames:
             self.root, path = value, ""
@@ -310,4 +320,3 @@ class _Builder:
                 frame.value.append(value)
         self.values.setdefault(path, at)
         return path
-

@@ -1,4 +1,4 @@
-"""Regular expressions that users write: RE2 only, whose time is linear in the text whatever the pattern says."""
+"""Regular expressions that users write: RE2 only, whose time is linear in the text for every pattern."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` when a known word is near, otherwise `; known: …`; both start with a semicolon."""
+    """`; did you mean 'x'?` when a known word is near, otherwise `; known: …`."""
     import difflib  # noqa: PLC0415 - only the road of errors pays for it
 
     names = sorted(known)

@@ -1,0 +1,127 @@
+"""One action under judgement: where it happens, and what its rules ask about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rune.policy.action import Action, Finding
+from rune.policy.expressions import Scope
+from rune.policy.hosts import Host, hosts_in
+from rune.policy.ledger import Key, Ledger
+from rune.policy.model import DirectionName, Json, PerName
+from rune.policy.names import folded
+from rune.policy.values import Leaf, keys, leaves, plain_arguments
+
+_SHOWN = 80
+
+DIRECTIONS: dict[DirectionName, frozenset[str]] = {
+    "input": frozenset({"input", "tool_result"}),
+    "output": frozenset({"output"}),
+    "tool": frozenset({"tool_call", "tool_result"}),
+    "any": frozenset({"input", "output", "tool_call", "tool_result"}),
+}
+"""What a rule's direction covers; what a tool returns counts as the tool's, and as input to the model."""
+
+
+class Place(NamedTuple):
+    """Where an action happens: all of it that a rule can be indexed by."""
+
+    direction: str
+    tool: str
+    server: str
+
+    @property
+    def is_call(self) -> bool:
+        """Whether a tool is about to be called."""
+        return self.direction == "tool_call"
+
+
+class Case:
+    """One action under judgement. What several rules need is worked out once, when the first one asks."""
+
+    __slots__ = ("_arguments", "_hosts", "_kinds", "_scope", "action", "ledger", "now")
+
+    def __init__(self, action: Action, ledger: Ledger, now: float) -> None:
+        self.action = action
+        self.ledger = ledger
+        self.now = now
+        self._arguments: dict[str, Json] | None = None
+        self._hosts: list[Host] | None = None
+        self._kinds: dict[str, Finding] | None = None
+        self._scope: Scope | None = None
+
+    @property
+    def arguments(self) -> dict[str, Json]:
+        """The tool's arguments as plain JSON values."""
+        if self._arguments is None:
+            self._arguments = plain_arguments(self.action.arguments)
+        return self._arguments
+
+    @property
+    def hosts(self) -> list[Host]:
+        """The hosts of every URL in the arguments, at any depth, in keys and in values."""
+        if self._hosts is None:
+            texts = [Leaf("", key) for key in keys(self.arguments)]
+            texts += [leaf for leaf in leaves(self.arguments) if isinstance(leaf.value, str)]
+            self._hosts = [host for name, text in texts for host in hosts_in(text, name=name)]
+        return self._hosts
+
+    def strongest(self, kind: str) -> Finding | None:
+        """The surest finding of a threat type, of a kind of personal data (`pii:ssn`), or of `any`."""
+        if self._kinds is None:
+            self._kinds = {}
+            for finding in self.action.findings:
+                kinds = (finding.type, "any", f"pii:{_personal(finding)}")
+                for each in kinds:
+                    known = self._kinds.get(each)
+                    if known is None or finding.confidence > known.confidence:
+                        self._kinds[each] = finding
+        return self._kinds.get(kind)
+
+    @property
+    def scope(self) -> Scope:
+        """The variables of expressions."""
+        if self._scope is None:
+            action = self.action
+            self._scope = {
+                "tool": {"name": action.tool, "server": action.server},
+                "args": self.arguments,
+                "agent": {"id": action.agent_id, "tags": list(action.tags)},
+                "session": {"id": action.session_id},
+                "tags": list(action.tags),
+                "direction": action.direction,
+                "source": action.source,
+                "findings": [
+                    {"type": f.type, "rule": f.rule, "severity": f.severity, "confidence": f.confidence}
+                    for f in action.findings
+                ],
+            }
+        return self._scope
+
+    def key(self, rule: Key, per: PerName) -> Key:
+        """Where the ledger keeps what a rule counts for this agent, tool, session or organization."""
+        action = self.action
+        match per:
+            case "org":
+                return (*rule, per, action.organization, "", "")
+            case "agent":
+                return (*rule, per, action.organization, action.agent_id, "")
+            case "tool":
+                return (*rule, per, action.organization, action.agent_id, folded(action.tool))
+            case "session":
+                return (*rule, per, action.organization, action.agent_id, action.session_id)
+
+
+def _personal(finding: Finding) -> str:
+    """The kind of personal data that a finding's rule names: `pii.us-ssn` and `ssn` are both `ssn`."""
+    if finding.type != "pii_exposure":
+        return ""
+    name = finding.rule.lower().replace("-", "_")
+    for separator in (".", "/", ":"):
+        name = name.rpartition(separator)[2]
+    return name.removeprefix("pii_").replace("us_ssn", "ssn")
+
+
+def shown(name: str) -> str:
+    """A name that came from outside, fit for a message."""
+    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
