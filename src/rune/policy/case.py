@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rune.policy.action import Action, Finding
-from rune.policy.expressions import Scope
-from rune.policy.hosts import Host, hosts_in
 from rune.policy.ledger import Key, Ledger
 from rune.policy.model import DirectionName, Json, PerName
 from rune.policy.names import folded
 from rune.policy.values import Leaf, keys, leaves, plain_arguments
+
+if TYPE_CHECKING:
+    from rune.policy.hosts import Host
 
 _SHOWN = 80
 
@@ -29,6 +30,7 @@ class Place(NamedTuple):
     direction: str
     tool: str
     server: str
+    source: str
 
     @property
     def is_call(self) -> bool:
@@ -48,7 +50,7 @@ class Case:
         self._arguments: dict[str, Json] | None = None
         self._hosts: list[Host] | None = None
         self._kinds: dict[str, Finding] | None = None
-        self._scope: Scope | None = None
+        self._scope: dict[str, Json] | None = None
 
     @property
     def arguments(self) -> dict[str, Json]:
@@ -61,6 +63,8 @@ class Case:
     def hosts(self) -> list[Host]:
         """The hosts of every URL in the arguments, at any depth, in keys and in values."""
         if self._hosts is None:
+            from rune.policy.hosts import hosts_in  # noqa: PLC0415 - only policies about the network pay
+
             texts = [Leaf("", key) for key in keys(self.arguments)]
             texts += [leaf for leaf in leaves(self.arguments) if isinstance(leaf.value, str)]
             self._hosts = [host for name, text in texts for host in hosts_in(text, name=name)]
@@ -79,7 +83,7 @@ class Case:
         return self._kinds.get(kind)
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> dict[str, Json]:
         """The variables of expressions."""
         if self._scope is None:
             action = self.action

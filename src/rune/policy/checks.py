@@ -6,9 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from rune.policy.expressions import Expression
-from rune.policy.grammar import BadExpression
-from rune.policy.hosts import Hosts
 from rune.policy.model import (
     PATTERNS,
     SCANNERS,
@@ -99,6 +96,8 @@ def _is_tool(word: str) -> bool:
 
 
 def _network(rule: NetworkAllowlist) -> Iterator[Fault]:
+    from rune.policy.hosts import Hosts  # noqa: PLC0415 - only policies about the network pay
+
     for index, domain in enumerate(rule.domains):
         try:
             Hosts([domain])
@@ -112,6 +111,9 @@ def _network(rule: NetworkAllowlist) -> Iterator[Fault]:
 
 
 def _when(rule: When) -> Iterator[Fault]:
+    from rune.policy.expressions import Expression  # noqa: PLC0415 - only policies with a condition pay
+    from rune.policy.grammar import BadExpression  # noqa: PLC0415
+
     try:
         Expression(rule.when)
     except BadExpression as error:

@@ -122,9 +122,12 @@ class FlowMatcher:
         self._key = (*key, "flow", *sorted(rule.sources))
 
     def applies(self, place: Place) -> bool:
-        return place.direction != "output"
+        if place.direction == "output":
+            return False
+        is_sink = place.is_call and folded(place.tool) in self._sinks
+        return is_sink or self._origin(place) is not None
 
-    def _origin(self, action: Action) -> str | None:
+    def _origin(self, action: Action | Place) -> str | None:
         """What untrusted thing the action brings in. A call of a source brings its result."""
         if action.source in self._sources:
             return f"content from {action.source}"

@@ -159,7 +159,7 @@ class Evaluator:
         return self._plan(action).verdict
 
     def _plan(self, action: Action) -> _Plan:
-        key = (action.direction, action.tool, action.server, action.agent_id, action.tags)
+        key = (action.direction, action.tool, action.server, action.source, action.agent_id, action.tags)
         plan = self._plans.get(key)
         if plan is None:
             rules = [
@@ -168,7 +168,7 @@ class Evaluator:
                 if policy.concerns(action.agent_id, action.tags)
                 for rule in policy.rules
             ]
-            plan = _Plan(rules, Place(action.direction, action.tool, action.server))
+            plan = _Plan(rules, Place(action.direction, action.tool, action.server, action.source))
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
             self._plans[key] = plan

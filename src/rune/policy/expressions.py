@@ -62,6 +62,15 @@ class Expression:
         scope[BUDGET_KEY] = BUDGET
         return self._holds(scope)
 
+    def why(self, scope: Scope) -> str | None:
+        """Why a rule with this condition matches: it holds, or its values are there and cannot be judged."""
+        try:
+            return "the condition holds" if self.holds(scope) else None
+        except Absent:
+            return None
+        except Unjudgeable as error:
+            return f"the condition cannot be judged: {error}"
+
     def may_hold(self, tool: dict[str, str]) -> bool:
         """False when the tool's name alone makes the expression false, whatever the rest."""
         scope: Scope = {"tool": tool, BUDGET_KEY: BUDGET}
@@ -147,7 +156,13 @@ class _Compiler:
             search = searcher(pattern.value)
         except BadRegex as error:
             raise BadExpression(f"not a regular expression: {error}", pattern.offset) from None
-        return lambda scope: search(text_of(scope, value(scope), "matches"))
+
+        def matches(scope: Scope) -> bool:
+            text = text_of(scope, value(scope), "matches")
+            spend(scope, len(text) // 64)  # RE2 reads some 20 MB a second when it has to follow many threads
+            return search(text)
+
+        return matches
 
     def _has(self, node: Node) -> Value:
         value = self.value(node)

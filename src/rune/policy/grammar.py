@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
+
+import msgspec
 
 MAX_LENGTH = 4096
 MAX_NODES = 400
@@ -70,24 +71,21 @@ class BadExpression(ValueError):
         self.offset = offset
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     """A string, number, boolean or null."""
 
     value: Any  # one of the five JSON scalars
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """A variable."""
 
     name: str
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """`target.field`."""
 
     target: Node
@@ -95,8 +93,7 @@ class Member:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """An operator, a function or a method: all are a name and what it is applied to."""
 
     name: str
@@ -104,8 +101,7 @@ class Call:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(msgspec.Struct, frozen=True):
     """`items.exists(x, body)` or `items.all(x, body)`."""
 
     kind: str

@@ -28,8 +28,8 @@ _BREAKS = re.compile(r"[\t\r\n]+")
 _ODD = re.compile(r"[\x00-\x20\x7f/\\?#@:%<>^|\[\]]")
 _DEVIATIONS = frozenset("ßẞς\u200c\u200d")
 _QUOTED_ON = re.compile(r"[<>\"'`|{}^][A-Za-z0-9._%@:-]*[.@][A-Za-z0-9]")
-_URL_NAME = re.compile(r"(?:^|_)(?:url|uri|href|endpoint|webhook)$|(?:Url|Uri|URL|URI)$", re.IGNORECASE)
-_HOST_NAME = re.compile(r"(?:^|_)(?:host|hostname|domain)$|Host$", re.IGNORECASE)
+_URL_NAME = re.compile(r"(?i:(?:^|_)(?:url|uri|href|endpoint|webhook)$)|[a-z0-9](?:Url|Uri|URL|URI|Endpoint)$")
+_HOST_NAME = re.compile(r"(?i:(?:^|_)(?:host|hostname|domain)$)|[a-z0-9]Host$")
 
 
 class Host(NamedTuple):

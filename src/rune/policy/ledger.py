@@ -100,7 +100,7 @@ State = TypeVar("State", Window, Tally, Progress, Taint)
 
 
 class Ledger:
-    """A bounded memory of rules, usually one per process; hold `lock` from the first look to the last note."""
+    """A bounded memory of rules; hold `lock` from the first look to the last note."""
 
     def __init__(self, *, capacity: int = CAPACITY) -> None:
         self.lock = RLock()

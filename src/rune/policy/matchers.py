@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 from rune.policy.case import DIRECTIONS, Case, Place, shown
 from rune.policy.counting import BudgetMatcher, FlowMatcher, RateMatcher, SequenceMatcher
-from rune.policy.expressions import Absent, Expression, Unjudgeable
-from rune.policy.hosts import Hosts
 from rune.policy.ledger import Key
 from rune.policy.model import (
     SCANNERS,
@@ -166,6 +164,8 @@ class NetworkMatcher:
     """`network_allowlist` reads every URL in the arguments the way a hostile reader would."""
 
     def __init__(self, rule: NetworkAllowlist) -> None:
+        from rune.policy.hosts import Hosts  # noqa: PLC0415 - only policies about the network pay
+
         self._tools = Names(rule.tools, exactly=False)
         self._hosts = Hosts(list(rule.domains))
         self._schemes = frozenset({*rule.schemes, ""})
@@ -191,6 +191,8 @@ class WhenMatcher:
     """`when` evaluates an expression; values that it cannot judge count as a match, absent ones do not."""
 
     def __init__(self, rule: When) -> None:
+        from rune.policy.expressions import Expression  # noqa: PLC0415 - only policies with a condition pay
+
         self._expression = Expression(rule.when)
         self._directions = DIRECTIONS[rule.direction]
 
@@ -200,12 +202,7 @@ class WhenMatcher:
         return self._expression.may_hold({"name": place.tool, "server": place.server})
 
     def judge(self, case: Case) -> str | None:
-        try:
-            return "the condition holds" if self._expression.holds(case.scope) else None
-        except Absent:
-            return None
-        except Unjudgeable as error:
-            return f"the condition cannot be judged: {error}"
+        return self._expression.why(case.scope)
 
 
 _STATELESS: dict[type, Callable[[Any], Matcher]] = {

@@ -97,27 +97,29 @@ def _equal(scope: Scope, left: object, right: object) -> bool:
     """Equality of JSON values, where true is not 1; every value looked at is a step."""
     pairs: list[tuple[Json, Json]] = [(left, right)]
     while pairs:
-        one, two = pairs.pop()
+        pair = pairs.pop()
+        one, two = pair
         spend(scope, 1)
         if isinstance(one, dict) and isinstance(two, dict):
             mapping, other = cast("dict[str, Json]", one), cast("dict[str, Json]", two)
             spend(scope, len(mapping))
             if mapping.keys() != other.keys():
                 return False
-            pairs.extend((mapping[key], other[key]) for key in mapping)
+            pairs += [(mapping[key], other[key]) for key in mapping]
         elif isinstance(one, list) and isinstance(two, list):
             items, others = cast("list[Json]", one), cast("list[Json]", two)
             spend(scope, len(items))
             if len(items) != len(others):
                 return False
-            pairs.extend(zip(items, others, strict=True))
-        elif not _same_scalar(one, two):
+            pairs += zip(items, others, strict=True)
+        elif not _same_scalar(pair):
             return False
     return True
 
 
-def _same_scalar(one: object, two: object) -> bool:
-    if not _JSON.issuperset((type(one), type(two))):
+def _same_scalar(pair: tuple[Json, Json]) -> bool:
+    one, two = pair
+    if not _JSON.issuperset(map(type, pair)):
         raise Unjudgeable(f"== between {kind(one)} and {kind(two)}")
     return (one is True or one is False) is (two is True or two is False) and one == two
 
@@ -184,15 +186,16 @@ def _contains(left: Value, right: Value) -> Value:
 
 def _index(left: Value, right: Value) -> Value:
     def index(scope: Scope) -> Json:
-        container, place = left(scope), right(scope)
+        pair = left(scope), right(scope)
+        container, place = pair
         if isinstance(container, dict) and isinstance(place, str):
-            return field_of(cast("object", container), place)
+            return field_of(cast("dict[str, Json]", container), place)
         if isinstance(container, list) and type(place) is int:
             items = cast("list[Json]", container)
             if 0 <= place < len(items):
                 return items[place]
             raise Absent(f"no item {place}")
-        raise Unjudgeable(f"{kind(place)} in brackets after {kind(container)}")
+        raise Unjudgeable(f"{kind(place)} in brackets after {kind(pair[0])}")
 
     return index
 

@@ -34,6 +34,7 @@ _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}(?:\.[0-9]{0,18})?)(?:[eE][-+]?[0-9]{1,3})?")
+_QUOTE = "a word that starts with * must be in quotes"
 _YAML_1_1_BOOLEANS = frozenset({"y", "n", "yes", "no", "on", "off"})
 
 
@@ -111,15 +112,24 @@ def read(source: str | bytes, *, loader: Untyped = _LOADER) -> Located:
     """
     text = _text(source)
     builder = _Builder(text)
+    failure = _feed(builder, text, loader)
+    if failure is not None:
+        _refuse(text, *failure)
+    builder.problems.raise_if_any()
+    return Located(value=builder.root, text=text, values=builder.values, keys=builder.keys)
+
+
+def _feed(builder: _Builder, text: str, loader: Untyped) -> tuple[Position, str] | None:
+    """Build the value; returns where and why the text is not YAML, if it is not."""
     try:
         for event in yaml.parse(text, Loader=loader):
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = " ".join(filter(None, (error.problem, error.context))) or "not YAML"
-        _refuse(text, Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1), reason)
-    builder.problems.raise_if_any()
-    return Located(value=builder.root, text=text, values=builder.values, keys=builder.keys)
+        hint = f"; {_QUOTE}" if "alias" in reason else ""
+        return Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1), reason + hint
+    return None
 
 
 def _text(source: str | bytes) -> str:
@@ -266,7 +276,7 @@ class _Builder:
             self._stop(at, f"*{anchor[:60]} stands inside the value it names")
         known = self._anchors.get(anchor)
         if known is None:
-            self._stop(at, f"no anchor &{anchor[:60]} before this place")
+            self._stop(at, f"no anchor &{anchor[:60]} before this place; {_QUOTE}")
             return
         self._count(known.nodes, at)
         self._value(known.value, at)

@@ -70,16 +70,12 @@ class _Reader:
 
 def _fields(value: Json) -> Mapping[str, Json] | None:
     """The fields of a dataclass, a msgspec Struct, an attrs class or a pydantic model."""
-    names: Json = getattr(type(value), "__struct_fields__", None)
-    for marker in ("__dataclass_fields__", "__attrs_attrs__", "model_fields"):
+    for marker in ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "model_fields"):
+        names: Json = getattr(cast("type[Any]", type(value)), marker, None)
         if names is not None:
-            break
-        names = getattr(type(value), marker, None)
-    if not isinstance(names, (tuple, dict)):
-        return None
-    found: list[Json] = list(cast("tuple[Json, ...]", names))
-    own = [name if isinstance(name, str) else str(name.name) for name in found]
-    return {name: getattr(value, name) for name in own if hasattr(value, name)}
+            own = [name if isinstance(name, str) else str(name.name) for name in names]
+            return {name: getattr(value, name) for name in own if hasattr(value, name)}
+    return None
 
 
 def _builtin(value: Json) -> Json:
