@@ -91,9 +91,13 @@ def main() -> None:
     )
     report("100 mixed rules, input with a finding", mixed(100), found, peer=peer)
     report("rate limit", evaluator([KINDS[5].format(n=1).replace("send_1", "*")]), CALL, peer=peer)
-    report("argument_match (RE2)", evaluator([KINDS[2].format(n=1).replace("write_1", "'*'")]), CALL, peer=peer)
+    report(
+        "argument_match (RE2)", evaluator([KINDS[2].format(n=1).replace("write_1", "'*'")]), CALL, peer=peer
+    )
     report("when", evaluator(['{name: w, when: "args.limit > 1000 || has(args.force)"}']), CALL, peer=peer)
-    report("network_allowlist", evaluator(["{name: n, type: network_allowlist, domains: []}"]), CALL, peer=peer)
+    report(
+        "network_allowlist", evaluator(["{name: n, type: network_allowlist, domains: []}"]), CALL, peer=peer
+    )
     hundred = [f"{{name: w{n}, when: 'args.limit > {1000 + n}'}}" for n in range(100)]
     report("100 when rules, all about this call", evaluator(hundred), CALL, peer=peer)
     print(f"import rune.policy.evaluate: {import_milliseconds():.0f} ms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from rune.policy.action import Action, Finding
@@ -63,11 +64,13 @@ class Case:
     def hosts(self) -> list[Host]:
         """The hosts of every URL in the arguments, at any depth, in keys and in values."""
         if self._hosts is None:
-            from rune.policy.hosts import hosts_in  # noqa: PLC0415 - only policies about the network pay
+            from rune.policy.hosts import MAX_URLS, TOO_MANY, hosts_in  # noqa: PLC0415 - few policies need it
 
             texts = [Leaf("", key) for key in keys(self.arguments)]
             texts += [leaf for leaf in leaves(self.arguments) if isinstance(leaf.value, str)]
-            self._hosts = [host for name, text in texts for host in hosts_in(text, name=name)]
+            found = (host for name, text in texts for host in hosts_in(text, name=name))
+            self._hosts = list(islice(found, MAX_URLS))
+            self._hosts += [TOO_MANY for _ in islice(found, 1)]
         return self._hosts
 
     def strongest(self, kind: str) -> Finding | None:
@@ -113,7 +116,9 @@ class Case:
             case "tool":
                 return (*rule, per, action.organization, action.agent_id, folded(action.tool))
             case "session":
-                return (*rule, per, action.organization, action.agent_id, action.session_id)
+                # Agents that share a session share its taint: one fetches, another sends.
+                agent = "" if action.session_id else action.agent_id
+                return (*rule, per, action.organization, agent, action.session_id)
 
 
 def _personal(finding: Finding) -> str:

@@ -7,12 +7,16 @@ rule that lists what is allowed does not allow what it cannot read.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote
 
 MAX_HOST = 253
 MAX_LABEL = 63
 MAX_BARE = 2048
+MAX_URLS = 1000
+"""An action with more URLs than this has one that nobody looked at."""
+
 SPECIAL = frozenset({"http", "https", "ws", "wss", "ftp"})
 """Schemes that browsers read with any number of slashes, forward or backward."""
 
@@ -28,7 +32,9 @@ _BREAKS = re.compile(r"[\t\r\n]+")
 _ODD = re.compile(r"[\x00-\x20\x7f/\\?#@:%<>^|\[\]]")
 _DEVIATIONS = frozenset("ßẞς\u200c\u200d")
 _QUOTED_ON = re.compile(r"[<>\"'`|{}^][A-Za-z0-9._%@:-]*[.@][A-Za-z0-9]")
-_URL_NAME = re.compile(r"(?i:(?:^|_)(?:url|uri|href|endpoint|webhook)$)|[a-z0-9](?:Url|Uri|URL|URI|Endpoint)$")
+_URL_NAME = re.compile(
+    r"(?i:(?:^|_)(?:url|uri|href|endpoint|webhook)$)|[a-z0-9](?:Url|Uri|URL|URI|Endpoint)$"
+)
 _HOST_NAME = re.compile(r"(?i:(?:^|_)(?:host|hostname|domain)$)|[a-z0-9]Host$")
 
 
@@ -40,6 +46,9 @@ class Host(NamedTuple):
     port: int = 0
     doubt: str = ""
     """Why no single host can be read; empty when one can."""
+
+
+TOO_MANY = Host("", "", doubt="it is one of more than are read")
 
 
 def hosts_in(text: str, *, name: str = "") -> list[Host]:
@@ -62,7 +71,10 @@ def _joined(text: str) -> str | None:
 
 
 def _hosts(text: str, name: str) -> list[Host]:
-    spots = [(found[1].lower(), found.end()) for found in _URL.finditer(text)] if ":" in text else []
+    urls = islice(_URL.finditer(text), MAX_URLS + 1) if ":" in text else ()
+    spots = [(found[1].lower(), found.end()) for found in urls]
+    if len(spots) > MAX_URLS:
+        return [TOO_MANY]
     leading = _LEADING.match(text)
     if leading and (leading[1].lower(), leading.end()) not in spots:
         spots.append((leading[1].lower(), leading.end()))

@@ -7,7 +7,7 @@ Python's stack or memory. Plain words follow YAML 1.2, so `no`, `on` and `010` s
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 import yaml
@@ -34,6 +34,7 @@ _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}(?:\.[0-9]{0,18})?)(?:[eE][-+]?[0-9]{1,3})?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _QUOTE = "a word that starts with * must be in quotes"
 _YAML_1_1_BOOLEANS = frozenset({"y", "n", "yes", "no", "on", "off"})
 
@@ -62,14 +63,17 @@ class Problems:
 
     def raise_if_any(self) -> None:
         """Raise InvalidArgument with the violations in the order of the text, 50 at most."""
-        if not self._found:
-            return
+        if self._found:
+            raise self.error()
+
+    def error(self) -> InvalidArgument:
+        """The error to raise."""
         self._found.sort(key=lambda found: found[0])
         violations = [violation for _, violation in self._found[:MAX_PROBLEMS]]
         more = len(self._found) - MAX_PROBLEMS
         if more > 0:
             violations.append(Violation("", f"and {more} more problems; mend these first"))
-        raise InvalidArgument("\n".join(map(str, violations)), details=violations)
+        return InvalidArgument("\n".join(map(str, violations)), details=violations)
 
     def _excerpt(self, position: Position) -> str:
         if position.line > len(self._lines):
@@ -152,10 +156,10 @@ def _text(source: str | bytes) -> str:
     return text
 
 
-def _refuse(text: str, position: Position, message: str) -> None:
+def _refuse(text: str, position: Position, message: str) -> NoReturn:
     problems = Problems(text)
     problems.add("", position, message)
-    problems.raise_if_any()
+    raise problems.error()
 
 
 def plain(word: str) -> Yaml:
@@ -227,7 +231,7 @@ class _Builder:
             case _:
                 pass
 
-    def _stop(self, at: Position, message: str) -> None:
+    def _stop(self, at: Position, message: str) -> NoReturn:
         _refuse(self._text, at, message)
 
     def _count(self, nodes: int, at: Position) -> None:
@@ -263,6 +267,8 @@ class _Builder:
         self._count(1, at)
         if len(event.value) > MAX_SCALAR:
             self._stop(at, f"a text of {len(event.value)} characters; the limit is {MAX_SCALAR}")
+        if not event.value.isascii() and _SURROGATE.search(event.value):
+            self._stop(at, "an escape that is half of a surrogate pair; write the character itself")
         value = plain(event.value) if event.implicit[0] and event.style in {None, ""} else event.value
         if event.anchor:
             self._anchors[event.anchor] = _Anchor(value, 1)
@@ -277,7 +283,6 @@ class _Builder:
         known = self._anchors.get(anchor)
         if known is None:
             self._stop(at, f"no anchor &{anchor[:60]} before this place; {_QUOTE}")
-            return
         self._count(known.nodes, at)
         self._value(known.value, at)
 

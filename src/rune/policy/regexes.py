@@ -24,7 +24,9 @@ def searcher(pattern: str) -> Search:
     options = engine.Options()
     options.log_errors = False
     try:
-        find = engine.compile(pattern.encode("utf-8", "strict").decode(), options).search
+        find = engine.compile(pattern, options).search
+    except UnicodeEncodeError:
+        raise BadRegex("a character that is not one (half of a surrogate pair)") from None
     except engine.error as error:
         reason = error.args[0]
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

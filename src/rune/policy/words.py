@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-
 _PART = 3
 """The beginning of a word is taken for it from so many letters on."""
 

@@ -19,7 +19,7 @@ def judge(*rules: str, head: str = "") -> Evaluator:
     return Evaluator([active(*rules, head=head)])
 
 
-def call(tool: str, session: str = "s1", agent: str = "agent-1", **arguments: object) -> Action:
+def call(tool: str, *, session: str = "s1", agent: str = "agent-1", **arguments: object) -> Action:
     return Action(tool=tool, arguments=arguments, agent_id=agent, session_id=session)
 
 

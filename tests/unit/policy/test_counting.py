@@ -1,3 +1,5 @@
+"""Rules that remember, and the ledger they remember in."""
+
 from __future__ import annotations
 
 import threading
@@ -13,7 +15,9 @@ from unit.policy.judging import Run, call, judge
 
 RATE = "{{name: slow, type: rate_limit, max_calls: 2, window_seconds: 60, per: {per}}}"
 CHAIN = "{name: chain, type: sequence, steps: [read_secret, http_post], within_seconds: 300}"
-TAINT = '{name: taint, type: flow, from: [web, "tool:fetch_*"], to: ["tool:send_*"], action: require_approval}'
+TAINT = (
+    '{name: taint, type: flow, from: [web, "tool:fetch_*"], to: ["tool:send_*"], action: require_approval}'
+)
 SEND = call("send_mail")
 
 
@@ -53,13 +57,26 @@ def test_calls_that_were_refused_do_not_count() -> None:
 
 @pytest.mark.parametrize(
     "per, free",
-    [("agent", {"other agent"}), ("tool", {"other agent", "other tool"}), ("session", {"other agent", "other session"}), ("org", set[str]())],
+    [
+        ("agent", {"other agent"}),
+        ("tool", {"other agent", "other tool"}),
+        ("session", {"other session"}),
+        ("org", set[str]()),
+    ],
 )
 def test_what_is_counted_together(per: str, free: set[str]) -> None:
     run = Run(RATE.format(per=per))
     assert allowed(run, "a", "a", "a") == [True, True, False]
-    others = {"other agent": call("a", agent="b"), "other tool": call("z"), "other session": call("a", session="s2")}
-    assert {name for name, action in others.items() if run.evaluator.evaluate(action, ledger=run.ledger, now=run.now).allowed} == free
+    others = {
+        "other agent": call("a", agent="b"),
+        "other tool": call("z"),
+        "other session": call("a", session="s2"),
+    }
+    assert {
+        name
+        for name, action in others.items()
+        if run.evaluator.evaluate(action, ledger=run.ledger, now=run.now).allowed
+    } == free
 
 
 def test_another_organization_has_its_own_counter() -> None:
@@ -123,7 +140,10 @@ def test_a_budget_of_tokens_is_used_up_by_everything_that_used_tokens() -> None:
     assert not run(Action(direction="input", agent_id="agent-1", session_id="s1", tokens=41)).allowed
     assert run(spend).allowed
     verdict = run(call("a"))
-    assert (verdict.allowed, verdict.explanation) == (False, "the budget of 100 tokens per session is used up")
+    assert (verdict.allowed, verdict.explanation) == (
+        False,
+        "the budget of 100 tokens per session is used up",
+    )
 
 
 def test_a_budget_may_be_one_for_all_sessions_of_an_agent() -> None:
@@ -170,13 +190,18 @@ def test_many_calls_between_do_not_wash_a_step_away() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcx"), st.floats(0, 6)), max_size=20))
-def test_a_sequence_matches_exactly_when_its_steps_lie_within_the_time(calls: list[tuple[str, float]]) -> None:
+def test_a_sequence_matches_exactly_when_its_steps_lie_within_the_time(
+    calls: list[tuple[str, float]],
+) -> None:
     run = Run("{name: c, type: sequence, steps: [a, b, c], within_seconds: 10, action: log}")
     done: list[tuple[str, float]] = []
     for tool, gap in calls:
         run.now += gap
         starts = [
-            ta for i, (a, ta) in enumerate(done) for b, _ in done[i + 1 :] if a == "a" and b == "b" and run.now - ta <= 10
+            ta
+            for i, (a, ta) in enumerate(done)
+            for b, _ in done[i + 1 :]
+            if a == "a" and b == "b" and run.now - ta <= 10
         ]
         assert bool(run(call(tool)).matches) is (tool == "c" and bool(starts))
         done.append((tool, run.now))
@@ -213,6 +238,19 @@ def test_a_call_that_itself_carries_untrusted_content_is_a_sink_at_once() -> Non
     assert allowed(run, "send_mail") == [True]
 
 
+def test_agents_that_share_a_session_share_its_taint() -> None:
+    run = Run(TAINT)
+    assert allowed(run, "fetch_page", agent="reader") == [True]
+    assert allowed(run, "send_mail", agent="writer") == [False]
+
+
+def test_without_a_session_each_agent_has_a_taint_of_its_own() -> None:
+    run = Run(TAINT)
+    assert allowed(run, "fetch_page", session="", agent="reader") == [True]
+    assert allowed(run, "send_mail", session="", agent="writer") == [True]
+    assert allowed(run, "send_mail", session="", agent="reader") == [False]
+
+
 def test_every_result_taints_when_tool_is_a_source() -> None:
     run = Run('{name: t, type: flow, from: [tool], to: ["tool:pay"]}')
     assert run(Action(direction="tool_result", tool="x", agent_id="agent-1", session_id="s1")).allowed
@@ -238,7 +276,10 @@ def test_in_monitor_mode_calls_happen_and_count() -> None:
 
 
 def test_replaying_the_same_actions_gives_the_same_verdicts() -> None:
-    actions = [(n * 7.0, call(tool)) for n, tool in enumerate(["read_secret", "fetch_x", "send_y", "http_post", "a"] * 8)]
+    actions = [
+        (n * 7.0, call(tool))
+        for n, tool in enumerate(["read_secret", "fetch_x", "send_y", "http_post", "a"] * 8)
+    ]
     evaluator = judge(RATE.format(per="tool"), CHAIN, TAINT)
 
     def replay() -> list[str]:
@@ -285,7 +326,10 @@ def test_what_was_used_last_is_kept() -> None:
 
 
 def test_a_session_that_ended_can_be_forgotten() -> None:
-    run = Run("{name: b, type: budget, max_steps: 1}", "{name: r, type: rate_limit, max_calls: 9, window_seconds: 9}")
+    run = Run(
+        "{name: b, type: budget, max_steps: 1}",
+        "{name: r, type: rate_limit, max_calls: 9, window_seconds: 9}",
+    )
     assert allowed(run, "a", "a") == [True, False]
     run.ledger.forget(session="s1")
     assert allowed(run, "a") == [True]

@@ -1,3 +1,5 @@
+"""Reading policies as people write them, and telling what is wrong with them."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -27,7 +29,7 @@ rules:
   - {name: no-rm, type: tool_denylist, tools: [delete_file], action: block, severity: critical}
   - {name: slow, type: rate_limit, max_calls: 100, window_seconds: 60, per: agent, action: block}
   - {name: no-pii, type: data_protection, patterns: [ssn, email], direction: output, action: block}
-  - {name: paths, type: argument_match, tool: write_file, argument: path, not_matches: "^/workspace/", action: block}
+  - {name: paths, type: argument_match, tool: write_file, argument: path, not_matches: "^/workspace/"}
   - {name: budget, type: budget, max_steps: 50, max_tokens: 200000, per: session, action: block}
   - {name: chain, type: sequence, steps: [read_secret, http_post], within_seconds: 300, action: block}
   - {name: taint, type: flow, from: [web, email, rag, "tool:fetch_*"], to: ["tool:send_*", "tool:pay"]}
@@ -92,7 +94,9 @@ def test_an_mcp_section_alone_is_a_policy() -> None:
 
 def test_an_unknown_key_is_told_with_its_place_and_the_nearest_word() -> None:
     found = violations("  - name: a\n    scanner: any\n    severty: high\n")
-    assert found["rules[0].severty"].startswith("line 5, column 5: unknown key 'severty'; did you mean 'severity'?")
+    assert found["rules[0].severty"].startswith(
+        "line 5, column 5: unknown key 'severty'; did you mean 'severity'?"
+    )
 
 
 def test_an_unknown_scanner_is_told_with_the_nearest_word() -> None:
@@ -102,14 +106,20 @@ def test_an_unknown_scanner_is_told_with_the_nearest_word() -> None:
 
 
 def test_an_unknown_type_is_told_with_the_nearest_word() -> None:
-    assert "did you mean 'tool_allowlist'?" in violations("  - {name: a, type: tool_alowlist}\n")["rules[0].type"]
+    assert (
+        "did you mean 'tool_allowlist'?"
+        in violations("  - {name: a, type: tool_alowlist}\n")["rules[0].type"]
+    )
 
 
 def test_a_scanner_under_type_is_told_where_it_belongs() -> None:
     assert "write scanner: jailbreak" in violations("  - {name: a, type: jailbreak}\n")["rules[0].type"]
 
 
-@pytest.mark.parametrize("field, word, near", [("action", "blok", "block"), ("severity", "hi", "high"), ("direction", "in", "input")])
+@pytest.mark.parametrize(
+    "field, word, near",
+    [("action", "blok", "block"), ("severity", "hi", "high"), ("direction", "in", "input")],
+)
 def test_an_unknown_word_is_told_with_the_nearest_one(field: str, word: str, near: str) -> None:
     assert near in violations(f"  - {{name: a, scanner: any, {field}: {word}}}\n")[f"rules[0].{field}"]
 
@@ -119,7 +129,14 @@ def test_a_misspelt_selector_is_told_as_one() -> None:
     assert "did you mean 'scanner'?" in found["rules[0].scaner"]
 
 
-@pytest.mark.parametrize("rule", ["{name: a}", "{name: a, scanner: any, type: budget, max_steps: 1}", "{name: a, when: 'true', scanner: any}"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{name: a}",
+        "{name: a, scanner: any, type: budget, max_steps: 1}",
+        "{name: a, when: 'true', scanner: any}",
+    ],
+)
 def test_a_rule_has_exactly_one_of_scanner_type_and_when(rule: str) -> None:
     assert "exactly one of scanner, type, when" in violations(f"  - {rule}\n")["rules[0]"]
 
@@ -156,7 +173,8 @@ def test_a_regex_that_is_not_linear_or_not_one_is_refused(regex: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "expression, column", [("tool.nam == 1", 27), ("args.x >", 30), ("nope(1)", 21), ("a.b", 21), ("args.x.matches('(')", 37)]
+    "expression, column",
+    [("tool.nam == 1", 27), ("args.x >", 30), ("nope(1)", 21), ("a.b", 21), ("args.x.matches('(')", 37)],
 )
 def test_an_expression_is_pointed_into(expression: str, column: int) -> None:
     found = violations(f'  - {{name: a, when: "{expression}"}}\n')
@@ -197,7 +215,10 @@ def test_a_field_with_a_senseless_value_is_refused(rule: str, field: str) -> Non
 
 
 def test_everything_wrong_is_told_at_once() -> None:
-    found = violations("  - {name: a, scanner: x1}\n  - {name: b, type: y1}\n  - {name: c, when: ')'}\n", head="mode: maybe\n")
+    found = violations(
+        "  - {name: a, scanner: x1}\n  - {name: b, type: y1}\n  - {name: c, when: ')'}\n",
+        head="mode: maybe\n",
+    )
     assert set(found) == {"mode", "rules[0].scanner", "rules[1].type", "rules[2].when"}
 
 
@@ -214,7 +235,10 @@ def test_a_server_of_the_mcp_section_has_two_keys() -> None:
 
 
 def test_names_of_the_mcp_section_are_reserved() -> None:
-    assert "for the mcp section" in violations("  - {name: mcp.a.allowed_tools, scanner: any}\n")["rules[0].name"]
+    assert (
+        "for the mcp section"
+        in violations("  - {name: mcp.a.allowed_tools, scanner: any}\n")["rules[0].name"]
+    )
 
 
 def test_too_many_rules_are_refused() -> None:
@@ -228,8 +252,38 @@ def test_every_scanner_is_known(scanner: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["version: ", '"1.0"', "rules:", "\n", "  - ", "name: ", "a", "scanner: ", "any", "type: ", "flow", "from: [", "]", "when: ", "'x'",
-     "{", "}", ", ", "tools: ", "[*]", "mcp: ", "servers: ", "&a ", "*a", "max_steps: ", "1", "true", "\t", "action: ", "é"]  # fmt: skip
+    [
+        "version: ",
+        '"1.0"',
+        "rules:",
+        "\n",
+        "  - ",
+        "name: ",
+        "a",
+        "scanner: ",
+        "any",
+        "type: ",
+        "flow",
+        "from: [",
+        "]",
+        "when: ",
+        "'x'",
+        "{",
+        "}",
+        ", ",
+        "tools: ",
+        "[*]",
+        "mcp: ",
+        "servers: ",
+        "&a ",
+        "*a",
+        "max_steps: ",
+        "1",
+        "true",
+        "\t",
+        "action: ",
+        "é",
+    ]
 )
 
 
@@ -238,8 +292,11 @@ def test_whatever_is_parsed_nothing_but_invalid_argument_comes_out(source: str |
     try:
         parse(source)
     except InvalidArgument as error:
-        assert error.details  # noqa: PT017 - the property is about what every error holds
-        assert all(v.description.startswith(("line ", "and ")) for v in error.details)
+        told = error.details
+    else:
+        return
+    assert told
+    assert all(violation.description.startswith(("line ", "and ")) for violation in told)
 
 
 @given(st.data())
@@ -250,7 +307,10 @@ def test_damage_to_a_good_policy_is_told_with_a_place(data: st.DataObject) -> No
     try:
         parse(text)
     except InvalidArgument as error:
-        assert all(v.description.startswith(("line ", "and ")) for v in error.details)  # noqa: PT017 - as above
+        told = error.details
+    else:
+        return
+    assert all(violation.description.startswith(("line ", "and ")) for violation in told)
 
 
 def test_the_example_of_the_reference_is_this_one() -> None:
@@ -260,3 +320,29 @@ def test_the_example_of_the_reference_is_this_one() -> None:
     assert documents
     for document in documents:
         assert parse(document).version == "1.0"
+
+
+def test_a_server_has_a_short_name_and_there_are_not_too_many() -> None:
+    many = ", ".join(f"s{n}: {{}}" for n in range(251))
+    for servers in (many, f"{'x' * 101}: {{}}", '"": {}'):
+        with pytest.raises(InvalidArgument, match=r"too many|1 to 100 characters"):
+            parse(f'version: "1.0"\nmcp: {{servers: {{{servers}}}}}')
+
+
+@pytest.mark.parametrize("rule", ["~", "[]", "5", "word", "true"])
+def test_a_rule_is_a_mapping(rule: str) -> None:
+    assert "a rule is a mapping" in violations(f"  - {rule}\n")["rules[0]"]
+
+
+def test_scanner_tool_access_may_say_tools_too() -> None:
+    assert parse('version: "1.0"\nrules: [{name: a, scanner: tool_access, tools: [x]}]').rules
+
+
+def test_an_empty_mcp_section_is_nothing() -> None:
+    assert parse('version: "1.0"\nrules: []\nmcp:').mcp == {}
+
+
+def test_more_problems_than_anybody_reads_are_counted() -> None:
+    rules = "".join(f"  - {{name: r{n}, scanner: nope}}\n" for n in range(60))
+    with pytest.raises(InvalidArgument, match="and 10 more problems; mend these first"):
+        parse(f'version: "1.0"\nrules:\n{rules}')

@@ -1,3 +1,5 @@
+"""What policies mean, sentence by sentence."""
+
 from __future__ import annotations
 
 import subprocess
@@ -33,13 +35,19 @@ def test_a_verdict_names_rule_policy_and_reason() -> None:
     policy = active(DENY, head="name: production", policy_id="pol_1").policy
     evaluator = Evaluator([ActivePolicy(policy=policy, policy_id="pol_1", version=7)])
     verdict = evaluator.evaluate(call("delete_file"))
-    assert (verdict.allowed, verdict.action, verdict.rule, verdict.policy) == (False, "block", "deny", "production")
+    assert (verdict.allowed, verdict.action, verdict.rule, verdict.policy) == (
+        False,
+        "block",
+        "deny",
+        "production",
+    )
     assert (verdict.policy_id, verdict.policy_version, verdict.severity) == ("pol_1", 7, "critical")
     assert verdict.explanation == "tool 'delete_file' is on the denylist"
 
 
 @pytest.mark.parametrize(
-    "action, allowed", [("block", False), ("require_approval", False), ("redact", True), ("alert", True), ("log", True)]
+    "action, allowed",
+    [("block", False), ("require_approval", False), ("redact", True), ("alert", True), ("log", True)],
 )
 def test_what_an_action_allows(action: str, allowed: bool) -> None:  # noqa: FBT001
     verdict = judge(f"{{name: a, type: tool_denylist, tools: [x], action: {action}}}").evaluate(call("x"))
@@ -62,7 +70,10 @@ def test_among_equal_actions_the_severest_rule_speaks() -> None:
 
 
 def test_long_names_are_cut_in_explanations() -> None:
-    assert len(judge("{name: a, type: tool_allowlist, tools: []}").evaluate(call("x" * 10_000)).explanation) < 200
+    assert (
+        len(judge("{name: a, type: tool_allowlist, tools: []}").evaluate(call("x" * 10_000)).explanation)
+        < 200
+    )
 
 
 # Whom a policy is for
@@ -72,13 +83,17 @@ def test_a_policy_without_agents_and_tags_is_for_everybody() -> None:
     assert not judge(DENY).evaluate(Action(tool="delete_file")).allowed
 
 
-@pytest.mark.parametrize("agent, concerned", [("support-1", True), ("Support-1", True), ("billing", False), ("", False)])
+@pytest.mark.parametrize(
+    "agent, concerned", [("support-1", True), ("Support-1", True), ("billing", False), ("", False)]
+)
 def test_agents_are_globs(agent: str, concerned: bool) -> None:  # noqa: FBT001
     verdict = judge(DENY, head="agents: [support-*]").evaluate(call("delete_file", agent=agent))
     assert verdict.allowed is not concerned
 
 
-@pytest.mark.parametrize("tags, concerned", [(("prod",), True), (("x", "PROD"), True), (("dev",), False), ((), False)])
+@pytest.mark.parametrize(
+    "tags, concerned", [(("prod",), True), (("x", "PROD"), True), (("dev",), False), ((), False)]
+)
 def test_one_of_the_tags_is_enough(tags: tuple[str, ...], concerned: bool) -> None:  # noqa: FBT001
     verdict = judge(DENY, head="tags: [prod, eu]").evaluate(Action(tool="delete_file", tags=tags))
     assert verdict.allowed is not concerned
@@ -93,7 +108,10 @@ def test_agents_and_tags_must_both_fit() -> None:
 # Monitor mode
 
 
-@pytest.mark.parametrize("action, becomes", [("block", "log"), ("require_approval", "log"), ("redact", "log"), ("alert", "alert"), ("log", "log")])
+@pytest.mark.parametrize(
+    "action, becomes",
+    [("block", "log"), ("require_approval", "log"), ("redact", "log"), ("alert", "alert"), ("log", "log")],
+)
 def test_monitor_turns_what_interferes_into_log_and_says_what_would_be(action: str, becomes: str) -> None:
     rule = f"{{name: a, type: tool_denylist, tools: [x], action: {action}}}"
     verdict = judge(rule, head="mode: monitor").evaluate(call("x"))
@@ -110,7 +128,9 @@ def test_a_policy_in_monitor_mode_does_not_weaken_another() -> None:
 # Scanner rules
 
 
-@pytest.mark.parametrize("scanner, threat", [(s, t) for s, t in SCANNERS.items() if t not in {"any", "tool_call"}])
+@pytest.mark.parametrize(
+    "scanner, threat", [(s, t) for s, t in SCANNERS.items() if t not in {"any", "tool_call"}]
+)
 def test_a_scanner_rule_matches_its_threat_alone(scanner: str, threat: str) -> None:
     evaluator = judge(f"{{name: a, scanner: {scanner}}}")
     assert not evaluator.evaluate(found(Finding(type=threat))).allowed
@@ -139,8 +159,13 @@ def test_min_confidence_is_met_by_the_surest_finding() -> None:
 
 @pytest.mark.parametrize(
     "direction, covered",
-    [("input", {"input", "tool_result"}), ("output", {"output"}), ("tool", {"tool_call", "tool_result"}), ("any", {"input", "output", "tool_call", "tool_result"})],
-)  # fmt: skip
+    [
+        ("input", {"input", "tool_result"}),
+        ("output", {"output"}),
+        ("tool", {"tool_call", "tool_result"}),
+        ("any", {"input", "output", "tool_call", "tool_result"}),
+    ],
+)
 def test_what_a_direction_covers(direction: str, covered: set[str]) -> None:
     evaluator = judge(f"{{name: a, scanner: any, direction: {direction}}}")
     directions: list[Direction] = ["input", "output", "tool_call", "tool_result"]
@@ -167,7 +192,19 @@ def test_without_an_allowlist_every_tool_is_allowed() -> None:
 def test_an_allowlist_allows_names_and_globs_and_nothing_else() -> None:
     evaluator = judge('{name: a, type: tool_allowlist, tools: [search, "read_*", "?x", "[ab]c"]}')
     allowed = ["search", "read_", "read_file", "1x", "ac"]
-    refused = ["", "Search", "SEARCH", " search", "search ", "ｓearch", "xread_file", "x", "cc", "searchx", "read"]
+    refused = [
+        "",
+        "Search",
+        "SEARCH",
+        " search",
+        "search ",
+        "ｓearch",
+        "xread_file",
+        "x",
+        "cc",
+        "searchx",
+        "read",
+    ]
     assert [tool for tool in allowed + refused if evaluator.evaluate(call(tool)).allowed] == allowed
 
 
@@ -176,12 +213,20 @@ def test_an_empty_allowlist_allows_no_tool() -> None:
 
 
 def test_two_allowlists_allow_what_both_allow_in_one_policy_or_in_two() -> None:
-    first, second = "{name: a, type: tool_allowlist, tools: [x, y]}", "{name: b, type: tool_allowlist, tools: [y, z]}"
-    for evaluator in (judge(first, second), Evaluator([active(first, policy_id="1"), active(second, policy_id="2")])):
+    first, second = (
+        "{name: a, type: tool_allowlist, tools: [x, y]}",
+        "{name: b, type: tool_allowlist, tools: [y, z]}",
+    )
+    for evaluator in (
+        judge(first, second),
+        Evaluator([active(first, policy_id="1"), active(second, policy_id="2")]),
+    ):
         assert [tool for tool in "xyz" if evaluator.evaluate(call(tool)).allowed] == ["y"]
 
 
-@pytest.mark.parametrize("tool", ["delete_file", "Delete_File", "DELETE_FILE", " delete_file", "ｄelete_file", "delete\u200b_file"])
+@pytest.mark.parametrize(
+    "tool", ["delete_file", "Delete_File", "DELETE_FILE", " delete_file", "ｄelete_file", "delete\u200b_file"]
+)
 def test_no_spelling_gets_around_a_denylist(tool: str) -> None:
     assert not judge(DENY).evaluate(call(tool)).allowed
 
@@ -193,8 +238,13 @@ def test_lists_of_tools_are_about_calls_alone() -> None:
 
 
 def test_the_mcp_section_is_about_tools_of_its_server() -> None:
-    evaluator = judge(head="mcp: {servers: {files: {allowed_tools: [read_file, write_file], blocked_tools: [write_file]}}}")
-    verdicts = {tool: evaluator.evaluate(Action(tool=tool, server="Files")) for tool in ("read_file", "write_file", "x")}
+    evaluator = judge(
+        head="mcp: {servers: {files: {allowed_tools: [read_file, write_file], blocked_tools: [write_file]}}}"
+    )
+    verdicts = {
+        tool: evaluator.evaluate(Action(tool=tool, server="Files"))
+        for tool in ("read_file", "write_file", "x")
+    }
     assert {tool: verdict.rule for tool, verdict in verdicts.items()} == {
         "read_file": "",
         "write_file": "mcp.files.blocked_tools",
@@ -222,10 +272,25 @@ def test_not_matches_lets_pass_what_fits(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "/workspace/../etc/passwd", "/workspace/a/../../etc", "/workspace/..\\..\\etc", "", "workspace/a", "\n/workspace/a",
-     None, 5, ["/workspace/a", "/etc"], {"a": {"b": "/etc"}}, PurePosixPath("/etc"), b"/etc", object(), "\ud800"],  # fmt: skip
+    [
+        "/etc/passwd",
+        "/workspace/../etc/passwd",
+        "/workspace/a/../../etc",
+        "/workspace/..\\..\\etc",
+        "",
+        "workspace/a",
+        "\n/workspace/a",
+        None,
+        5,
+        ["/workspace/a", "/etc"],
+        {"a": {"b": "/etc"}},
+        PurePosixPath("/etc"),
+        b"/etc",
+        object(),
+        "\ud800",
+    ],
 )
-def test_not_matches_matches_everything_else(path: Any) -> None:
+def test_not_matches_matches_everything_else(path: object) -> None:
     assert not judge(PATHS).evaluate(call("write_file", path=path)).allowed
 
 
@@ -251,8 +316,10 @@ def test_matches_matches_what_fits_and_nothing_that_is_missing() -> None:
 def test_dots_lead_into_arguments_and_are_read_both_ways() -> None:
     evaluator = judge('{name: a, type: argument_match, argument: options.path, matches: "^/etc"}')
     assert not evaluator.evaluate(call("x", options={"path": "/etc"})).allowed
-    assert not evaluator.evaluate(call("x", **{"options.path": "/etc", "options": {"path": "/tmp"}})).allowed  # noqa: S108
-    assert not evaluator.evaluate(call("x", **{"options.path": "/tmp", "options": {"path": "/etc"}})).allowed  # noqa: S108
+    both = {"options.path": "/etc", "options": {"path": "/srv"}}
+    assert not evaluator.evaluate(Action(tool="x", arguments=both)).allowed
+    both = {"options.path": "/srv", "options": {"path": "/etc"}}
+    assert not evaluator.evaluate(Action(tool="x", arguments=both)).allowed
     assert evaluator.evaluate(call("x", options="/etc")).allowed
 
 
@@ -269,12 +336,12 @@ def test_scalars_are_read_as_json_writes_them(value: object, text: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", ['{"path": "/etc"}', b'{"path": "/etc"}', {"path": "/etc"}])
-def test_arguments_may_come_as_json_text(arguments: Any) -> None:
+def test_arguments_may_come_as_json_text(arguments: object) -> None:
     assert not judge(PATHS).evaluate(Action(tool="write_file", arguments=arguments)).allowed
 
 
 @pytest.mark.parametrize("arguments", ["rm -rf", ["rm -rf"], b"rm -rf", ("x", "rm -rf"), {"rm -rf"}])
-def test_arguments_that_are_no_mapping_are_one_argument_called_input(arguments: Any) -> None:
+def test_arguments_that_are_no_mapping_are_one_argument_called_input(arguments: object) -> None:
     evaluator = judge('{name: a, type: argument_match, argument: input, matches: "rm -rf"}')
     assert not evaluator.evaluate(Action(tool="sh", arguments=arguments)).allowed
 
@@ -309,12 +376,21 @@ NET = '{name: net, type: network_allowlist, domains: ["*.example.com"]}'
         (None, True),
     ],
 )
-def test_network_allowlist_reads_urls_at_any_depth(arguments: Any, allowed: bool) -> None:  # noqa: FBT001
+def test_network_allowlist_reads_urls_at_any_depth(arguments: object, allowed: bool) -> None:  # noqa: FBT001
     assert judge(NET).evaluate(Action(tool="get", arguments=arguments)).allowed is allowed
 
 
+def test_a_call_with_more_urls_than_are_read_is_not_known_to_fit() -> None:
+    urls = ["https://api.example.com"] * 1000
+    assert judge(NET).evaluate(call("get", urls=urls)).allowed
+    assert not judge(NET).evaluate(call("get", urls=[*urls, "https://api.example.com"])).allowed
+    assert not judge(NET).evaluate(call("get", text=" ".join([*urls, urls[0]]))).allowed
+
+
 def test_schemes_and_tools_of_a_network_allowlist_can_be_narrowed() -> None:
-    evaluator = judge('{name: a, type: network_allowlist, domains: ["*"], schemes: [https], tools: ["http_*"]}')
+    evaluator = judge(
+        '{name: a, type: network_allowlist, domains: ["*"], schemes: [https], tools: ["http_*"]}'
+    )
     assert evaluator.evaluate(call("http_get", url="https://x.y")).allowed
     assert not evaluator.evaluate(call("http_get", url="http://x.y")).allowed
     assert evaluator.evaluate(call("other", url="http://x.y")).allowed
@@ -327,10 +403,19 @@ PAY = "{name: pay, when: \"tool.name == 'pay' && args.amount > 100\", action: re
 
 @pytest.mark.parametrize(
     "tool, amount, action",
-    [("pay", 101, "require_approval"), ("pay", 100, "allow"), ("read", 101, "allow"), ("pay", "5", "require_approval"),
-     ("pay", True, "require_approval"), ("pay", float("nan"), "require_approval"), ("pay", object(), "require_approval")],  # fmt: skip
+    [
+        ("pay", 101, "require_approval"),
+        ("pay", 100, "allow"),
+        ("read", 101, "allow"),
+        ("pay", "5", "require_approval"),
+        ("pay", True, "require_approval"),
+        ("pay", float("nan"), "require_approval"),
+        ("pay", object(), "require_approval"),
+    ],
 )
-def test_a_condition_matches_when_it_holds_or_cannot_be_judged(tool: str, amount: Any, action: str) -> None:
+def test_a_condition_matches_when_it_holds_or_cannot_be_judged(
+    tool: str, amount: object, action: str
+) -> None:
     assert judge(PAY).evaluate(call(tool, amount=amount)).action == action
 
 
@@ -340,10 +425,13 @@ def test_a_condition_about_what_is_absent_does_not_match() -> None:
 
 def test_a_condition_sees_who_what_and_where() -> None:
     rule = (
-        "{name: a, when: \"agent.id == 'a1' && 'prod' in tags && session.id == 's' && source == 'web' && direction == 'input'"
+        "{name: a, when: \"agent.id == 'a1' && 'prod' in tags && session.id == 's' && source == 'web'"
+        " && direction == 'input'"
         " && findings.exists(f, f.confidence > 0.5) && tool.name == '' && size(args) == 0\"}"
     )
-    action = Action(direction="input", agent_id="a1", tags=("prod",), session_id="s", source="web", findings=(INJECTION,))
+    action = Action(
+        direction="input", agent_id="a1", tags=("prod",), session_id="s", source="web", findings=(INJECTION,)
+    )
     assert not judge(rule).evaluate(action).allowed
 
 
@@ -367,6 +455,21 @@ def test_ever_new_names_do_not_fill_the_memory() -> None:
 
 def test_importing_the_evaluator_loads_nothing_heavy() -> None:
     code = "import sys, rune.policy.evaluate; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())  # noqa: S603
-    heavy = {"yaml", "re2", "grpc", "httpx", "click", "starlette", "pydantic", "difflib", "hyperscan", "numpy"}
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout.split()
+    )
+    heavy = {
+        "yaml",
+        "re2",
+        "grpc",
+        "httpx",
+        "click",
+        "starlette",
+        "pydantic",
+        "difflib",
+        "hyperscan",
+        "numpy",
+    }
     assert not loaded & heavy

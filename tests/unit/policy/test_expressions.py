@@ -1,5 +1,8 @@
+"""Conditions: what they say, what they refuse, and that none is slow."""
+
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from rune.policy.expressions import Absent, Expression, Unjudgeable
 from rune.policy.grammar import BadExpression
+from rune.policy.operators import Exhausted
 from rune.policy.values import Opaque
 
 
@@ -37,7 +41,7 @@ def holds(text: str, /, **args: object) -> bool:
         "args.amount + 1 == 102 && args.amount - 1 == 100 && args.amount * 2 == 202",
         "7 / 2 == 3 && -7 / 2 == -3 && 7 % 3 == 1 && -7 % 3 == -1",
         "1 + 2 * 3 == 7 && (1 + 2) * 3 == 9",
-        "1.5 + 1 == 2.5 && 1 == 1.0",
+        "1.5 + 1 == 2.5 && 1 == 1.0 && 3.0 / 2 == 1.5 && -args.amount == -101",
         "'a' + 'b' == 'ab' && 'a' < 'b'",
         "args.to.exists(t, t.endsWith('@evil.com'))",
         "args.to.all(t, t.contains('@'))",
@@ -51,7 +55,8 @@ def holds(text: str, /, **args: object) -> bool:
         "args.note.matches('^h.*o$') && matches(args.note, 'ell')",
         r"args.note.matches(r'\w+')",
         "args.note.upperAscii() == 'HELLO' && 'ÄB'.lowerAscii() == 'Äb'",
-        "int('12') == 12 && double('1.5') == 1.5 && string(3) == '3' && int(2.9) == 2",
+        "int('12') == 12 && double('1.5') == 1.5 && int(2.9) == 2",
+        "string(3) == '3' && string(true) == 'true' && string('x') == 'x'",
         "args.amount > 1000 ? false : true",
         "true || args.nothing && false || args.nothing",
         "args.nothing == 1 || true",
@@ -67,12 +72,29 @@ def holds(text: str, /, **args: object) -> bool:
 )
 def test_expressions_that_hold(text: str) -> None:
     assert holds(
-        text, amount=101, to=["bob@corp.com", "eve@evil.com"], note="hello", flag=True, none=None, obj={"a": 1},
-        deep=[{"list": [1, 2]}], **{"in": "reserved words may be fields"},
-    )  # fmt: skip
+        text,
+        amount=101,
+        to=["bob@corp.com", "eve@evil.com"],
+        note="hello",
+        flag=True,
+        none=None,
+        obj={"a": 1},
+        deep=[{"list": [1, 2]}],
+        **{"in": "reserved words may be fields"},
+    )
 
 
-@pytest.mark.parametrize("text", ["args.x > 1", "args.x.y", "args.list[3] == 1", "args['x'] == 1", "!(args.x == 1)", "args.x == 1 && true"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "args.x > 1",
+        "args.x.y",
+        "args.list[3] == 1",
+        "args['x'] == 1",
+        "!(args.x == 1)",
+        "args.x == 1 && true",
+    ],
+)
 def test_what_is_not_there_is_absent(text: str) -> None:
     with pytest.raises(Absent):
         holds(text, list=[1])
@@ -81,19 +103,56 @@ def test_what_is_not_there_is_absent(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "args.text > 100", "args.text + 1 == 2", "args.flag > 0", "args.text", "args.n", "args.n && true", "args.nan > 1",
-        "args.text.x == 1", "args.n.startsWith('1')", "args.n in 'text'", "args.n[0] == 1", "1 / 0 == 1", "1 % 0 == 1",
-        "1.5 % 2 == 1", "args.big * args.big > 1", "9223372036854775807 + 1 > 0", "size(1) == 1", "int('x') == 1",
-        "double('nan') == 1.0", "int(args.long) == 1", "string(args.list) == ''", "args.n.exists(x, true)", "!args.n",
-        "args.n ? true : false", "args.opaque == 'x'", "args.opaque > 1", "-args.text == 1", "args.text[true] == 1",
-        "args.long + args.long == 'x'", "args.list.exists(x, x > 'a')",
+        "args.text > 100",
+        "args.text + 1 == 2",
+        "args.flag > 0",
+        "args.text",
+        "args.n",
+        "args.n && true",
+        "args.nan > 1",
+        "args.text.x == 1",
+        "args.n.startsWith('1')",
+        "args.n in 'text'",
+        "args.n[0] == 1",
+        "1 / 0 == 1",
+        "1 % 0 == 1",
+        "1.5 % 2 == 1",
+        "args.big * args.big > 1",
+        "9223372036854775807 + 1 > 0",
+        "size(1) == 1",
+        "int('x') == 1",
+        "double('nan') == 1.0",
+        "int(args.long) == 1",
+        "string(args.list) == ''",
+        "args.n.exists(x, true)",
+        "!args.n",
+        "args.n ? true : false",
+        "args.opaque == 'x'",
+        "args.opaque > 1",
+        "-args.text == 1",
+        "args.text[true] == 1",
+        "args.long + args.long == 'x'",
+        "args.list.exists(x, x > 'a')",
     ],
-)  # fmt: skip
+)
 def test_values_that_do_not_fit_cannot_be_judged(text: str) -> None:
-    values = {"text": "1000", "flag": True, "n": 5, "nan": float("nan"), "big": 2**62, "long": "9" * 40_000, "list": [1]}
+    values = {
+        "text": "1000",
+        "flag": True,
+        "n": 5,
+        "nan": float("nan"),
+        "big": 2**62,
+        "long": "9" * 40_000,
+        "list": [1],
+    }
     with pytest.raises(Unjudgeable) as caught:
         holds(text, opaque=Opaque("a Thing"), **values)
     assert not isinstance(caught.value, Absent)
+
+
+def test_what_is_null_is_named() -> None:
+    with pytest.raises(Unjudgeable, match="> between null and a number"):
+        holds("args.none > 1", none=None)
 
 
 def test_a_doubt_about_values_outweighs_an_absent_one() -> None:
@@ -104,20 +163,64 @@ def test_a_doubt_about_values_outweighs_an_absent_one() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "1 +", "(1", "a", "tool.nam == ''", "tags.x", "args.x = 1", "args.x & 1", "nope(1)", "args.x.nope()", "size(1, 2)",
-        "args.x.matches(args.y)", "args.x.matches('(')", "has(args)", "has(1)", "'unclosed", r"'\q'", "args.l.exists(args, true)",
-        "args.l.exists(x, args.l.all(x, true))", "args.l.exists(1, true)", "while", "1 2", "args.x.y(", "9223372036854775808",
-        "1e999", "x ? y", "__import__('os')", "args.__class__.mro()", "lambda: 1", "{'a': 1}", "a.b.c.d(e)", "b'x'", "1u",
-        r"'\ud800'", "?", "[1,", "args.l.exists(x, args.l.exists(y, args.l.exists(z, true)))",
+        "",
+        "1 +",
+        "(1",
+        "a",
+        "tool.nam == ''",
+        "tags.x",
+        "args.x = 1",
+        "args.x & 1",
+        "nope(1)",
+        "args.x.nope()",
+        "size(1, 2)",
+        "args.x.matches(args.y)",
+        "args.x.matches('(')",
+        "has(args)",
+        "has(1)",
+        "'unclosed",
+        r"'\q'",
+        "args.l.exists(args, true)",
+        "args.l.exists(x, args.l.all(x, true))",
+        "args.l.exists(1, true)",
+        "while",
+        "1 2",
+        "args.x.y(",
+        "9223372036854775808",
+        "1e999",
+        "x ? y",
+        "__import__('os')",
+        "args.__class__.mro()",
+        "lambda: 1",
+        "{'a': 1}",
+        "a.b.c.d(e)",
+        "b'x'",
+        "1u",
+        r"'\ud800'",
+        "?",
+        "[1,",
+        "args.l.exists(x, args.l.exists(y, args.l.exists(z, true)))",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_an_expression_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(BadExpression) as caught:
         Expression(text)
     assert 0 <= caught.value.offset <= len(text)
 
 
-@pytest.mark.parametrize("text", ["(" * 1000, "!" * 1000 + "true", "[" * 1000, "1" + " + 1" * 500, "true" + " && true" * 500, "a" * 5000, "-" * 4000 + "1", "true" + " ? true : true" * 200])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 1000,
+        "!" * 1000 + "true",
+        "[" * 1000,
+        "1" + " + 1" * 500,
+        "true" + " && true" * 500,
+        "a" * 5000,
+        "-" * 4000 + "1",
+        "true" + " ? true : true" * 200,
+    ],
+)
 def test_size_and_depth_are_bounded(text: str) -> None:
     with pytest.raises(BadExpression):
         Expression(text)
@@ -146,10 +249,8 @@ def test_no_expression_is_slow(text: str) -> None:
     values = {"l": list(range(40_000)), "s": "a" * 1_000_000, "deep": [deep, deep]}
     expression = Expression(text)
     start = time.perf_counter()
-    try:
+    with contextlib.suppress(Exhausted):
         assert expression.holds(scope(**values)) in {True, False}
-    except Unjudgeable as error:
-        assert str(error) == "it would take too long"
     assert time.perf_counter() - start < 0.5
 
 
@@ -162,7 +263,45 @@ def test_a_guard_on_the_tools_name_is_known_beforehand() -> None:
 
 
 PIECES = st.sampled_from(
-    "args tool . name x [ ] ( ) 1 2.5 'a' true null + - * / % < <= == != && || ! ? : in has size exists all , startsWith matches [1,2]".split()
+    [
+        "args",
+        "tool",
+        ".",
+        "name",
+        "x",
+        "[",
+        "]",
+        "(",
+        ")",
+        "1",
+        "2.5",
+        "'a'",
+        "true",
+        "null",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "<",
+        "<=",
+        "==",
+        "!=",
+        "&&",
+        "||",
+        "!",
+        "?",
+        ":",
+        "in",
+        "has",
+        "size",
+        "exists",
+        "all",
+        ",",
+        "startsWith",
+        "matches",
+        "[1,2]",
+    ]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -171,7 +310,10 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(PIECES, max_size=14).map(" ".join) | st.text(max_size=30), st.dictionaries(st.sampled_from("xyz"), JSON))
+@given(
+    st.lists(PIECES, max_size=14).map(" ".join) | st.text(max_size=30),
+    st.dictionaries(st.sampled_from("xyz"), JSON),
+)
 def test_any_text_is_refused_or_gives_an_answer(text: str, args: dict[str, Any]) -> None:
     try:
         answer = Expression(text).holds(scope(**args))

@@ -1,6 +1,6 @@
-from __future__ import annotations
+"""YAML with positions, and YAML that means harm."""
 
-from typing import Any
+from __future__ import annotations
 
 import pytest
 import yaml
@@ -33,14 +33,25 @@ def test_a_path_that_is_not_there_has_the_place_of_what_is_around_it() -> None:
     assert found.at("nothing") == Position(1, 1)
 
 
-@pytest.mark.parametrize("word", ["no", "off", "on", "yes", "Y", "010", "1_000", "1:30", "2024-01-01", ".inf", "0x10"])
+@pytest.mark.parametrize(
+    "word", ["no", "off", "on", "yes", "Y", "010", "1_000", "1:30", "2024-01-01", ".inf", "0x10"]
+)
 def test_words_that_older_yaml_would_change_stay_words(word: str) -> None:
     assert read(f"a: {word}").value == {"a": word}
 
 
 @pytest.mark.parametrize(
     "word, value",
-    [("true", True), ("False", False), ("~", None), ("", None), ("-3", -3), ("0", 0), ("1.5", 1.5), ("1e3", 1000.0)],
+    [
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("", None),
+        ("-3", -3),
+        ("0", 0),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+    ],
 )
 def test_core_words_have_their_types(word: str, value: object) -> None:
     found = read(f"a: {word}").value["a"]
@@ -67,7 +78,11 @@ def test_a_key_that_is_no_text_is_refused_with_the_remedy(key: str) -> None:
 
 def test_several_problems_are_told_at_once_and_in_order() -> None:
     message = refusal("1: a\nb: 1\nb: 2\n<<: {c: 1}\n")
-    assert [line for line in ("line 1", "line 3", "line 4") if line in message] == ["line 1", "line 3", "line 4"]
+    assert [line for line in ("line 1", "line 3", "line 4") if line in message] == [
+        "line 1",
+        "line 3",
+        "line 4",
+    ]
 
 
 def test_the_caret_stands_under_the_spot() -> None:
@@ -132,7 +147,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert read("\ufeffa: 1").value == {"a": 1}
 
 
-def outcome(text: str | bytes, loader: Any) -> object:
+def outcome(text: str | bytes, loader: object) -> object:
     try:
         found = read(text, loader=loader)
     except InvalidArgument:
@@ -141,7 +156,30 @@ def outcome(text: str | bytes, loader: Any) -> object:
 
 
 words = st.sampled_from(
-    ["a", "b: 1", "- ", "  ", "\n", "{", "}", "[", "]", ",", ": ", "'", '"', "#", "&x ", "*x", "!", "|", ">", "?", "~", "1"]
+    [
+        "a",
+        "b: 1",
+        "- ",
+        "  ",
+        "\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ": ",
+        "'",
+        '"',
+        "#",
+        "&x ",
+        "*x",
+        "!",
+        "|",
+        ">",
+        "?",
+        "~",
+        "1",
+    ]
 )
 
 
@@ -160,7 +198,9 @@ def test_any_bytes_end_in_values_or_in_invalid_argument(raw: bytes) -> None:
 
 scalars = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text(max_size=8)
 trees = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
 )
 
 
@@ -169,3 +209,17 @@ def test_both_loaders_give_the_same_values_at_the_same_places(tree: object, flow
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
     pure, fast = outcome(text, yaml.SafeLoader), outcome(text, yaml.CSafeLoader)
     assert pure == fast
+
+
+def test_a_long_text_is_refused() -> None:
+    assert "the limit is 65536" in refusal("a: " + "x" * 70_000)
+
+
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="surrogate"):
+        read(r'a: "\ud800"', loader=yaml.SafeLoader)
+    assert refusal(r'a: "\ud800"')
+
+
+def test_anchors_of_plain_words_are_read_and_those_of_keys_too() -> None:
+    assert read("&k a: &v 1\nb: *v\nc: *k").value == {"a": 1, "b": 1, "c": "a"}
