@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from rune.policy.action import Action, Finding
 from rune.policy.ledger import Key, Ledger
@@ -119,6 +119,8 @@ class Case:
                 # Agents that share a session share its taint: one fetches, another sends.
                 agent = "" if action.session_id else action.agent_id
                 return (*rule, per, action.organization, agent, action.session_id)
+            case _:
+                assert_never(per)
 
 
 def _personal(finding: Finding) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from typing import assert_never, cast
 
 from rune.policy.grammar import BadExpression, Call, Literal, Loop, Member, Name, Node, parse
 from rune.policy.model import Json
@@ -99,6 +99,8 @@ def _reads(node: Node) -> set[str]:
             return set[str]().union(*map(_reads, parts))
         case Loop():
             return {"?"}
+        case _:
+            assert_never(node)
 
 
 class _Compiler:
@@ -119,6 +121,8 @@ class _Compiler:
                 return self._loop(node)
             case Call(name, parts):
                 return self._call(node, name, parts)
+            case _:
+                assert_never(node)
 
     def _name(self, node: Name, name: str) -> Value:
         if name not in FIELDS and name not in self._variables:

@@ -79,6 +79,12 @@ def test_the_mcp_section_becomes_rules() -> None:
     assert names[-2:] == ["mcp.files.allowed_tools", "mcp.files.blocked_tools"]
 
 
+def test_a_server_without_an_allowlist_has_no_rule_about_one() -> None:
+    servers = "{a: {blocked_tools: [x]}, b: {allowed_tools: []}, c: {}}"
+    names = [rule.name for rule in compiled(f'version: "1.0"\nmcp: {{servers: {servers}}}').rules]
+    assert names == ["mcp.a.blocked_tools", "mcp.b.allowed_tools"]
+
+
 def test_a_changed_byte_is_noticed() -> None:
     with pytest.raises(InvalidArgument, match="was changed"):
         load(compiled().to_json().replace(b"support-*", b"support-x"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -311,15 +309,6 @@ def test_damage_to_a_good_policy_is_told_with_a_place(data: st.DataObject) -> No
     else:
         return
     assert all(violation.description.startswith(("line ", "and ")) for violation in told)
-
-
-def test_the_example_of_the_reference_is_this_one() -> None:
-    reference = Path(__file__).parents[3] / "docs" / "reference" / "policies.md"
-    blocks = reference.read_text().split("```yaml\n")[1:]
-    documents = [block.split("```")[0] for block in blocks]
-    assert documents
-    for document in documents:
-        assert parse(document).version == "1.0"
 
 
 def test_a_server_has_a_short_name_and_there_are_not_too_many() -> None:

@@ -435,6 +435,12 @@ def test_a_condition_sees_who_what_and_where() -> None:
     assert not judge(rule).evaluate(action).allowed
 
 
+def test_a_condition_can_be_about_one_direction() -> None:
+    evaluator = judge("{name: a, when: 'true', direction: output}")
+    assert evaluator.evaluate(call("x")).allowed
+    assert not evaluator.evaluate(Action(direction="output")).allowed
+
+
 # The evaluator itself
 
 
