@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
@@ -9,12 +10,13 @@ from rune.policy.action import Action, Finding
 from rune.policy.ledger import Key, Ledger
 from rune.policy.model import DirectionName, Json, PerName
 from rune.policy.names import folded
-from rune.policy.values import Leaf, keys, leaves, plain_arguments
+from rune.policy.values import Leaf, Opaque, keys, leaves, plain_arguments
 
 if TYPE_CHECKING:
     from rune.policy.hosts import Host
 
 _SHOWN = 80
+_LONG = 256
 
 DIRECTIONS: dict[DirectionName, frozenset[str]] = {
     "input": frozenset({"input", "tool_result"}),
@@ -30,6 +32,8 @@ class Place(NamedTuple):
 
     direction: str
     tool: str
+    folded: str
+    """The tool's name without differences of case and width."""
     server: str
     source: str
 
@@ -42,16 +46,24 @@ class Place(NamedTuple):
 class Case:
     """One action under judgement. What several rules need is worked out once, when the first one asks."""
 
-    __slots__ = ("_arguments", "_hosts", "_kinds", "_scope", "action", "ledger", "now")
+    __slots__ = ("_arguments", "_folded", "_hosts", "_kinds", "_scope", "action", "ledger", "now")
 
     def __init__(self, action: Action, ledger: Ledger, now: float) -> None:
         self.action = action
         self.ledger = ledger
         self.now = now
         self._arguments: dict[str, Json] | None = None
+        self._folded: str | None = None
         self._hosts: list[Host] | None = None
         self._kinds: dict[str, Finding] | None = None
         self._scope: dict[str, Json] | None = None
+
+    @property
+    def folded(self) -> str:
+        """The tool's name without differences of case and width."""
+        if self._folded is None:
+            self._folded = folded(self.action.tool)
+        return self._folded
 
     @property
     def arguments(self) -> dict[str, Json]:
@@ -67,10 +79,13 @@ class Case:
             from rune.policy.hosts import MAX_URLS, TOO_MANY, hosts_in  # noqa: PLC0415 - few policies need it
 
             texts = [Leaf("", key) for key in keys(self.arguments)]
-            texts += [leaf for leaf in leaves(self.arguments) if isinstance(leaf.value, str)]
+            found_leaves = list(leaves(self.arguments))
+            texts += [leaf for leaf in found_leaves if isinstance(leaf.value, str)]
             found = (host for name, text in texts for host in hosts_in(text, name=name))
             self._hosts = list(islice(found, MAX_URLS))
-            self._hosts += [TOO_MANY for _ in islice(found, 1)]
+            # What was not read might hold a URL; an object of the program itself (a client) is none.
+            unread = any(isinstance(leaf.value, Opaque) and leaf.value.cut for leaf in found_leaves)
+            self._hosts += [TOO_MANY] if unread else [TOO_MANY for _ in islice(found, 1)]
         return self._hosts
 
     def strongest(self, kind: str) -> Finding | None:
@@ -108,19 +123,27 @@ class Case:
     def key(self, rule: Key, per: PerName) -> Key:
         """Where the ledger keeps what a rule counts for this agent, tool, session or organization."""
         action = self.action
+        organization, agent = _short(action.organization), _short(action.agent_id)
         match per:
             case "org":
-                return (*rule, per, action.organization, "", "")
+                return (*rule, per, organization, "", "")
             case "agent":
-                return (*rule, per, action.organization, action.agent_id, "")
+                return (*rule, per, organization, agent, "")
             case "tool":
-                return (*rule, per, action.organization, action.agent_id, folded(action.tool))
+                return (*rule, per, organization, agent, _short(self.folded))
             case "session":
                 # Agents that share a session share its taint: one fetches, another sends.
-                agent = "" if action.session_id else action.agent_id
-                return (*rule, per, action.organization, agent, action.session_id)
+                agent = "" if action.session_id else agent
+                return (*rule, per, organization, agent, _short(action.session_id))
             case _:
                 assert_never(per)
+
+
+def _short(name: str) -> str:
+    """The name, or its hash: what comes from outside must not fill the ledger with long names."""
+    if len(name) <= _LONG:
+        return name
+    return f"sha256:{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _personal(finding: Finding) -> str:

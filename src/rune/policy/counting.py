@@ -8,7 +8,7 @@ from rune.policy.action import Action
 from rune.policy.case import Case, Place, shown
 from rune.policy.ledger import Key, Progress, Taint, Tally, Window
 from rune.policy.model import Budget, Flow, RateLimit, Sequence
-from rune.policy.names import Names, folded
+from rune.policy.names import Names
 
 
 @runtime_checkable
@@ -29,7 +29,7 @@ class RateMatcher:
         self._key = (*key, "rate", str(rule.max_calls), str(rule.window_seconds))
 
     def applies(self, place: Place) -> bool:
-        return place.is_call and folded(place.tool) in self._tools
+        return place.is_call and place.folded in self._tools
 
     def judge(self, case: Case) -> str | None:
         window = case.ledger.find(Window, case.key(self._key, self._rule.per))
@@ -89,15 +89,14 @@ class SequenceMatcher:
         self._steps = [Names([step], exactly=False) for step in rule.steps]
         self._key = (*key, "sequence", *rule.steps)
 
-    def _matching(self, tool: str) -> list[int]:
-        name = folded(tool)
+    def _matching(self, name: str) -> list[int]:
         return [index for index, step in enumerate(self._steps) if name in step]
 
     def applies(self, place: Place) -> bool:
-        return place.is_call and bool(self._matching(place.tool))
+        return place.is_call and bool(self._matching(place.folded))
 
     def judge(self, case: Case) -> str | None:
-        if folded(case.action.tool) not in self._steps[-1]:
+        if case.folded not in self._steps[-1]:
             return None
         progress = case.ledger.find(Progress, case.key(self._key, self._rule.per))
         if progress is None or not progress.completes(case.now, self._rule.within_seconds):
@@ -109,7 +108,7 @@ class SequenceMatcher:
             steps = len(self._steps)
             key = case.key(self._key, self._rule.per)
             progress = case.ledger.note(Progress, key, lambda: Progress(steps))
-            progress.advance(self._matching(case.action.tool), case.now)
+            progress.advance(self._matching(case.folded), case.now)
 
 
 class FlowMatcher:
@@ -124,22 +123,22 @@ class FlowMatcher:
     def applies(self, place: Place) -> bool:
         if place.direction == "output":
             return False
-        is_sink = place.is_call and folded(place.tool) in self._sinks
-        return is_sink or self._origin(place) is not None
+        is_sink = place.is_call and place.folded in self._sinks
+        return is_sink or self._origin(place, place.folded) is not None
 
-    def _origin(self, action: Action | Place) -> str | None:
+    def _origin(self, action: Action | Place, name: str) -> str | None:
         """What untrusted thing the action brings in. A call of a source brings its result."""
         if action.source in self._sources:
             return f"content from {action.source}"
         if action.direction == "tool_result" and "tool" in self._sources:
             return f"a result of {shown(action.tool)}"
-        if action.tool and folded(action.tool) in self._tools:
+        if action.tool and name in self._tools:
             return f"a result of {shown(action.tool)}"
         return None
 
     def judge(self, case: Case) -> str | None:
         action = case.action
-        if action.direction != "tool_call" or folded(action.tool) not in self._sinks:
+        if action.direction != "tool_call" or case.folded not in self._sinks:
             return None
         if action.source in self._sources:
             return f"tool {shown(action.tool)} after content from {action.source} entered the session"
@@ -147,7 +146,7 @@ class FlowMatcher:
         return f"tool {shown(action.tool)} after {taint.origin} entered the session" if taint else None
 
     def record(self, case: Case, *, allowed: bool) -> None:
-        origin = self._origin(case.action) if allowed else None
+        origin = self._origin(case.action, case.folded) if allowed else None
         if origin is not None:
             taint = case.ledger.note(Taint, case.key(self._key, "session"), Taint)
             if not taint.origin:

@@ -30,6 +30,9 @@ from rune.policy.positions import Located, Position, Problems, is_old_boolean, r
 from rune.policy.words import suggest
 
 MAX_SERVER_NAME = 100
+ENOUGH = 200
+"""Past so many problems unknown keys are no longer compared with the known ones."""
+
 _SELECTORS = ("scanner", "type", "when")
 _MISSING = "is missing"
 _MSGSPEC_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
@@ -104,7 +107,7 @@ class _Reader:
     def _unknown(self, given: Iterable[str], known: Iterable[str], path: str) -> None:
         names = list(known)
         for key in given:
-            if key not in names:
+            if key not in names and len(self._problems) < ENOUGH:
                 where = f"{path}.{key}" if path else key
                 self._wrong_key(where, f"unknown key {key[:60]!r}{suggest(key, names)}")
 

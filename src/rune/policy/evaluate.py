@@ -7,7 +7,6 @@ remember lives in a Ledger that is handed in, and so does the time: recorded act
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -25,6 +24,9 @@ __all__ = ["Action", "ActivePolicy", "Evaluator", "Finding", "Ledger", "Match", 
 
 MAX_PLANS = 4096
 """Places (agent, tags, tool …) whose rules are kept ready; past it all are dropped and made anew."""
+
+MAX_KEY = 2048
+"""A place with longer names than this in all is judged each time: such names are not kept."""
 
 _INTERFERES = frozenset({"block", "require_approval", "redact"})
 
@@ -115,7 +117,7 @@ class Evaluator:
         """Raises InvalidArgument when two policies have the same id (or name, for those without an id)."""
         _refuse_twins(policies)
         self._policies = [_Policy(active) for active in policies]
-        self._plans: dict[tuple[Any, ...], _Plan] = {}
+        self._plans: dict[tuple[str, str, str, str, str, tuple[str, ...]], _Plan] = {}
 
     def evaluate(self, action: Action, *, ledger: Ledger | None = None, now: float = 0.0) -> Verdict:
         """The verdict, without noting that the action happens. `now` is in seconds, of the ledger's clock."""
@@ -168,11 +170,16 @@ class Evaluator:
                 if policy.concerns(action.agent_id, action.tags)
                 for rule in policy.rules
             ]
-            plan = _Plan(rules, Place(action.direction, action.tool, action.server, action.source))
+            plan = _Plan(rules, _place(action))
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
-            self._plans[key] = plan
+            if sum(map(len, (*key[:-1], *action.tags))) <= MAX_KEY:
+                self._plans[key] = plan
         return plan
+
+
+def _place(action: Action) -> Place:
+    return Place(action.direction, action.tool, folded(action.tool), action.server, action.source)
 
 
 _NOTHING = Ledger(capacity=0)

@@ -111,7 +111,7 @@ class DenylistMatcher:
 
     def applies(self, place: Place) -> bool:
         on_server = not self._server or folded(place.server) == self._server
-        return place.is_call and on_server and folded(place.tool) in self._names
+        return place.is_call and on_server and place.folded in self._names
 
     def judge(self, case: Case) -> str | None:
         return f"tool {shown(case.action.tool)} is on the denylist"
@@ -128,7 +128,7 @@ class ArgumentMatcher:
         self._search: Search = searcher(rule.not_matches or rule.matches or "")
 
     def applies(self, place: Place) -> bool:
-        return place.is_call and folded(place.tool) in self._tools
+        return place.is_call and place.folded in self._tools
 
     def judge(self, case: Case) -> str | None:
         name = self._argument
@@ -171,7 +171,7 @@ class NetworkMatcher:
         self._schemes = frozenset({*rule.schemes, ""})
 
     def applies(self, place: Place) -> bool:
-        return place.is_call and folded(place.tool) in self._tools
+        return place.is_call and place.folded in self._tools
 
     def judge(self, case: Case) -> str | None:
         for place in case.hosts:

@@ -12,7 +12,8 @@ import msgspec
 from rune.policy.model import Json
 
 MAX_DEPTH = 32
-MAX_VALUES = 50_000
+MAX_VALUES = 20_000
+_FEW = 1000
 _SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 
 
@@ -20,6 +21,8 @@ class Opaque(NamedTuple):
     """A value that cannot be made JSON; every rule that needs to read it counts it as a match."""
 
     reason: str
+    cut: bool = False
+    """Whether it stands for values that were there and not read, whatever they are."""
 
 
 class _Reader:
@@ -34,7 +37,7 @@ class _Reader:
         if type(value) in _SCALARS:
             return value
         if depth >= MAX_DEPTH or self._left < 0:
-            return Opaque("nested too deep" if depth >= MAX_DEPTH else "too many values")
+            return Opaque("nested too deep" if depth >= MAX_DEPTH else "too many values", cut=True)
         if isinstance(value, Mapping):
             return self._mapping(cast("Mapping[Json, Json]", value), depth + 1)
         if isinstance(value, (list, tuple, AbstractSet)):
@@ -43,13 +46,13 @@ class _Reader:
         return self._other(value, depth)
 
     def _rest(self) -> list[Json]:
-        return [Opaque("too many values")] if self._left < 0 else []
+        return [Opaque("too many values", cut=True)] if self._left < 0 else []
 
     def _mapping(self, mapping: Mapping[Json, Json], depth: int) -> dict[str, Json]:
         plain: dict[str, Json] = {}
         for key, value in mapping.items():
             if self._left < 0:
-                plain["\x00"] = Opaque("too many values")
+                plain["\x00"] = Opaque("too many values", cut=True)
                 break
             plain[key if type(key) is str else str(key)] = self.plain(value, depth)
         return plain
@@ -93,7 +96,7 @@ def plain_arguments(arguments: Json) -> dict[str, Json]:
     Text that holds a JSON object, as model providers send it, is read as that object; anything else that
     is not a mapping becomes the one argument `input`.
     """
-    if type(arguments) is dict:
+    if type(arguments) is dict and len(cast("dict[Json, Json]", arguments)) <= _FEW:
         mapping = cast("dict[Json, Json]", arguments)
         if all(type(key) is str for key in mapping) and _SCALARS.issuperset(map(type, mapping.values())):
             return cast("dict[str, Json]", mapping)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from rune.errors import InvalidArgument
 from rune.policy.action import Action, Direction, Finding
-from rune.policy.evaluate import MAX_PLANS, ActivePolicy, Evaluator
+from rune.policy.evaluate import MAX_PLANS, ActivePolicy, Evaluator, Ledger
 from rune.policy.model import SCANNERS
 from unit.policy.judging import active, call, judge
 
@@ -387,6 +388,15 @@ def test_a_call_with_more_urls_than_are_read_is_not_known_to_fit() -> None:
     assert not judge(NET).evaluate(call("get", text=" ".join([*urls, urls[0]]))).allowed
 
 
+def test_a_url_cannot_hide_behind_what_is_not_read() -> None:
+    deep: Any = "https://evil.com"
+    for _ in range(40):
+        deep = [deep]
+    assert not judge(NET).evaluate(call("get", a=deep)).allowed
+    assert not judge(NET).evaluate(call("get", a=[1] * 30_000, url="https://evil.com")).allowed
+    assert judge(NET).evaluate(call("get", client=object())).allowed
+
+
 def test_schemes_and_tools_of_a_network_allowlist_can_be_narrowed() -> None:
     evaluator = judge(
         '{name: a, type: network_allowlist, domains: ["*"], schemes: [https], tools: ["http_*"]}'
@@ -457,6 +467,39 @@ def test_ever_new_names_do_not_fill_the_memory() -> None:
     for n in range(MAX_PLANS * 2 + 10):
         evaluator.evaluate(call(f"t{n}"))
     assert len(evaluator._plans) <= MAX_PLANS  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the bound is about it
+
+
+def test_long_names_from_outside_are_judged_and_not_kept() -> None:
+    evaluator, ledger = (
+        judge(DENY, "{name: r, type: rate_limit, max_calls: 1, window_seconds: 9, per: tool}"),
+        Ledger(),
+    )
+    verdicts = [
+        evaluator.decide(call("x" * 5000, session="s" * 5000), ledger=ledger, now=0.0).allowed for _ in "ab"
+    ]
+    assert verdicts == [True, False]
+    assert not evaluator._plans  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the bound is about it
+    assert all(len(part) <= 256 for key in ledger._records for part in key)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {str(n): "https://x.example.com" for n in range(200_000)},
+        {"a": [["x"] * 100] * 5000},
+        {"a": "https:" * 200_000},
+    ],
+)
+def test_no_arguments_are_slow(arguments: object) -> None:
+    evaluator = judge(
+        NET,
+        PATHS,
+        '{name: a, type: argument_match, argument: "*", matches: "(a|aa)+$"}',
+        "{name: w, when: 'size(args) > 1'}",
+    )
+    start = time.perf_counter()
+    assert not evaluator.evaluate(Action(tool="write_file", arguments=arguments)).allowed
+    assert time.perf_counter() - start < 3
 
 
 def test_importing_the_evaluator_loads_nothing_heavy() -> None:
