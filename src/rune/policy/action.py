@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -12,16 +12,43 @@ Direction = Literal["input", "output", "tool_call", "tool_result"]
 VerdictAction = Literal["allow", "log", "alert", "redact", "require_approval", "block"]
 
 
+class Found(Protocol):
+    """What rules read of a finding. The scanners' own findings fit, and so does what an event recorded."""
+
+    @property
+    def type(self) -> str:
+        """A threat type such as `prompt_injection`."""
+        ...
+
+    @property
+    def rule(self) -> str:
+        """The rule of the scanner."""
+        ...
+
+    @property
+    def severity(self) -> str:
+        """critical, high, medium or low."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """From 0 to 1."""
+        ...
+
+    @property
+    def category(self) -> str | None:
+        """The kind of personal data or secret; without one the rule's name tells the kind."""
+        ...
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a scanner found. Never carries the matched text."""
+    """The least that a finding is; for replaying events, and for whoever scans by other means."""
 
     type: str
-    """A threat type such as `prompt_injection`."""
     rule: str = ""
-    """What found it; for personal data the kind, such as `ssn` or `pii.ssn`."""
+    category: str | None = None
     severity: str = "medium"
     confidence: float = 1.0
-    layer: str = ""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +66,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Where content came from: chat, rag, tool, email or web."""
     server: str = ""
     """The MCP server that offers the tool."""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Found, ...] = ()
     tokens: int = 0
     """Tokens that this step used; counted towards budgets."""
 

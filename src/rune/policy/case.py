@@ -6,7 +6,7 @@ import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from rune.policy.action import Action, Finding
+from rune.policy.action import Action, Found
 from rune.policy.ledger import Key, Ledger
 from rune.policy.model import DirectionName, Json, PerName
 from rune.policy.names import folded
@@ -55,7 +55,7 @@ class Case:
         self._arguments: dict[str, Json] | None = None
         self._folded: str | None = None
         self._hosts: list[Host] | None = None
-        self._kinds: dict[str, Finding] | None = None
+        self._kinds: dict[str, Found] | None = None
         self._scope: dict[str, Json] | None = None
 
     @property
@@ -88,7 +88,7 @@ class Case:
             self._hosts += [TOO_MANY] if unread else [TOO_MANY for _ in islice(found, 1)]
         return self._hosts
 
-    def strongest(self, kind: str) -> Finding | None:
+    def strongest(self, kind: str) -> Found | None:
         """The surest finding of a threat type, of a kind of personal data (`pii:ssn`), or of `any`."""
         if self._kinds is None:
             self._kinds = {}
@@ -146,10 +146,12 @@ def _short(name: str) -> str:
     return f"sha256:{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()}"
 
 
-def _personal(finding: Finding) -> str:
-    """The kind of personal data that a finding's rule names: `pii.us-ssn` and `ssn` are both `ssn`."""
+def _personal(finding: Found) -> str:
+    """The kind of personal data: the category, or what the rule names (`pii.us-ssn` is `ssn`)."""
     if finding.type != "pii_exposure":
         return ""
+    if finding.category:
+        return finding.category
     name = finding.rule.lower().replace("-", "_")
     for separator in (".", "/", ":"):
         name = name.rpartition(separator)[2]

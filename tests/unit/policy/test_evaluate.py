@@ -186,6 +186,12 @@ def test_data_protection_matches_kinds_of_personal_data(rule: str) -> None:
 # Tools
 
 
+def test_the_category_of_a_finding_outweighs_the_name_of_its_rule() -> None:
+    evaluator = judge("{name: a, type: data_protection, patterns: [email]}")
+    assert not evaluator.evaluate(found(Finding(type="pii_exposure", rule="x", category="email"))).allowed
+    assert evaluator.evaluate(found(Finding(type="pii_exposure", rule="email", category="iban"))).allowed
+
+
 def test_without_an_allowlist_every_tool_is_allowed() -> None:
     assert judge().evaluate(call("anything")).allowed
 
