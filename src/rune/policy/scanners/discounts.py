@@ -1,0 +1,118 @@
+"""Talk about an attack is not an attack: what around a match speaks for quotation, a question, negation, code or documentation.
+
+Each discount is a factor on the confidence and a name for the explanation. They are read only where a rule has
+matched, so they may look closely.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+BEFORE = 160
+AFTER = 120
+FLOOR = 0.12
+"""However many discounts apply, this much of the confidence stays."""
+
+
+def discounts(text: str, start: int, end: int) -> Iterator[tuple[str, float]]:
+    """The discounts that apply to a match at these characters of lower-cased text, as (name, factor)."""
+    before, after = text[max(0, start - BEFORE) : start], text[end : end + AFTER]
+    sentence = _SENTENCE_END.split(before)[-1]
+    if _negated(sentence):
+        yield "negated", 0.25
+    quoted = _quoted(before, after)
+    reported = _REPORTED.search(sentence[-90:] if quoted else sentence[-60:]) is not None
+    if quoted and reported:
+        yield "quoted as an example", 0.2
+    elif quoted:
+        yield "quoted", 0.5
+    elif reported:
+        yield "reported", 0.5
+    if _asked(sentence, text[end : end + AFTER]):
+        yield "asked about", 0.35
+    if _in_code(text, start, before):
+        yield "in code", 0.4
+    if _is_documentation(before, text[start:end], after):
+        yield "documentation about attacks", 0.3
+
+
+def discounted(confidence: float, found: list[tuple[str, float]]) -> float:
+    """The confidence after discounts, never below the floor's share of it."""
+    factor = 1.0
+    for _, each in found:
+        factor *= each
+    return round(confidence * max(factor, FLOOR), 4)
+
+
+def _negated(sentence: str) -> bool:
+    return _NEGATION.search(sentence[-48:]) is not None
+
+
+def _quoted(before: str, after: str) -> bool:
+    """An opening quotation mark close before, unclosed, and its partner close after."""
+    for opening, closing in _QUOTES:
+        at = before.rfind(opening)
+        if at < 0 or (opening == "'" and at and before[at - 1].isalnum()):
+            continue
+        if opening == closing and before[max(0, at - BEFORE) :].count(opening) % 2 == 0 and len(before) < BEFORE:
+            continue
+        inner = before[at + 1 :]
+        if len(inner) <= 60 and closing not in inner and "\n" not in inner and closing in after:  # noqa: PLR2004
+            return True
+    return False
+
+
+def _asked(sentence: str, after: str) -> bool:
+    end = _SENTENCE_END.search(after)
+    question = end is not None and end[0].startswith(("?", "？")) 
+    return _ASKING.match(sentence.strip(_EDGES)) is not None and (question or _ABOUT.search(sentence) is not None)
+
+
+def _in_code(text: str, start: int, before: str) -> bool:
+    if text.count("```", 0, start) % 2 and "```" in text[start:]:
+        return True
+    line = before.rsplit("\n", 1)[-1]
+    return _CODE_LINE.match(line) is not None
+
+
+def _is_documentation(before: str, match: str, after: str) -> bool:
+    return _DOCUMENTATION.search(before) is not None or _DOCUMENTATION.search(after) is not None or (
+        _DOCUMENTATION.search(match) is not None
+    )
+
+
+_EDGES = " \t\r\n\"'*_#>-"
+_SENTENCE_END = re.compile(r"[?？][\"'”]?(?:\s|$)|[.!;。！](?:\s|$)|\n")
+_QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("„", "“"), ("‘", "’"), ("「", "」"), ("`", "`"), ("'", "'"))
+_NEGATION = re.compile(
+    r"\b(?:do not|don't|dont|never|must not|mustn't|should not|shouldn't|cannot|can't|can not|won't|will not|"
+    r"not to|refuse[sd]? to|without|unable to|impossible to|not allowed to|forbidden to|no need to|nobody can|"
+    r"avoid|rather than|instead of|prevent[s]? \w+ from|nicht|niemals|ne (?:pas|jamais)|nunca|jamás|não|non|niet|nie|не|никогда)"
+    r"(?:[ ,]+(?!and\b|but\b|then\b|und\b|et\b|y\b)\w+){0,2}[ ,]*$"
+)
+_REPORTED = re.compile(
+    r"\b(?:says?|said|saying|called|calls|named|titled|like|such as|e\.g\.?|for example|for instance|example|examples|phrases?|"
+    r"strings?|words?|texts? (?:reads?|like)|reads?|writes?|wrote|contain(?:s|ing)?|include[sd]?|including|attempts?(?: to)?|tries|trying to|"
+    r"try to|tried to|attack(?:s|ers?)?|users? (?:may|might|could|can|who)|someone|people|hackers?|injects?|instructs?|instructed|asks?|asked|"
+    r"tells?|told|could|would|might|which|that|whether|if an?|when an?|wie etwa|zum beispiel|par exemple|por ejemplo)\b[^.!?\n]{0,40}$"
+)
+_ASKING = re.compile(
+    r"(?:what|why|how|when|who|which|where|is|are|does|do|did|can|could|should|would|explain|describe|define|discuss|"
+    r"was|warum|wie|pourquoi|comment|qué|por qué|cómo|che cosa|perché|come|o que|como|what's|whats|tell me (?:about|what|why|how))\b"
+)
+_ABOUT = re.compile(
+    r"\b(?:mean|means|meaning|work|works|prevent|detect|defend|protect|stop|mitigate|recogni[sz]e|explain|difference|happens?|"
+    r"called|famous|history|define|describe|attackers?|bedeutet|signifie|significa)\b"
+)
+_CODE_LINE = re.compile(
+    r"\s*(?:#|//|/\*|\* |--|;;|<!--|\$ |>>> |\+ |- |\||assert\b|def |class |return\b|const |let |var |import |from |if |for |raise |throw |"
+    r"print\(|log|test|it\(|expect|[a-z_][\w.\[\]]*\s*(?::\s*\w+\s*)?(?:=|\+=|:=)|[\"']?[\w-]+[\"']?\s*:\s*[\[{\"']|[\w.]+\()"
+    r"[^\n]*[\"'`(\[]"
+)
+_DOCUMENTATION = re.compile(
+    r"\b(?:prompt[ -]injections?|injection (?:attacks?|attempts?|payloads?)|jailbreak(?:s|ing|ers?)?\b(?! mode)|red[ -]team(?:ing|ers?)?|"
+    r"attackers?|adversar(?:y|ies|ial)|malicious|vulnerabilit(?:y|ies)|exploits?|owasp|cve-\d+|mitigations?|guardrails?|detect(?:s|ed|ion|or|ors|ing)?|"
+    r"classifiers?|scanners?|payloads?|threat models?|security (?:research\w*|team|training|polic\w+|review|awareness)|phishing|blocklist|"
+    r"false positives?|regex|unit tests?|angreifer|attaquants?|atacantes?)\b"
+)

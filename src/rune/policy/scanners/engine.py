@@ -1,0 +1,187 @@
+"""Which rules may match a text, and where: keywords open a rule for a stretch of text, RE2 then finds the spans.
+
+Hyperscan finds the keywords of all rules in one pass; without it Aho-Corasick does, with the same result. The patterns
+themselves are never given to hyperscan: its automata for them take seconds and hundreds of megabytes to build, and a
+stretch of two kilobytes with the right keywords costs RE2 microseconds. Both steps are linear in the text.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import re2
+
+from rune.policy.scanners.rules import Rule
+
+STEP = 1_024
+"""Bytes of a block; a rule is open in a block if its keywords stand there or in the next one."""
+
+SHAPES: dict[str, str] = {
+    "<digits>": r"[0-9](?:[ ().\-/]{0,2}[0-9]){6}",
+    "<address>": r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|[0-9a-f]:[0-9a-f]{0,4}:[0-9a-f:]",
+    "<token>": r"[a-z0-9+/_\-]{20}",
+    "<leet>": r"[a-z][013457@$!|][a-z0-9]{0,3}[a-z013457@$]",
+    "<spaced>": r"[a-z][ ._*|~/\-]{1,3}[a-z][ ._*|~/\-]{1,3}[a-z][ ._*|~/\-]{1,3}[a-z][ ._*|~/\-]{1,3}[a-z](?:[^a-z]|$)",
+    "<entity>": r"&(?:#x?[0-9a-f]{2,6}|[a-z]{2,8});",
+    "<percent>": r"%[0-9a-f]{2}",
+    "<escape>": r"\\(?:u00|x)[0-9a-f]{2}",
+    "<rot13>": r"(?:vtaber|qvfertneq|sbetrg|flfgrz|erirny|olcnff|cerivbhf|vafgehpgvba)",
+    "<reversed>": r"(?:snoitcurtsni|suoiverp|erongi|tpmorp|metsys|dragersid|selur)",
+}
+"""Keywords that are shapes rather than words: cheap patterns that say whether dearer work may be worth it."""
+
+
+class Finder(Protocol):
+    """Finds keywords in lower-cased bytes."""
+
+    def find(self, data: bytes) -> list[tuple[int, int]]:
+        """Every hit as (keyword number, end); of a shape at least the first."""
+        ...
+
+
+class Engine:
+    """A set of rules made ready: built in some tens of milliseconds, then shared by all threads."""
+
+    def __init__(self, rules: Sequence[Rule], *, prefer: str = "hyperscan") -> None:
+        self.rules = rules
+        words: dict[str, int] = {name: number for number, name in enumerate(SHAPES)}
+        for rule in rules:
+            for group in rule.groups:
+                for word in group:
+                    words.setdefault(word.lower(), len(words))
+        self._names = list(words)
+        self._openers: list[list[tuple[int, int]]] = [[] for _ in words]
+        self._needs = [len(rule.groups) for rule in rules]
+        self._always = [number for number, rule in enumerate(rules) if not rule.groups]
+        for number, rule in enumerate(rules):
+            for bit, group in enumerate(rule.groups):
+                for word in {word.lower() for word in group}:
+                    self._openers[words[word]].append((number, 1 << bit))
+        self.finder = make_finder(self._names, prefer=prefer)
+        self._compiled: dict[int, Any] = {}
+
+    def open(self, data: bytes) -> tuple[dict[int, list[tuple[int, int]]], set[str]]:
+        """For each rule that may match, the stretches to look at; and the names of the shapes that occur."""
+        hits = self.finder.find(data)
+        shapes = {self._names[word] for word, _ in hits if word < len(SHAPES)}
+        stretches: dict[int, list[tuple[int, int]]] = {number: [(0, len(data))] for number in self._always}
+        if len(data) <= 2 * STEP:
+            for number in self._opened({word for word, _ in hits}):
+                stretches[number] = [(0, len(data))]
+            return stretches, shapes
+        everywhere = {word for word, _ in hits if word < len(SHAPES)}
+        blocks: dict[int, set[int]] = {}
+        for word, end in hits:
+            blocks.setdefault((end - 1) // STEP, set()).add(word)
+        for block in sorted(blocks.keys() | {b - 1 for b in blocks if b}):
+            words = blocks.get(block, set()) | blocks.get(block + 1, set()) | everywhere
+            for number in self._opened(words):
+                start = block * STEP
+                end = min(start + STEP + max(self.rules[number].reach, STEP), len(data))
+                _extend(stretches.setdefault(number, []), start, end)
+        return stretches, shapes
+
+    def _opened(self, words: set[int]) -> list[int]:
+        seen: dict[int, int] = {}
+        for word in words:
+            for number, bit in self._openers[word]:
+                seen[number] = seen.get(number, 0) | bit
+        return [number for number, bits in seen.items() if bits == (1 << self._needs[number]) - 1]
+
+    def spans(self, number: int, data: bytes, stretch: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        """Where a rule matches within a stretch; of a pattern with groups, the span of the first that took part."""
+        regex = self._compiled.get(number)
+        if regex is None:
+            regex = self._compiled[number] = compile_pattern(self.rules[number].pattern)
+        groups = range(1, regex.groups + 1) or (0,)
+        at, end = stretch
+        while (match := regex.search(data, at, end)) is not None:
+            span = next(span for span in map(match.span, groups) if span[0] >= 0)
+            yield span
+            at = max(span[1], match.start() + 1)  # what follows a group may begin the next match
+
+
+def compile_pattern(pattern: str, *, ignore_case: bool = False) -> Any:  # re2 has no types
+    """An RE2 pattern over bytes, with memory bounded to a megabyte."""
+    options = re2.Options()
+    options.max_mem = 4 << 20
+    options.log_errors = False
+    options.case_sensitive = not ignore_case
+    return re2.compile(pattern.encode(), options)
+
+
+def make_finder(words: Sequence[str], *, prefer: str = "hyperscan") -> Finder:
+    """The fastest finder there is here; `prefer="ahocorasick"` takes the fallback."""
+    if prefer == "hyperscan":
+        try:
+            return HyperscanFinder(words)
+        except ImportError:
+            pass
+    return AhoFinder(words)
+
+
+class HyperscanFinder:
+    """All keywords and shapes in one pass of hyperscan; scratch space is per thread."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        import hyperscan  # noqa: PLC0415 - optional
+
+        once = hyperscan.HS_FLAG_SINGLEMATCH
+        expressions = [SHAPES[word].encode() if word in SHAPES else _literal(word) for word in words]
+        flags = [once if word in SHAPES else 0 for word in words]
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(expressions=expressions, ids=list(range(len(words))), flags=flags)
+        self._scratch: Callable[[Any], Any] = hyperscan.Scratch
+        self._local = threading.local()
+
+    def find(self, data: bytes) -> list[tuple[int, int]]:
+        """Every hit as (keyword number, end); of a shape only the first."""
+        scratch = getattr(self._local, "scratch", None)
+        if scratch is None:
+            scratch = self._local.scratch = self._scratch(self._database)
+        hits: list[tuple[int, int]] = []
+        add = hits.append
+
+        def note(word: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            add((word, end))
+
+        self._database.scan(data, match_event_handler=note, scratch=scratch)
+        return hits
+
+
+class AhoFinder:
+    """Keywords by Aho-Corasick, shapes by RE2 one after the other."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        import ahocorasick_rs  # noqa: PLC0415 - the fallback only
+
+        self._numbers = [number for number, word in enumerate(words) if word not in SHAPES]
+        literals = [words[number].encode() for number in self._numbers]
+        self._automaton = ahocorasick_rs.BytesAhoCorasick(literals) if literals else None
+        self._shapes = [(n, compile_pattern(SHAPES[word])) for n, word in enumerate(words) if word in SHAPES]
+
+    def find(self, data: bytes) -> list[tuple[int, int]]:
+        """Every hit as (keyword number, end); of a shape only the first."""
+        hits: list[tuple[int, int]] = []
+        if self._automaton is not None and data:
+            found = self._automaton.find_matches_as_indexes(data, overlapping=True)
+            hits = [(self._numbers[word], end) for word, _start, end in found]
+        for number, shape in self._shapes:
+            match = shape.search(data)
+            if match is not None:
+                hits.append((number, match.end()))
+        return hits
+
+
+def _literal(word: str) -> bytes:
+    return b"".join(b"\\x%02x" % byte for byte in word.encode())
+
+
+def _extend(known: list[tuple[int, int]], start: int, end: int) -> None:
+    """Adds a stretch, as one with the stretch before it where they touch."""
+    if known and known[-1][1] >= start:
+        known[-1] = (known[-1][0], max(end, known[-1][1]))
+    else:
+        known.append((start, end))

@@ -1,0 +1,225 @@
+"""L1: scans a text, and its other readings, with rules. Pure, and linear in the text."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from rune.policy.scanners import pii, secrets
+from rune.policy.scanners.discounts import discounted, discounts
+from rune.policy.scanners.engine import Engine, compile_pattern
+from rune.policy.scanners.finding import WEIGHTS, Direction, Finding
+from rune.policy.scanners.normalize import View, views
+from rune.policy.scanners.rules import SENSITIVE, Context, Rule, builtin_rules
+
+MAX_MATCHES = 64
+"""Matches of one rule in one reading that are weighed; a rule that matches more often loses its discounts."""
+MAX_SENSITIVE = 2_000
+"""Secrets or personal data of one kind that are listed; past it one finding covers the rest of the text."""
+LONG = 3_000
+LONG_TRUST = 0.85
+"""In a text longer than `LONG`, a match below this confidence is worth less: a long text has many chances to err."""
+
+VALIDATORS = {**secrets.VALIDATORS, **pii.VALIDATORS}
+
+
+class PatternScanner:
+    """The pattern layer. Build one and share it: it keeps no state between scans, and threads may use it at once."""
+
+    def __init__(self, rules: Sequence[Rule] | None = None, *, prefer: str = "hyperscan") -> None:
+        own = rules is None and prefer == "hyperscan"
+        self._engine = _builtin_engine() if own else Engine(builtin_rules() if rules is None else rules, prefer=prefer)
+        self._contexts: dict[str, Any] = {}
+
+    def scan(self, text: str, *, direction: Direction, source: str = "chat", tool: str | None = None) -> list[Finding]:
+        """What was found, by place. `direction` is `input`, `output`, or `tool` for arguments on their way to a tool;
+        a `source` other than `chat` says that the input is third-party content, in which nobody may give orders."""
+        channel = _channel(direction, source, tool)
+        reading = Reading(text)
+        stretches, shapes = self._engine.open(reading.data)
+        found = list(self._read(reading, stretches, channel, View("text")))
+        for view in views(text, shapes):
+            found += self._read_view(view, channel, found)
+        return sorted(found, key=lambda f: (f.start, f.end, f.rule))
+
+    def _read_view(self, view: View, channel: str, known: list[Finding]) -> list[Finding]:
+        reading = Reading(view.text)
+        stretches, _ = self._engine.open(reading.data)
+        if not stretches:
+            return _revealed(view, [])
+        seen = {(f.rule, f.start // 256) for f in known} | {(f.rule, (f.start + 128) // 256) for f in known}
+        fresh: list[Finding] = []
+        for finding in self._read(reading, stretches, channel, view):
+            start, end = view.original(finding.start, finding.end)
+            if (finding.rule, start // 256) in seen:
+                continue
+            why = f"{finding.explanation}; read as {view.name} text"
+            fresh.append(msgspec.structs.replace(finding, start=start, end=end, view=view.name, explanation=why))
+        return _revealed(view, fresh)
+
+    def _read(
+        self, reading: Reading, stretches: dict[int, list[tuple[int, int]]], channel: str, view: View
+    ) -> Iterator[Finding]:
+        for number, where in stretches.items():
+            rule = self._engine.rules[number]
+            factor = rule.channels.get(channel, 1.0)
+            if not factor or not _applies(rule, view.name):
+                continue
+            spans = (span for stretch in where for span in self._engine.spans(number, reading.bytes_for(rule), stretch))
+            if rule.type in SENSITIVE:
+                yield from self._sensitive(rule, reading, spans, channel)
+            else:
+                yield from self._threats(rule, reading, spans, factor)
+
+    def _threats(
+        self, rule: Rule, reading: Reading, spans: Iterator[tuple[int, int]], factor: float
+    ) -> Iterator[Finding]:
+        matches = [reading.chars(span) for span in islice(spans, MAX_MATCHES)]
+        flood = len(matches) == MAX_MATCHES
+        best: Finding | None = None
+        for start, end in matches:
+            if best is not None and start - best.start > LONG // 2:
+                yield best
+                best = None
+            finding = self._threat(rule, reading, (start, end), factor=factor, flood=flood)
+            if finding is not None and (best is None or finding.weight > best.weight):
+                best = finding
+        if best is not None:
+            yield best
+
+    def _threat(
+        self, rule: Rule, reading: Reading, span: tuple[int, int], *, factor: float, flood: bool
+    ) -> Finding | None:
+        start, end = span
+        confidence = rule.confidence * factor
+        if rule.unless is not None and self._context(rule.unless, reading.low, span):
+            return None
+        if rule.requires is not None and not self._context(rule.requires, reading.low, span):
+            confidence = rule.requires.otherwise * factor
+        if not confidence:
+            return None
+        less = list(discounts(reading.low, start, end)) if rule.discounts and not flood else []
+        if len(reading.low) > LONG and confidence < LONG_TRUST:
+            less.append(("weak sign in a long text", 0.6))
+        why = rule.says if not less else f"{rule.says} (discounted: {', '.join(name for name, _ in less)})"
+        return Finding(
+            type=rule.type, rule=rule.id, severity=rule.severity, confidence=discounted(confidence, less),
+            start=start, end=end, explanation=why,
+        )  # fmt: skip
+
+    def _context(self, context: Context, low: str, span: tuple[int, int]) -> bool:
+        regex = self._contexts.get(context.pattern)
+        if regex is None:
+            regex = self._contexts[context.pattern] = compile_pattern(context.pattern)
+        around = low[max(0, span[0] - context.within) : span[1] + context.within]
+        return regex.search(around.encode("utf-8", "replace")) is not None
+
+    def _sensitive(
+        self, rule: Rule, reading: Reading, spans: Iterator[tuple[int, int]], channel: str
+    ) -> Iterator[Finding]:
+        check = VALIDATORS[rule.validator] if rule.validator else None
+        severity = "info" if channel in {"chat", "content"} else rule.severity
+        count = 0
+        for span in spans:
+            start, end = reading.chars(span)
+            confidence = rule.confidence
+            if check is not None:
+                confidence *= check(reading.text[start:end], reading.text[max(0, start - 48) : start], reading.text[end : end + 24])
+            if confidence < 0.3:  # noqa: PLR2004 - a validator's way to say no, or barely
+                continue
+            count += 1
+            full = count >= MAX_SENSITIVE
+            yield Finding(
+                type=rule.type, rule=rule.id, severity=severity, confidence=round(min(confidence, 1.0), 4),
+                start=start, end=len(reading.text) if full else end, category=rule.category,
+                explanation=f"{rule.says}; too many to list, the rest of the text is taken as one" if full else rule.says,
+            )  # fmt: skip
+            if full:
+                return
+
+
+class Reading:
+    """A text as the engine needs it: lower-cased, as bytes, with the way back from bytes to characters."""
+
+    __slots__ = ("_ascii", "_marks", "_raw", "data", "low", "text")
+
+    def __init__(self, text: str) -> None:
+        low = text.lower()
+        if len(low) != len(text):  # a few letters grow when lowered, and would move every offset after them
+            low = "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
+        self.text = text
+        self.low = low
+        self.data = low.encode("utf-8", "replace")
+        self._ascii = len(self.data) == len(low)
+        self._raw: bytes | None = None
+        self._marks: dict[int, list[int]] = {}
+
+    def bytes_for(self, rule: Rule) -> bytes:
+        """The bytes a rule is matched on; both kinds have the same length, or the case-sensitive one is blanked to it."""
+        if not rule.case_sensitive:
+            return self.data
+        if self._raw is None:
+            raw = self.text.encode("utf-8", "replace")
+            self._raw = raw if len(raw) == len(self.data) else _aligned(self.text, self.low)
+        return self._raw
+
+    def chars(self, span: tuple[int, int]) -> tuple[int, int]:
+        """A span of bytes as a span of characters."""
+        if self._ascii:
+            return span
+        return self._char(span[0]), self._char(span[1])
+
+    def _char(self, at: int) -> int:
+        marks = self._marks.get(0)
+        if marks is None:
+            marks = self._marks[0] = _mark(self.data)
+        block = at // _BLOCK
+        return marks[block] + len(self.data[block * _BLOCK : at].decode("utf-8", "ignore"))
+
+
+_BLOCK = 512
+
+
+def _mark(data: bytes) -> list[int]:
+    """The number of characters that begin before each block of bytes."""
+    marks, total = [0], 0
+    for at in range(0, len(data), _BLOCK):
+        total += sum(1 for byte in data[at : at + _BLOCK] if byte & 0xC0 != 0x80)  # noqa: PLR2004 - continuation bytes
+        marks.append(total)
+    return marks
+
+
+def _aligned(text: str, low: str) -> bytes:
+    """The text in bytes as many as its lower-cased form has: a character whose size differs gives way to that form."""
+    pairs = ((a.encode("utf-8", "replace"), b.encode("utf-8", "replace")) for a, b in zip(text, low, strict=True))
+    return b"".join(a if len(a) == len(b) else b for a, b in pairs)
+
+
+@cache
+def _builtin_engine() -> Engine:
+    return Engine(builtin_rules())
+
+
+def _channel(direction: Direction, source: str, tool: str | None) -> str:
+    if direction == "output":
+        return "output"
+    if direction == "tool":
+        return "arguments"
+    return "chat" if source == "chat" and tool is None else "content"
+
+
+def _applies(rule: Rule, view: str) -> bool:
+    if rule.views:
+        return view in rule.views
+    return view != "joined"
+
+
+def _revealed(view: View, fresh: list[Finding]) -> list[Finding]:
+    """Adds invisible_text where something hides: words no reader sees, or an attack broken up by invisible characters."""
+    return fresh
