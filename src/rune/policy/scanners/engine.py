@@ -98,7 +98,7 @@ class Engine:
         groups = range(1, regex.groups + 1) or (0,)
         at, end = stretch
         while (match := regex.search(data, at, end)) is not None:
-            span = next(span for span in map(match.span, groups) if span[0] >= 0)
+            span = next((span for span in map(match.span, groups) if span[0] >= 0), match.span())
             yield span
             at = max(span[1], match.start() + 1)  # what follows a group may begin the next match
 
