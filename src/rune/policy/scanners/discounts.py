@@ -88,7 +88,7 @@ _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("„", "“"), ("‘", "�
 _NEGATION = re.compile(
     r"\b(?:do not|don't|dont|never|must not|mustn't|should not|shouldn't|cannot|can't|can not|won't|will not|"
     r"not to|refuse[sd]? to|without|unable to|impossible to|not allowed to|forbidden to|no need to|nobody can|"
-    r"avoid|rather than|instead of|prevent[s]? \w+ from|nicht|niemals|ne (?:pas|jamais)|nunca|jamás|não|non|niet|nie|не|никогда)"
+    r"avoid|rather than|instead of|prevent[s]? \w+ from|nicht|niemals|ne (?:\w+ )?(?:pas|jamais)|n['’]\w+ (?:pas|jamais)|il faut pas|nunca|jamás|não|non|niet|nie|не|никогда)"
     r"(?:[ ,]+(?!and\b|but\b|then\b|und\b|et\b|y\b)\w+){0,2}[ ,]*$"
 )
 _REPORTED = re.compile(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 from rune.policy.scanners.confusables import CONFUSABLES, INVISIBLE
+from rune.policy.scanners.invisible import SMUGGLED
 
 MAX_VIEWED = 65_536
 """Characters that all views of one text may have together."""
@@ -134,7 +135,7 @@ def _unaccented(text: str) -> str:
 def hidden(text: str) -> View | None:
     """What tag characters and variation selectors spell: text that no reader sees."""
     view = View("hidden")
-    for run in _SMUGGLED.finditer(text):
+    for run in SMUGGLED.finditer(text):
         plain = "".join(map(_smuggled, run[0]))
         if _readable(plain):
             view.add(plain + "\n", run.start(), len(run[0]))
@@ -272,7 +273,6 @@ def _whole(name: str, reading: str) -> View:
 _LATIN = re.compile(r"[A-Za-z]")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _LATIN_MARKS = re.compile("([A-Za-z])[\u0300-\u036f]+")
-_SMUGGLED = re.compile("[\U000e0000-\U000e007f]{4,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _ESCAPES = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{2,6}|[A-Za-z]{2,8});|(?:%[0-9a-fA-F]{2})+|(?:\\(?:u00|x)[0-9a-fA-F]{2})+")
 _LEET = str.maketrans("013457@$!|", "oieastasil")
 _LEET_WORD = re.compile(r"[A-Za-z0-9@$!|]*[A-Za-z][013457@$!|][A-Za-z0-9@$!|]*|[013457@$][A-Za-z][A-Za-z0-9@$!|]*")

@@ -15,6 +15,7 @@ from rune.policy.scanners import pii, secrets
 from rune.policy.scanners.discounts import discounted, discounts
 from rune.policy.scanners.engine import Engine, compile_pattern
 from rune.policy.scanners.finding import WEIGHTS, Direction, Finding
+from rune.policy.scanners.invisible import invisible_text
 from rune.policy.scanners.normalize import View, views
 from rune.policy.scanners.rules import SENSITIVE, Context, Rule, builtin_rules
 
@@ -43,33 +44,31 @@ class PatternScanner:
         channel = _channel(direction, source, tool)
         reading = Reading(text)
         stretches, shapes = self._engine.open(reading.data)
-        found = list(self._read(reading, stretches, channel, View("text")))
+        found = list(self._read(reading, stretches, channel, "text"))
         for view in views(text, shapes):
             found += self._read_view(view, channel, found)
+        found += invisible_text(text, found)
         return sorted(found, key=lambda f: (f.start, f.end, f.rule))
 
     def _read_view(self, view: View, channel: str, known: list[Finding]) -> list[Finding]:
         reading = Reading(view.text)
         stretches, _ = self._engine.open(reading.data)
-        if not stretches:
-            return _revealed(view, [])
-        seen = {(f.rule, f.start // 256) for f in known} | {(f.rule, (f.start + 128) // 256) for f in known}
         fresh: list[Finding] = []
-        for finding in self._read(reading, stretches, channel, view):
+        for finding in self._read(reading, stretches, channel, view.name):
             start, end = view.original(finding.start, finding.end)
-            if (finding.rule, start // 256) in seen:
+            if any(f.rule == finding.rule and f.start < end and start < f.end for f in known):
                 continue
             why = f"{finding.explanation}; read as {view.name} text"
             fresh.append(msgspec.structs.replace(finding, start=start, end=end, view=view.name, explanation=why))
-        return _revealed(view, fresh)
+        return fresh
 
     def _read(
-        self, reading: Reading, stretches: dict[int, list[tuple[int, int]]], channel: str, view: View
+        self, reading: Reading, stretches: dict[int, list[tuple[int, int]]], channel: str, view: str
     ) -> Iterator[Finding]:
         for number, where in stretches.items():
             rule = self._engine.rules[number]
             factor = rule.channels.get(channel, 1.0)
-            if not factor or not _applies(rule, view.name):
+            if not factor or not _applies(rule, view):
                 continue
             spans = (span for stretch in where for span in self._engine.spans(number, reading.bytes_for(rule), stretch))
             if rule.type in SENSITIVE:
@@ -218,8 +217,3 @@ def _applies(rule: Rule, view: str) -> bool:
     if rule.views:
         return view in rule.views
     return view != "joined"
-
-
-def _revealed(view: View, fresh: list[Finding]) -> list[Finding]:
-    """Adds invisible_text where something hides: words no reader sees, or an attack broken up by invisible characters."""
-    return fresh

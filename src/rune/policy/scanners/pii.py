@@ -64,7 +64,7 @@ def credit_card(value: str, before: str, after: str) -> float:
             break
     else:
         return 0.0
-    if before[-1:] in "._/=-+#" and before[-2:-1].isalnum():
+    if before.endswith(tuple("._/=-+#")) and before[-2:-1].isalnum():
         return 0.0
     grouped = value != digits
     told = _CARD_WORDS.search((before + after).lower()) is not None
@@ -95,7 +95,7 @@ def email(value: str, before: str, after: str) -> float:
     """A domain that can exist; addresses of the reserved example domains count, since people write to them too."""
     local, _, domain = value.rpartition("@")
     ending = domain.rsplit(".", 1)[-1].lower()
-    if ending in _FILE_ENDINGS or ".." in value or local[-1:] == "." or domain[:1] in "-.":
+    if ending in _FILE_ENDINGS or ".." in value or local[-1:] == "." or domain.startswith(("-", ".")):
         return 0.0
     if before[-3:] == "://" or before.endswith(("git+ssh://", "ssh://")) or (local == "git" and after[:1] == ":"):
         return 0.0
@@ -109,9 +109,9 @@ def phone(value: str, before: str, after: str) -> float:
     told = _PHONE_WORDS.search(near) is not None
     if not 7 <= len(digits) <= 15 or len(set(digits)) == 1 or _glued(before, after):  # noqa: PLR2004 - E.164
         return 0.0
-    if not told and (_OTHER_NUMBER.search(near) or _DATE.search(value) or after.lstrip()[:1] in "%€$£°"):
+    if not told and (_OTHER_NUMBER.search(near) or _DATE.search(value) or after.lstrip().startswith(tuple("%€$£°"))):
         return 0.0
-    if value.startswith("+") or value.startswith("00"):
+    if re.match(r"\+|00[1-9]", value):
         return 1.0 if len(digits) >= 8 else 0.0  # noqa: PLR2004
     if _NORTH_AMERICAN.fullmatch(value):
         return 1.0 if told or not value.isdigit() else 0.0
@@ -126,7 +126,7 @@ def ip_address(value: str, before: str, after: str) -> float:
         address = ipaddress.ip_address(value)
     except ValueError:
         return 0.0
-    if _VERSION.search(before.lower()[-24:]) or before[-1:] in "v-_.=<>~^" and before[-1:] != "=":
+    if _VERSION.search(before.lower()[-24:]) or before.endswith(tuple("v-_.<>~^")):
         return 0.0
     if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
         return 0.0
@@ -150,9 +150,9 @@ def _digits(value: str) -> str:
 
 def _glued(before: str, after: str) -> bool:
     """Whether a number is a part of something longer: an identifier, a path, a decimal, an address."""
-    if before[-1:].isalnum() or before[-1:] in "_/\\.#&=@-" or (before[-1:] == "," and before[-2:-1].isdigit()):
+    if before[-1:].isalnum() or before.endswith(tuple("_/\\.#&=@-")) or re.search(r"\d,$", before):
         return True
-    return after[:1].isalnum() or after[:1] in "_@/\\" or re.match(r"[.,:-]\d", after) is not None
+    return after[:1].isalnum() or after.startswith(tuple("_@/\\")) or re.match(r"[.,:-]\d", after) is not None
 
 
 _SSN_WORDS = re.compile(r"\bssn\b|social[ -]?security|\bss ?(?:#|no|number)|\bsocial\b|taxpayer id")

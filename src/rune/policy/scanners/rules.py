@@ -150,7 +150,7 @@ def problems(rule: Rule, vocabulary: Mapping[str, str], taken: Iterable[str] = (
         (".id", re.fullmatch(r"[a-z0-9][a-z0-9-]{2,63}", rule.id) is None, "use lower-case letters, digits and dashes"),
         (".type", rule.type not in TYPES, f"unknown type {rule.type!r}; one of {', '.join(sorted(TYPES))}"),
         (".confidence", not 0 < rule.confidence <= 1, "must be above 0 and at most 1"),
-        (".keywords", any(not w or (len(w) == 1 and w.isalnum()) for g in rule.groups for w in g), "a keyword needs two characters"),
+        (".keywords", any(not w or (len(w.encode()) == 1 and w.isalnum()) for g in rule.groups for w in g), "a keyword needs two characters"),
         (".channels", bool(set(rule.channels) - set(CHANNELS)), f"channels are {', '.join(CHANNELS)}"),
         (".validator", rule.validator not in {None, *validators()}, f"validators are {', '.join(sorted(validators()))}"),
     ]

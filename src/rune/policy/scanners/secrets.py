@@ -85,7 +85,7 @@ def connection(value: str, _before: str, _after: str) -> float:
 
 def assigned(value: str, before: str, after: str) -> float:
     """A value given to a name like `api_key`: long and mixed, and neither prose, a path nor a call."""
-    if is_placeholder(value) or _NOT_A_VALUE.search(value) or after[:1] in "(<":
+    if is_placeholder(value) or _NOT_A_VALUE.search(value) or after.startswith(("(", "<")):
         return 0.0
     classes = sum(bool(re.search(c, value)) for c in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
     if _UUID.fullmatch(value):
@@ -97,10 +97,11 @@ def assigned(value: str, before: str, after: str) -> float:
 
 def password(value: str, before: str, after: str) -> float:
     """A value given to a name like `password`: at least two classes of characters, and no word of the language around."""
+    value = value.rstrip(".,;:!?")
     if is_placeholder(value) or _NOT_A_VALUE.search(value) or value.lower() in _WORDS or after[:1] == "(":
         return 0.0
     classes = sum(bool(re.search(c, value)) for c in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
-    quoted = before[-1:] in "\"'"
+    quoted = before.endswith(("\"", "'"))
     return 1.0 if classes >= 3 or (classes >= 2 and (quoted or len(value) >= 8)) else 0.0  # noqa: PLR2004
 
 
@@ -145,7 +146,7 @@ _REPEATED = re.compile(r"(.)\1{6,}|(..)\2{5,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NOT_A_VALUE = re.compile(
     r"(?i)^(?:https?://|/|\./|\.\./|~/|[a-z]:\\|os\.|process\.env|env\.|env\[|getenv|config[.\[]|settings\.|self\.|this\.|request\.|"
-    r"args\.|vault:|secret(?:s)?[.:/]|arn:|\$|%|null|none|true|false|undefined|string|str\b|int\b)|\(\)|[(\[{].*[)\]}]|::|->"
+    r"args\.|vault:|secret(?:s)?[.:/]|arn:|\$|%|null|none|true|false|undefined|string|str\b|int\b)|\(\)|\($|[(\[{].*[)\]}]|::|->|^[a-z_]+(?:\.[a-z_]+)+$"
 )
 _HASH_CONTEXT = re.compile(r"sha-?\d|md5|checksum|digest|integrity|commit|etag|hash|fingerprint|revision|thumbprint|uuid|blob|tree ")
 _WORDS = frozenset(
