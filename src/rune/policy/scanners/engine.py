@@ -8,15 +8,17 @@ stretch of two kilobytes with the right keywords costs RE2 microseconds. Both st
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import re2
 
 from rune.policy.scanners.rules import Rule
 
-STEP = 1_024
-"""Bytes of a block; a rule is open in a block if its keywords stand there or in the next one."""
+SMALL = 512
+"""Bytes up to which a text is looked at as a whole."""
 
 SHAPES: dict[str, str] = {
     "<digits>": r"[0-9](?:[ ().\-/]{0,2}[0-9]){6}",
@@ -31,6 +33,12 @@ SHAPES: dict[str, str] = {
     "<reversed>": r"(?:snoitcurtsni|suoiverp|erongi|tpmorp|metsys|dragersid|selur)",
 }
 """Keywords that are shapes rather than words: cheap patterns that say whether dearer work may be worth it."""
+
+
+WORDLY = "\0"
+"""Stands before a keyword that begins a word; one of up to three letters must be the whole word."""
+_SHORT = 3
+_ALNUM = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
 
 
 class Finder(Protocol):
@@ -48,47 +56,59 @@ class Engine:
         self.rules = rules
         words: dict[str, int] = {name: number for number, name in enumerate(SHAPES)}
         for rule in rules:
-            for group in rule.groups:
-                for word in group:
-                    words.setdefault(word.lower(), len(words))
+            for word in _keywords(rule):
+                words.setdefault(word, len(words))
         self._names = list(words)
         self._openers: list[list[tuple[int, int]]] = [[] for _ in words]
-        self._needs = [len(rule.groups) for rule in rules]
+        self._full = [(1 << len(rule.groups)) - 1 for rule in rules]
+        self._groups = [[frozenset(words[_spelled(w, rule)] for w in group) for group in rule.groups] for rule in rules]
+        self._shaped = {number for number, rule in enumerate(rules) if any(w in SHAPES for g in rule.groups for w in g)}
         self._always = [number for number, rule in enumerate(rules) if not rule.groups]
         for number, rule in enumerate(rules):
             for bit, group in enumerate(rule.groups):
-                for word in {word.lower() for word in group}:
+                for word in {_spelled(word, rule) for word in group}:
                     self._openers[words[word]].append((number, 1 << bit))
         self.finder = make_finder(self._names, prefer=prefer)
         self._compiled: dict[int, Any] = {}
 
     def open(self, data: bytes) -> tuple[dict[int, list[tuple[int, int]]], set[str]]:
         """For each rule that may match, the stretches to look at; and the names of the shapes that occur."""
-        hits = self.finder.find(data)
-        shapes = {self._names[word] for word, _ in hits if word < len(SHAPES)}
-        stretches: dict[int, list[tuple[int, int]]] = {number: [(0, len(data))] for number in self._always}
-        if len(data) <= 2 * STEP:
-            for number in self._opened({word for word, _ in hits}):
-                stretches[number] = [(0, len(data))]
-            return stretches, shapes
-        everywhere = {word for word, _ in hits if word < len(SHAPES)}
-        blocks: dict[int, set[int]] = {}
-        for word, end in hits:
-            blocks.setdefault((end - 1) // STEP, set()).add(word)
-        for block in sorted(blocks.keys() | {b - 1 for b in blocks if b}):
-            words = blocks.get(block, set()) | blocks.get(block + 1, set()) | everywhere
-            for number in self._opened(words):
-                start = block * STEP
-                end = min(start + STEP + max(self.rules[number].reach, STEP), len(data))
-                _extend(stretches.setdefault(number, []), start, end)
-        return stretches, shapes
+        places: dict[int, list[int]] = {}
+        for word, end in self.finder.find(data):
+            places.setdefault(word, []).append(end)
+        stretches = {number: [(0, len(data))] for number in self._always}
+        for number in self._opened(places):
+            found = self._stretches(number, places, len(data))
+            if found:
+                stretches[number] = found
+        return stretches, {self._names[word] for word in places if word < len(SHAPES)}
 
-    def _opened(self, words: set[int]) -> list[int]:
+    def _opened(self, places: dict[int, list[int]]) -> list[int]:
+        """The rules of which each group of keywords occurs somewhere."""
         seen: dict[int, int] = {}
-        for word in words:
+        for word in places:
             for number, bit in self._openers[word]:
                 seen[number] = seen.get(number, 0) | bit
-        return [number for number, bits in seen.items() if bits == (1 << self._needs[number]) - 1]
+        return [number for number, bits in seen.items() if bits == self._full[number]]
+
+    def _stretches(self, number: int, places: dict[int, list[int]], size: int) -> list[tuple[int, int]]:
+        """Around each hit of the rarest group that has hits of every other group within reach."""
+        groups = self._groups[number]
+        if size <= SMALL or number in self._shaped:
+            return [(0, size)]
+        reach = self.rules[number].reach
+        ends = [sorted(chain.from_iterable(places[word] for word in group & places.keys())) for group in groups]
+        ends.sort(key=len)
+        stretches: list[tuple[int, int]] = []
+        place = 0
+        while place < len(ends[0]):
+            end = ends[0][place]
+            if all(_near(other, end, reach) for other in ends[1:]):
+                _extend(stretches, max(end - reach, 0), min(end + 2 * reach, size))
+                place = bisect_right(ends[0], end + reach)  # what lies between is covered in full
+            else:
+                place += 1
+        return stretches
 
     def spans(self, number: int, data: bytes, stretch: tuple[int, int]) -> Iterator[tuple[int, int]]:
         """Where a rule matches within a stretch; of a pattern with groups, the span of the first that took part."""
@@ -129,7 +149,7 @@ class HyperscanFinder:
         import hyperscan  # noqa: PLC0415 - optional
 
         once = hyperscan.HS_FLAG_SINGLEMATCH
-        expressions = [SHAPES[word].encode() if word in SHAPES else _literal(word) for word in words]
+        expressions = [_expression(word) for word in words]
         flags = [once if word in SHAPES else 0 for word in words]
         self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         self._database.compile(expressions=expressions, ids=list(range(len(words))), flags=flags)
@@ -157,8 +177,9 @@ class AhoFinder:
     def __init__(self, words: Sequence[str]) -> None:
         import ahocorasick_rs  # noqa: PLC0415 - the fallback only
 
+        self._words = words
         self._numbers = [number for number, word in enumerate(words) if word not in SHAPES]
-        literals = [words[number].encode() for number in self._numbers]
+        literals = [words[number].removeprefix(WORDLY).encode() for number in self._numbers]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(literals) if literals else None
         self._shapes = [(n, compile_pattern(SHAPES[word])) for n, word in enumerate(words) if word in SHAPES]
 
@@ -167,16 +188,53 @@ class AhoFinder:
         hits: list[tuple[int, int]] = []
         if self._automaton is not None and data:
             found = self._automaton.find_matches_as_indexes(data, overlapping=True)
-            hits = [(self._numbers[word], end) for word, _start, end in found]
+            hits = [(self._numbers[word], end) for word, start, end in found if self._stands(word, data, start, end)]
         for number, shape in self._shapes:
             match = shape.search(data)
             if match is not None:
                 hits.append((number, match.end()))
         return hits
 
+    def _stands(self, literal: int, data: bytes, start: int, end: int) -> bool:
+        word = self._words[self._numbers[literal]]
+        if not word.startswith(WORDLY):
+            return True
+        if start and data[start - 1] in _ALNUM:
+            return False
+        return not (_is_whole(word[1:]) and end < len(data) and data[end] in _ALNUM)
 
-def _literal(word: str) -> bytes:
-    return b"".join(b"\\x%02x" % byte for byte in word.encode())
+
+def _keywords(rule: Rule) -> Iterator[str]:
+    for group in rule.groups:
+        for word in group:
+            yield _spelled(word, rule)
+
+
+def _spelled(word: str, rule: Rule) -> str:
+    """A keyword as the finder gets it: of rules for plain language, ASCII words stand at the start of a word."""
+    word = word.lower()
+    if word in SHAPES or rule.case_sensitive or "joined" in rule.views or not (word.isascii() and word[0].isalnum()):
+        return word
+    return WORDLY + word
+
+
+def _is_whole(word: str) -> bool:
+    return len(word) <= _SHORT and word.isalnum()
+
+
+def _expression(word: str) -> bytes:
+    if word in SHAPES:
+        return SHAPES[word].encode()
+    plain = word.removeprefix(WORDLY)
+    literal = b"".join(b"\\x%02x" % byte for byte in plain.encode())
+    if plain == word:
+        return literal
+    return rb"(?:^|[^a-z0-9])" + literal + (rb"(?:[^a-z0-9]|$)" if _is_whole(plain) else b"")
+
+
+def _near(ends: list[int], place: int, reach: int) -> bool:
+    at = bisect_left(ends, place - reach)
+    return at < len(ends) and ends[at] <= place + reach
 
 
 def _extend(known: list[tuple[int, int]], start: int, end: int) -> None:

@@ -14,12 +14,13 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import cache
 from urllib.parse import unquote
 
 from rune.policy.scanners.confusables import CONFUSABLES, INVISIBLE
 from rune.policy.scanners.invisible import SMUGGLED
 
-MAX_VIEWED = 65_536
+MAX_VIEWED = 40_000
 """Characters that all views of one text may have together."""
 MAX_TOKENS = 200
 READABLE = 0.85
@@ -93,43 +94,40 @@ def _makers(text: str, shapes: set[str]) -> Iterator[Callable[[str], View | None
 
 
 def folded(text: str) -> View:
-    """NFKC, invisible characters dropped, letters that look Latin made Latin."""
-    latin = _LATIN.search(text) is not None
+    """NFKC, invisible characters dropped; beside Latin letters, those that look Latin made Latin and marks taken off."""
     view, at = View("folded"), 0
-    for run in _FOREIGN.finditer(text):
-        view.add(text[at : run.start()], at, run.start() - at)
-        _fold_run(view, run[0], run.start(), latin=latin)
-        at = run.end()
-    view.add(text[at:], at, len(text) - at)
+    table = latin_table() if _LATIN.search(text) else None
+    for gap in _GAPS.finditer(text):
+        _fold(view, text[at : gap.start()], at, table)
+        view.add("", gap.start(), len(gap[0]))
+        at = gap.end()
+    _fold(view, text[at:], at, table)
     return view
 
 
-def _fold_run(view: View, run: str, origin: int, *, latin: bool) -> None:
-    if run.isidentifier() and not latin and unicodedata.is_normalized("NFKC", run):
-        view.add(run, origin, len(run))
+def _fold(view: View, part: str, origin: int, table: dict[int, str] | None) -> None:
+    plain = part if unicodedata.is_normalized("NFKC", part) else unicodedata.normalize("NFKC", part)
+    if len(plain) == len(part):
+        plain = plain.translate(table) if table else plain
+        view.changed += plain != part
+        view.add(plain, origin, len(part))
         return
-    if INVISIBLE.search(run) is None:
-        plain = unicodedata.normalize("NFKC", run)
-        plain = _unaccented(plain.translate(CONFUSABLES)) if latin else plain
-        if len(plain) == len(run):
-            view.changed += plain != run
-            view.add(plain, origin, len(run))
-            return
-    for offset, char in enumerate(run):
-        plain = "" if INVISIBLE.match(char) else unicodedata.normalize("NFKC", char)
-        plain = _unaccented(plain.translate(CONFUSABLES)) if latin else plain
+    for offset, char in enumerate(part):
+        plain = unicodedata.normalize("NFKC", char)
+        plain = plain.translate(table) if table else plain
         view.changed += plain != char
         view.add(plain, origin + offset, 1)
 
 
-def _unaccented(text: str) -> str:
-    """Latin letters without combining marks; other scripts, where marks are letters, stay whole."""
-    if text.isascii():
-        return text
-    split = unicodedata.normalize("NFD", text)
-    if len(split) == len(text):
-        return text
-    return unicodedata.normalize("NFC", _LATIN_MARKS.sub(r"\1", split))
+@cache
+def latin_table() -> dict[int, str]:
+    """Lookalikes and accented Latin letters, each with the plain letter it stands for."""
+    table = dict(CONFUSABLES)
+    for code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00)):
+        plain = unicodedata.normalize("NFD", chr(code))[0]
+        if plain.isascii() and code not in table:
+            table[code] = plain
+    return table
 
 
 def hidden(text: str) -> View | None:
@@ -271,8 +269,7 @@ def _whole(name: str, reading: str) -> View:
 
 
 _LATIN = re.compile(r"[A-Za-z]")
-_FOREIGN = re.compile(r"[^\x00-\x7f]+")
-_LATIN_MARKS = re.compile("([A-Za-z])[\u0300-\u036f]+")
+_GAPS = re.compile(f"(?:{INVISIBLE.pattern}|[\u0300-\u036f])+")
 _ESCAPES = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{2,6}|[A-Za-z]{2,8});|(?:%[0-9a-fA-F]{2})+|(?:\\(?:u00|x)[0-9a-fA-F]{2})+")
 _LEET = str.maketrans("013457@$!|", "oieastasil")
 _LEET_WORD = re.compile(r"[A-Za-z0-9@$!|]*[A-Za-z][013457@$!|][A-Za-z0-9@$!|]*|[013457@$][A-Za-z][A-Za-z0-9@$!|]*")

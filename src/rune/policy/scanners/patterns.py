@@ -19,10 +19,14 @@ from rune.policy.scanners.invisible import invisible_text
 from rune.policy.scanners.normalize import View, views
 from rune.policy.scanners.rules import SENSITIVE, Context, Rule, builtin_rules
 
-MAX_MATCHES = 64
+MAX_MATCHES = 32
 """Matches of one rule in one reading that are weighed; a rule that matches more often loses its discounts."""
-MAX_SENSITIVE = 2_000
-"""Secrets or personal data of one kind that are listed; past it one finding covers the rest of the text."""
+MAX_SENSITIVE = 1_000
+"""Candidates of one kind of secret or personal datum that are checked once one was good; past it one finding covers the
+rest of the text."""
+MAX_CANDIDATES = 4_000
+"""Candidates that are checked when none was good."""
+UNLIKELY = 0.3
 LONG = 3_000
 LONG_TRUST = 0.85
 """In a text longer than `LONG`, a match below this confidence is worth less: a long text has many chances to err."""
@@ -124,23 +128,25 @@ class PatternScanner:
     ) -> Iterator[Finding]:
         check = VALIDATORS[rule.validator] if rule.validator else None
         severity = "info" if channel in {"chat", "content"} else rule.severity
-        count = 0
-        for span in spans:
+        good = False
+        for count, span in enumerate(spans, 1):
             start, end = reading.chars(span)
-            confidence = rule.confidence
-            if check is not None:
-                confidence *= check(reading.text[start:end], reading.text[max(0, start - 48) : start], reading.text[end : end + 24])
-            if confidence < 0.3:  # noqa: PLR2004 - a validator's way to say no, or barely
-                continue
-            count += 1
-            full = count >= MAX_SENSITIVE
-            yield Finding(
-                type=rule.type, rule=rule.id, severity=severity, confidence=round(min(confidence, 1.0), 4),
-                start=start, end=len(reading.text) if full else end, category=rule.category,
-                explanation=f"{rule.says}; too many to list, the rest of the text is taken as one" if full else rule.says,
-            )  # fmt: skip
-            if full:
+            full = good and count >= MAX_SENSITIVE
+            confidence = rule.confidence * (1.0 if full or check is None else check(*_around(reading.text, start, end)))
+            if confidence >= UNLIKELY:
+                good = True
+                why = f"{rule.says}; too many to list, the rest of the text is taken as one" if full else rule.says
+                yield Finding(
+                    type=rule.type, rule=rule.id, severity=severity, confidence=round(confidence, 4), start=start,
+                    end=len(reading.text) if full else end, category=rule.category, explanation=why,
+                )  # fmt: skip
+            if full or count >= MAX_CANDIDATES:
                 return
+
+
+def _around(text: str, start: int, end: int) -> tuple[str, str, str]:
+    """A candidate, and what a validator may see before and after it."""
+    return text[start:end], text[max(0, start - 48) : start], text[end : end + 24]
 
 
 class Reading:

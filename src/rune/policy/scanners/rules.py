@@ -62,8 +62,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     requires: Context | None = None
     unless: Context | None = None
     discounts: bool = True
-    reach: int = 1_024
-    """The most bytes a match may have."""
+    reach: int = 640
+    """Bytes around a keyword that a match, and the other groups of keywords, must stand in."""
     case_sensitive: bool = False
     views: list[str] = []
     """Readings of the text the rule is tried on; empty means all but `joined`."""
