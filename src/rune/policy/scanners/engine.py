@@ -35,10 +35,31 @@ SHAPES: dict[str, str] = {
 """Keywords that are shapes rather than words: cheap patterns that say whether dearer work may be worth it."""
 
 
-WORDLY = "\0"
-"""Stands before a keyword that begins a word; one of up to three letters must be the whole word."""
+WHOLE = "\0"
+"""Stands before a keyword that must be a whole word."""
 _SHORT = 3
-_ALNUM = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
+_WORD = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
+
+
+def _keywords(rule: Rule) -> Iterator[str]:
+    for group in rule.groups:
+        for word in group:
+            yield _spelled(word, rule)
+
+
+def _spelled(word: str, rule: Rule) -> str:
+    """A keyword as the finder gets it: in rules for plain language, one of up to three letters is a whole word."""
+    word = word.lower()
+    if rule.case_sensitive or "joined" in rule.views or len(word) > _SHORT or not (word.isascii() and word.isalnum()):
+        return word
+    return WHOLE + word
+
+
+def _expression(word: str) -> bytes:
+    if word in SHAPES:
+        return SHAPES[word].encode()
+    literal = b"".join(b"\\x%02x" % byte for byte in word.removeprefix(WHOLE).encode())
+    return rb"\b" + literal + rb"\b" if word.startswith(WHOLE) else literal
 
 
 class Finder(Protocol):
@@ -179,7 +200,7 @@ class AhoFinder:
 
         self._words = words
         self._numbers = [number for number, word in enumerate(words) if word not in SHAPES]
-        literals = [words[number].removeprefix(WORDLY).encode() for number in self._numbers]
+        literals = [words[number].removeprefix(WHOLE).encode() for number in self._numbers]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(literals) if literals else None
         self._shapes = [(n, compile_pattern(SHAPES[word])) for n, word in enumerate(words) if word in SHAPES]
 
@@ -196,40 +217,10 @@ class AhoFinder:
         return hits
 
     def _stands(self, literal: int, data: bytes, start: int, end: int) -> bool:
-        word = self._words[self._numbers[literal]]
-        if not word.startswith(WORDLY):
+        """Whether a hit is a whole word, where it must be one."""
+        if not self._words[self._numbers[literal]].startswith(WHOLE):
             return True
-        if start and data[start - 1] in _ALNUM:
-            return False
-        return not (_is_whole(word[1:]) and end < len(data) and data[end] in _ALNUM)
-
-
-def _keywords(rule: Rule) -> Iterator[str]:
-    for group in rule.groups:
-        for word in group:
-            yield _spelled(word, rule)
-
-
-def _spelled(word: str, rule: Rule) -> str:
-    """A keyword as the finder gets it: of rules for plain language, ASCII words stand at the start of a word."""
-    word = word.lower()
-    if word in SHAPES or rule.case_sensitive or "joined" in rule.views or not (word.isascii() and word[0].isalnum()):
-        return word
-    return WORDLY + word
-
-
-def _is_whole(word: str) -> bool:
-    return len(word) <= _SHORT and word.isalnum()
-
-
-def _expression(word: str) -> bytes:
-    if word in SHAPES:
-        return SHAPES[word].encode()
-    plain = word.removeprefix(WORDLY)
-    literal = b"".join(b"\\x%02x" % byte for byte in plain.encode())
-    if plain == word:
-        return literal
-    return rb"(?:^|[^a-z0-9])" + literal + (rb"(?:[^a-z0-9]|$)" if _is_whole(plain) else b"")
+        return not (start and data[start - 1] in _WORD) and not (end < len(data) and data[end] in _WORD)
 
 
 def _near(ends: list[int], place: int, reach: int) -> bool:
