@@ -1,7 +1,7 @@
-"""Talk about an attack is not an attack: what around a match speaks for quotation, a question, negation, code or documentation.
+"""Talk about an attack is not an attack: what around a match speaks for quotation, question, negation or code.
 
-Each discount is a factor on the confidence and a name for the explanation. They are read only where a rule has
-matched, so they may look closely.
+Each discount is a factor on the confidence and a name for the explanation. They are read only where a
+rule has matched, so they may look closely.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 BEFORE = 160
 AFTER = 120
+QUOTED = 60
+"""Characters that may stand between an opening quotation mark and a match."""
 FLOOR = 0.12
 """However many discounts apply, this much of the confidence stays."""
 
@@ -55,18 +57,24 @@ def _quoted(before: str, after: str) -> bool:
         at = before.rfind(opening)
         if at < 0 or (opening == "'" and at and before[at - 1].isalnum()):
             continue
-        if opening == closing and before[max(0, at - BEFORE) :].count(opening) % 2 == 0 and len(before) < BEFORE:
+        if (
+            opening == closing
+            and before[max(0, at - BEFORE) :].count(opening) % 2 == 0
+            and len(before) < BEFORE
+        ):
             continue
         inner = before[at + 1 :]
-        if len(inner) <= 60 and closing not in inner and "\n" not in inner and closing in after:  # noqa: PLR2004
+        if len(inner) <= QUOTED and closing not in inner and "\n" not in inner and closing in after:
             return True
     return False
 
 
 def _asked(sentence: str, after: str) -> bool:
     end = _SENTENCE_END.search(after)
-    question = end is not None and end[0].startswith(("?", "？")) 
-    return _ASKING.match(sentence.strip(_EDGES)) is not None and (question or _ABOUT.search(sentence) is not None)
+    question = end is not None and end[0].startswith(("?", "？"))
+    return _ASKING.match(sentence.strip(_EDGES)) is not None and (
+        question or _ABOUT.search(sentence) is not None
+    )
 
 
 def _in_code(text: str, start: int, before: str) -> bool:
@@ -77,42 +85,68 @@ def _in_code(text: str, start: int, before: str) -> bool:
 
 
 def _is_documentation(before: str, match: str, after: str) -> bool:
-    return _DOCUMENTATION.search(before) is not None or _DOCUMENTATION.search(after) is not None or (
-        _DOCUMENTATION.search(match) is not None
+    return (
+        _DOCUMENTATION.search(before) is not None
+        or _DOCUMENTATION.search(after) is not None
+        or (_DOCUMENTATION.search(match) is not None)
     )
 
 
 _EDGES = " \t\r\n\"'*_#>-"
 _SENTENCE_END = re.compile(r"[?？][\"'”]?(?:\s|$)|[.!;。！](?:\s|$)|\n")
-_QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("„", "“"), ("‘", "’"), ("「", "」"), ("`", "`"), ("'", "'"))
+_QUOTES = (
+    ('"', '"'),
+    ("“", "”"),
+    ("«", "»"),
+    ("„", "“"),
+    ("‘", "’"),
+    ("「", "」"),
+    ("`", "`"),
+    ("'", "'"),
+)
 _NEGATION = re.compile(
-    r"\b(?:do not|don't|dont|never|must not|mustn't|should not|shouldn't|cannot|can't|can not|won't|will not|"
-    r"not to|refuse[sd]? to|without|unable to|impossible to|not allowed to|forbidden to|no need to|nobody can|"
-    r"avoid|rather than|instead of|prevent[s]? \w+ from|nicht|niemals|ne (?:\w+ )?(?:pas|jamais)|n['’]\w+ (?:pas|jamais)|il faut pas|nunca|jamás|não|non|niet|nie|не|никогда)"
+    r"\b(?:do not|don't|dont|never|must not|mustn't|should not|shouldn't|cannot|can't|can not|won't|"
+    r"will not|"
+    r"not to|refuse[sd]? to|without|unable to|impossible to|not allowed to|forbidden to|no need to|"
+    r"nobody can|"
+    r"avoid|rather than|instead of|prevent[s]? \w+ from|nicht|niemals|ne (?:\w+ )?(?:pas|jamais)|"
+    r"n['’]\w+ (?:pas|jamais)|il faut pas|nunca|jamás|não|non|niet|nie|не|никогда)"
     r"(?:[ ,]+(?!and\b|but\b|then\b|und\b|et\b|y\b)\w+){0,2}[ ,]*$"
 )
 _REPORTED = re.compile(
-    r"\b(?:says?|said|saying|called|calls|named|titled|like|such as|e\.g\.?|for example|for instance|example|examples|phrases?|"
-    r"strings?|words?|texts? (?:reads?|like)|reads?|writes?|wrote|contain(?:s|ing)?|include[sd]?|including|attempts?(?: to)?|tries|trying to|"
-    r"try to|tried to|attack(?:s|ers?)?|users? (?:may|might|could|can|who)|someone|people|hackers?|injects?|instructs?|instructed|asks?|asked|"
-    r"tells?|told|could|would|might|which|that|whether|if an?|when an?|wie etwa|zum beispiel|par exemple|por ejemplo)\b[^.!?\n]{0,40}$"
+    r"\b(?:says?|said|saying|called|calls|named|titled|like|such as|e\.g\.?|for example|for instance|"
+    r"example|examples|phrases?|"
+    r"strings?|words?|texts? (?:reads?|like)|reads?|writes?|wrote|contain(?:s|ing)?|include[sd]?|"
+    r"including|attempts?(?: to)?|tries|trying to|"
+    r"try to|tried to|attack(?:s|ers?)?|users? (?:may|might|could|can|who)|someone|people|hackers?|"
+    r"injects?|instructs?|instructed|asks?|asked|"
+    r"tells?|told|could|would|might|which|that|whether|if an?|when an?|wie etwa|zum beispiel|par exemple|"
+    r"por ejemplo)\b[^.!?\n]{0,40}$"
 )
 _ASKING = re.compile(
-    r"(?:what|why|how|when|who|which|where|is|are|does|do|did|can|could|should|would|explain|describe|define|discuss|"
-    r"was|warum|wie|pourquoi|comment|qué|por qué|cómo|che cosa|perché|come|o que|como|what's|whats|tell me (?:about|what|why|how))\b"
+    r"(?:what|why|how|when|who|which|where|is|are|does|do|did|can|could|should|would|explain|describe|"
+    r"define|discuss|"
+    r"was|warum|wie|pourquoi|comment|qué|por qué|cómo|che cosa|perché|come|o que|como|what's|whats|"
+    r"tell me (?:about|what|why|how))\b"
 )
 _ABOUT = re.compile(
-    r"\b(?:mean|means|meaning|work|works|prevent|detect|defend|protect|stop|mitigate|recogni[sz]e|explain|difference|happens?|"
+    r"\b(?:mean|means|meaning|work|works|prevent|detect|defend|protect|stop|mitigate|recogni[sz]e|explain|"
+    r"difference|happens?|"
     r"called|famous|history|define|describe|attackers?|bedeutet|signifie|significa)\b"
 )
 _CODE_LINE = re.compile(
-    r"\s*(?:#|//|/\*|\* |--|;;|<!--|\$ |>>> |\+ |- |\||assert\b|def |class |return\b|const |let |var |import |from |if |for |raise |throw |"
-    r"print\(|log|test|it\(|expect|[a-z_][\w.\[\]]*\s*(?::\s*\w+\s*)?(?:=|\+=|:=)|[\"']?[\w-]+[\"']?\s*:\s*[\[{\"']|[\w.]+\()"
+    r"\s*(?:#|//|/\*|\* |--|;;|<!--|\$ |>>> |\+ |- |\||assert\b|def |class |return\b|const |let |var |"
+    r"import |from |if |for |raise |throw |"
+    r"print\(|log|test|it\(|expect|[a-z_][\w.\[\]]*\s*(?::\s*\w+\s*)?(?:=|\+=|:=)|"
+    r"[\"']?[\w-]+[\"']?\s*:\s*[\[{\"']|[\w.]+\()"
     r"[^\n]*[\"'`(\[]"
 )
 _DOCUMENTATION = re.compile(
-    r"\b(?:prompt[ -]injections?|injection (?:attacks?|attempts?|payloads?)|jailbreak(?:s|ing|ers?)?\b(?! mode)|red[ -]team(?:ing|ers?)?|"
-    r"attackers?|adversar(?:y|ies|ial)|malicious|vulnerabilit(?:y|ies)|exploits?|owasp|cve-\d+|mitigations?|guardrails?|detect(?:s|ed|ion|or|ors|ing)?|"
-    r"classifiers?|scanners?|payloads?|threat models?|security (?:research\w*|team|training|polic\w+|review|awareness)|phishing|blocklist|"
+    r"\b(?:prompt[ -]injections?|injection (?:attacks?|attempts?|payloads?)|jailbreak(?:s|ing|"
+    r"ers?)?\b(?! mode)|red[ -]team(?:ing|ers?)?|"
+    r"attackers?|adversar(?:y|ies|ial)|malicious|vulnerabilit(?:y|ies)|exploits?|owasp|cve-\d+|"
+    r"mitigations?|guardrails?|detect(?:s|ed|ion|or|ors|ing)?|"
+    r"classifiers?|scanners?|payloads?|threat models?|security (?:research\w*|team|training|polic\w+|"
+    r"review|awareness)|phishing|blocklist|"
     r"false positives?|regex|unit tests?|angreifer|attaquants?|atacantes?)\b"
 )

@@ -1,8 +1,8 @@
-"""Which rules may match a text, and where: keywords open a rule for a stretch of text, RE2 then finds the spans.
+"""Which rules may match a text, and where: keywords open a rule for a stretch of text, RE2 finds the spans.
 
-Hyperscan finds the keywords of all rules in one pass; without it Aho-Corasick does, with the same result. The patterns
-themselves are never given to hyperscan: its automata for them take seconds and hundreds of megabytes to build, and a
-stretch of two kilobytes with the right keywords costs RE2 microseconds. Both steps are linear in the text.
+Hyperscan finds the keywords of all rules in one pass; without it Aho-Corasick does, with the same result. The
+patterns themselves are never given to hyperscan: its automata for them take seconds and hundreds of megabytes
+to build, and a stretch with the right keywords costs RE2 microseconds. Both steps are linear in the text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHAPES: dict[str, str] = {
     "<address>": r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|[0-9a-f]:[0-9a-f]{0,4}:[0-9a-f:]",
     "<token>": r"[a-z0-9+/_\-]{20}",
     "<leet>": r"[a-z][013457@$!|][a-z0-9]{0,3}[a-z013457@$]",
-    "<spaced>": r"[a-z][ ._*|~/\-]{1,3}[a-z][ ._*|~/\-]{1,3}[a-z][ ._*|~/\-]{1,3}[a-z][ ._*|~/\-]{1,3}[a-z](?:[^a-z]|$)",
+    "<spaced>": r"(?:[a-z][ ._*|~/\-]{1,3}){4}[a-z](?:[^a-z]|$)",
     "<entity>": r"&(?:#x?[0-9a-f]{2,6}|[a-z]{2,8});",
     "<percent>": r"%[0-9a-f]{2}",
     "<escape>": r"\\(?:u00|x)[0-9a-f]{2}",
@@ -48,9 +48,14 @@ def _keywords(rule: Rule) -> Iterator[str]:
 
 
 def _spelled(word: str, rule: Rule) -> str:
-    """A keyword as the finder gets it: in rules for plain language, one of up to three letters is a whole word."""
+    """A keyword as the finder gets it: one of up to three letters is a whole word."""
     word = word.lower()
-    if rule.case_sensitive or "joined" in rule.views or len(word) > _SHORT or not (word.isascii() and word.isalnum()):
+    if (
+        rule.case_sensitive
+        or "joined" in rule.views
+        or len(word) > _SHORT
+        or not (word.isascii() and word.isalnum())
+    ):
         return word
     return WHOLE + word
 
@@ -82,8 +87,12 @@ class Engine:
         self._names = list(words)
         self._openers: list[list[tuple[int, int]]] = [[] for _ in words]
         self._full = [(1 << len(rule.groups)) - 1 for rule in rules]
-        self._groups = [[frozenset(words[_spelled(w, rule)] for w in group) for group in rule.groups] for rule in rules]
-        self._shaped = {number for number, rule in enumerate(rules) if any(w in SHAPES for g in rule.groups for w in g)}
+        self._groups = [
+            [frozenset(words[_spelled(w, rule)] for w in group) for group in rule.groups] for rule in rules
+        ]
+        self._shaped = {
+            number for number, rule in enumerate(rules) if any(w in SHAPES for g in rule.groups for w in g)
+        }
         self._always = [number for number, rule in enumerate(rules) if not rule.groups]
         for number, rule in enumerate(rules):
             for bit, group in enumerate(rule.groups):
@@ -118,7 +127,9 @@ class Engine:
         if size <= SMALL or number in self._shaped:
             return [(0, size)]
         reach = self.rules[number].reach
-        ends = [sorted(chain.from_iterable(places[word] for word in group & places.keys())) for group in groups]
+        ends = [
+            sorted(chain.from_iterable(places[word] for word in group & places.keys())) for group in groups
+        ]
         ends.sort(key=len)
         stretches: list[tuple[int, int]] = []
         place = 0
@@ -132,7 +143,7 @@ class Engine:
         return stretches
 
     def spans(self, number: int, data: bytes, stretch: tuple[int, int]) -> Iterator[tuple[int, int]]:
-        """Where a rule matches within a stretch; of a pattern with groups, the span of the first that took part."""
+        """Where a rule matches within a stretch; of a pattern with groups, the first that took part."""
         regex = self._compiled.get(number)
         if regex is None:
             regex = self._compiled[number] = compile_pattern(self.rules[number].pattern)
@@ -144,12 +155,11 @@ class Engine:
             at = max(span[1], match.start() + 1)  # what follows a group may begin the next match
 
 
-def compile_pattern(pattern: str, *, ignore_case: bool = False) -> Any:  # re2 has no types
+def compile_pattern(pattern: str) -> Any:  # noqa: ANN401  # re2 has no types
     """An RE2 pattern over bytes, with memory bounded to a megabyte."""
     options = re2.Options()
     options.max_mem = 4 << 20
     options.log_errors = False
-    options.case_sensitive = not ignore_case
     return re2.compile(pattern.encode(), options)
 
 
@@ -209,17 +219,22 @@ class AhoFinder:
         hits: list[tuple[int, int]] = []
         if self._automaton is not None and data:
             found = self._automaton.find_matches_as_indexes(data, overlapping=True)
-            hits = [(self._numbers[word], end) for word, start, end in found if self._stands(word, data, start, end)]
+            hits = [
+                (self._numbers[word], end)
+                for word, start, end in found
+                if self._stands(word, data, (start, end))
+            ]
         for number, shape in self._shapes:
             match = shape.search(data)
             if match is not None:
                 hits.append((number, match.end()))
         return hits
 
-    def _stands(self, literal: int, data: bytes, start: int, end: int) -> bool:
+    def _stands(self, literal: int, data: bytes, span: tuple[int, int]) -> bool:
         """Whether a hit is a whole word, where it must be one."""
         if not self._words[self._numbers[literal]].startswith(WHOLE):
             return True
+        start, end = span
         return not (start and data[start - 1] in _WORD) and not (end < len(data) and data[end] in _WORD)
 
 

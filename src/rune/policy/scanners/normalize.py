@@ -1,7 +1,7 @@
 """Other readings of a text: folded, joined, decoded. Each is a `View` whose offsets map back to the text.
 
-A view is made only when its shape occurs in the text (see `engine.SHAPES`), and all views together are bounded, so that
-ordinary text costs nothing and hostile text little.
+A view is made only when its shape occurs in the text (see `engine.SHAPES`), and all views together are bounded,
+so that ordinary text costs nothing and hostile text little.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class View:
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The span of the original that a span of this view stands for."""
-        return self._place(start, last=False), max(self._place(end - 1, last=True), self._place(start, last=False))
+        return self._place(start, last=False), max(
+            self._place(end - 1, last=True), self._place(start, last=False)
+        )
 
     def _place(self, at: int, *, last: bool) -> int:
         piece = max(bisect_right(self._starts, at) - 1, 0)
@@ -94,18 +96,18 @@ def _makers(text: str, shapes: set[str]) -> Iterator[Callable[[str], View | None
 
 
 def folded(text: str) -> View:
-    """NFKC, invisible characters dropped; beside Latin letters, those that look Latin made Latin and marks taken off."""
+    """NFKC, invisible characters dropped; beside Latin letters, lookalikes and accents made plain."""
     view, at = View("folded"), 0
     table = latin_table() if _LATIN.search(text) else None
     for gap in _GAPS.finditer(text):
-        _fold(view, text[at : gap.start()], at, table)
+        _fold(view, text[at : gap.start()], at, table=table)
         view.add("", gap.start(), len(gap[0]))
         at = gap.end()
-    _fold(view, text[at:], at, table)
+    _fold(view, text[at:], at, table=table)
     return view
 
 
-def _fold(view: View, part: str, origin: int, table: dict[int, str] | None) -> None:
+def _fold(view: View, part: str, origin: int, *, table: dict[int, str] | None) -> None:
     plain = part if unicodedata.is_normalized("NFKC", part) else unicodedata.normalize("NFKC", part)
     if len(plain) == len(part):
         plain = plain.translate(table) if table else plain
@@ -145,7 +147,7 @@ def _smuggled(char: str) -> str:
     code = ord(char)
     if 0xE0000 <= code <= 0xE007F:  # noqa: PLR2004 - tag characters mirror ASCII
         return chr(code - 0xE0000)
-    return chr(code - 0xFE00) if code <= 0xFE0F else chr(code - 0xE0100 + 16)  # noqa: PLR2004 - selectors 1 to 256
+    return chr(code - 0xFE00) if code <= 0xFE0F else chr(code - 0xE0100 + 16)  # noqa: PLR2004
 
 
 def unescaped(text: str) -> View:
@@ -270,9 +272,13 @@ def _whole(name: str, reading: str) -> View:
 
 _LATIN = re.compile(r"[A-Za-z]")
 _GAPS = re.compile(f"(?:{INVISIBLE.pattern}|[\u0300-\u036f])+")
-_ESCAPES = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{2,6}|[A-Za-z]{2,8});|(?:%[0-9a-fA-F]{2})+|(?:\\(?:u00|x)[0-9a-fA-F]{2})+")
+_ESCAPES = re.compile(
+    r"&(?:#[xX]?[0-9a-fA-F]{2,6}|[A-Za-z]{2,8});|(?:%[0-9a-fA-F]{2})+|(?:\\(?:u00|x)[0-9a-fA-F]{2})+"
+)
 _LEET = str.maketrans("013457@$!|", "oieastasil")
-_LEET_WORD = re.compile(r"[A-Za-z0-9@$!|]*[A-Za-z][013457@$!|][A-Za-z0-9@$!|]*|[013457@$][A-Za-z][A-Za-z0-9@$!|]*")
+_LEET_WORD = re.compile(
+    r"[A-Za-z0-9@$!|]*[A-Za-z][013457@$!|][A-Za-z0-9@$!|]*|[013457@$][A-Za-z][A-Za-z0-9@$!|]*"
+)
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W\d_][ ._*|~/\-]{1,3}){4,}[^\W\d_](?![^\W_])")
 _LETTER = re.compile(r"([^\W\d_])([ ._*|~/\-]*)")
 _TOKENS = re.compile(r"[A-Za-z0-9+/_\-]{20,}={0,2}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -14,7 +12,7 @@ import msgspec
 from rune.policy.scanners import pii, secrets
 from rune.policy.scanners.discounts import discounted, discounts
 from rune.policy.scanners.engine import Engine, compile_pattern
-from rune.policy.scanners.finding import WEIGHTS, Direction, Finding
+from rune.policy.scanners.finding import Direction, Finding
 from rune.policy.scanners.invisible import invisible_text
 from rune.policy.scanners.normalize import View, views
 from rune.policy.scanners.rules import SENSITIVE, Context, Rule, builtin_rules
@@ -22,33 +20,40 @@ from rune.policy.scanners.rules import SENSITIVE, Context, Rule, builtin_rules
 MAX_MATCHES = 32
 """Matches of one rule in one reading that are weighed; a rule that matches more often loses its discounts."""
 MAX_SENSITIVE = 1_000
-"""Candidates of one kind of secret or personal datum that are checked once one was good; past it one finding covers the
-rest of the text."""
+"""Candidates of one kind of secret or personal datum that are checked; past it, if one was good, one finding covers
+the rest of the text."""
 MAX_CANDIDATES = 4_000
 """Candidates that are checked when none was good."""
 UNLIKELY = 0.3
 LONG = 3_000
 LONG_TRUST = 0.85
-"""In a text longer than `LONG`, a match below this confidence is worth less: a long text has many chances to err."""
+"""In a text longer than `LONG`, a match below this confidence is worth less: many chances to err."""
 
 VALIDATORS = {**secrets.VALIDATORS, **pii.VALIDATORS}
 
 
 class PatternScanner:
-    """The pattern layer. Build one and share it: it keeps no state between scans, and threads may use it at once."""
+    """The pattern layer. Build one and share it: threads may use it at once, and scans leave no state."""
 
     def __init__(self, rules: Sequence[Rule] | None = None, *, prefer: str = "hyperscan") -> None:
         own = rules is None and prefer == "hyperscan"
-        self._engine = _builtin_engine() if own else Engine(builtin_rules() if rules is None else rules, prefer=prefer)
+        self._engine = (
+            _builtin_engine() if own else Engine(builtin_rules() if rules is None else rules, prefer=prefer)
+        )
         self._contexts: dict[str, Any] = {}
 
-    def scan(self, text: str, *, direction: Direction, source: str = "chat", tool: str | None = None) -> list[Finding]:
-        """What was found, by place. `direction` is `input`, `output`, or `tool` for arguments on their way to a tool;
-        a `source` other than `chat` says that the input is third-party content, in which nobody may give orders."""
+    def scan(
+        self, text: str, *, direction: Direction, source: str = "chat", tool: str | None = None
+    ) -> list[Finding]:
+        """What was found, by place.
+
+        `direction` is `input`, `output`, or `tool` for arguments on their way to a tool; a `source` other than
+        `chat`, or a `tool`, says that an input is third-party content, in which nobody may give orders.
+        """
         channel = _channel(direction, source, tool)
         reading = Reading(text)
         stretches, shapes = self._engine.open(reading.data)
-        found = list(self._read(reading, stretches, channel, "text"))
+        found = list(self._read(reading, stretches, channel=channel, view="text"))
         for view in views(text, shapes):
             found += self._read_view(view, channel, found)
         found += invisible_text(text, found)
@@ -58,30 +63,36 @@ class PatternScanner:
         reading = Reading(view.text)
         stretches, _ = self._engine.open(reading.data)
         fresh: list[Finding] = []
-        for finding in self._read(reading, stretches, channel, view.name):
+        for finding in self._read(reading, stretches, channel=channel, view=view.name):
             start, end = view.original(finding.start, finding.end)
             if any(f.rule == finding.rule and f.start < end and start < f.end for f in known):
                 continue
             why = f"{finding.explanation}; read as {view.name} text"
-            fresh.append(msgspec.structs.replace(finding, start=start, end=end, view=view.name, explanation=why))
+            fresh.append(
+                msgspec.structs.replace(finding, start=start, end=end, view=view.name, explanation=why)
+            )
         return fresh
 
     def _read(
-        self, reading: Reading, stretches: dict[int, list[tuple[int, int]]], channel: str, view: str
+        self, reading: Reading, stretches: dict[int, list[tuple[int, int]]], *, channel: str, view: str
     ) -> Iterator[Finding]:
         for number, where in stretches.items():
             rule = self._engine.rules[number]
             factor = rule.channels.get(channel, 1.0)
             if not factor or not _applies(rule, view):
                 continue
-            spans = (span for stretch in where for span in self._engine.spans(number, reading.bytes_for(rule), stretch))
+            spans = (
+                span
+                for stretch in where
+                for span in self._engine.spans(number, reading.bytes_for(rule), stretch)
+            )
             if rule.type in SENSITIVE:
-                yield from self._sensitive(rule, reading, spans, channel)
+                yield from self._sensitive(rule, reading, spans, channel=channel)
             else:
-                yield from self._threats(rule, reading, spans, factor)
+                yield from self._threats(rule, reading, spans, factor=factor)
 
     def _threats(
-        self, rule: Rule, reading: Reading, spans: Iterator[tuple[int, int]], factor: float
+        self, rule: Rule, reading: Reading, spans: Iterator[tuple[int, int]], *, factor: float
     ) -> Iterator[Finding]:
         matches = [reading.chars(span) for span in islice(spans, MAX_MATCHES)]
         flood = len(matches) == MAX_MATCHES
@@ -112,9 +123,14 @@ class PatternScanner:
             less.append(("weak sign in a long text", 0.6))
         why = rule.says if not less else f"{rule.says} (discounted: {', '.join(name for name, _ in less)})"
         return Finding(
-            type=rule.type, rule=rule.id, severity=rule.severity, confidence=discounted(confidence, less),
-            start=start, end=end, explanation=why,
-        )  # fmt: skip
+            type=rule.type,
+            rule=rule.id,
+            severity=rule.severity,
+            confidence=discounted(confidence, less),
+            start=start,
+            end=end,
+            explanation=why,
+        )
 
     def _context(self, context: Context, low: str, span: tuple[int, int]) -> bool:
         regex = self._contexts.get(context.pattern)
@@ -124,7 +140,7 @@ class PatternScanner:
         return regex.search(around.encode("utf-8", "replace")) is not None
 
     def _sensitive(
-        self, rule: Rule, reading: Reading, spans: Iterator[tuple[int, int]], channel: str
+        self, rule: Rule, reading: Reading, spans: Iterator[tuple[int, int]], *, channel: str
     ) -> Iterator[Finding]:
         check = VALIDATORS[rule.validator] if rule.validator else None
         severity = "info" if channel in {"chat", "content"} else rule.severity
@@ -132,14 +148,26 @@ class PatternScanner:
         for count, span in enumerate(spans, 1):
             start, end = reading.chars(span)
             full = good and count >= MAX_SENSITIVE
-            confidence = rule.confidence * (1.0 if full or check is None else check(*_around(reading.text, start, end)))
+            confidence = rule.confidence * (
+                1.0 if full or check is None else check(*_around(reading.text, start, end))
+            )
             if confidence >= UNLIKELY:
                 good = True
-                why = f"{rule.says}; too many to list, the rest of the text is taken as one" if full else rule.says
+                why = (
+                    f"{rule.says}; too many to list, the rest of the text is taken as one"
+                    if full
+                    else rule.says
+                )
                 yield Finding(
-                    type=rule.type, rule=rule.id, severity=severity, confidence=round(confidence, 4), start=start,
-                    end=len(reading.text) if full else end, category=rule.category, explanation=why,
-                )  # fmt: skip
+                    type=rule.type,
+                    rule=rule.id,
+                    severity=severity,
+                    confidence=round(confidence, 4),
+                    start=start,
+                    end=len(reading.text) if full else end,
+                    category=rule.category,
+                    explanation=why,
+                )
             if full or count >= MAX_CANDIDATES:
                 return
 
@@ -166,7 +194,7 @@ class Reading:
         self._marks: dict[int, list[int]] = {}
 
     def bytes_for(self, rule: Rule) -> bytes:
-        """The bytes a rule is matched on; both kinds have the same length, or the case-sensitive one is blanked to it."""
+        """The bytes a rule is matched on; those with and without capitals have the same length."""
         if not rule.case_sensitive:
             return self.data
         if self._raw is None:
@@ -195,14 +223,16 @@ def _mark(data: bytes) -> list[int]:
     """The number of characters that begin before each block of bytes."""
     marks, total = [0], 0
     for at in range(0, len(data), _BLOCK):
-        total += sum(1 for byte in data[at : at + _BLOCK] if byte & 0xC0 != 0x80)  # noqa: PLR2004 - continuation bytes
+        total += sum(1 for byte in data[at : at + _BLOCK] if byte & 0xC0 != 0x80)  # noqa: PLR2004
         marks.append(total)
     return marks
 
 
 def _aligned(text: str, low: str) -> bytes:
-    """The text in bytes as many as its lower-cased form has: a character whose size differs gives way to that form."""
-    pairs = ((a.encode("utf-8", "replace"), b.encode("utf-8", "replace")) for a, b in zip(text, low, strict=True))
+    """The text in as many bytes as its lower-cased form: a character whose size differs gives way to that."""
+    pairs = (
+        (a.encode("utf-8", "replace"), b.encode("utf-8", "replace")) for a, b in zip(text, low, strict=True)
+    )
     return b"".join(a if len(a) == len(b) else b for a, b in pairs)
 
 

@@ -1,6 +1,6 @@
-"""Validators of personal data, and redaction. A number is only a card, an IBAN or a phone if its own arithmetic agrees.
+"""Validators of personal data, and redaction: a number is a card or an IBAN only if its arithmetic agrees.
 
-A validator gets the candidate and some text before and after it, and returns a factor on the confidence; 0 says no.
+A validator gets the candidate and some text before and after it, and returns a factor on the confidence, 0 for no.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Validator = Callable[[str, str, str], float]
 
 
 def redact(text: str, findings: Iterable[Finding]) -> str:
-    """The text with each secret and personal datum replaced by its kind, as in `[SSN]`; overlaps become one mark."""
+    """The text with each secret and personal datum replaced by its kind, as in `[SSN]`."""
     parts: list[str] = []
     at = 0
     for finding in sorted((f for f in findings if f.category), key=lambda f: (f.start, -f.end)):
@@ -28,7 +28,7 @@ def redact(text: str, findings: Iterable[Finding]) -> str:
     return "".join(parts) + text[at:]
 
 
-def ssn(value: str, before: str, after: str) -> float:
+def ssn(value: str, before: str, _after: str) -> float:
     """Area not 000, 666 or 9xx, group not 00, serial not 0000; bare digits need the words before them."""
     digits = _digits(value)
     area, group, serial = digits[:3], digits[3:5], digits[5:]
@@ -92,24 +92,30 @@ def iban(value: str, _before: str, _after: str) -> float:
 
 
 def email(value: str, before: str, after: str) -> float:
-    """A domain that can exist; addresses of the reserved example domains count, since people write to them too."""
+    """A domain that can exist; example domains count, since people write to them too."""
     local, _, domain = value.rpartition("@")
     ending = domain.rsplit(".", 1)[-1].lower()
     if ending in _FILE_ENDINGS or ".." in value or local[-1:] == "." or domain.startswith(("-", ".")):
         return 0.0
-    if before[-3:] == "://" or before.endswith(("git+ssh://", "ssh://")) or (local == "git" and after[:1] == ":"):
+    if (
+        before[-3:] == "://"
+        or before.endswith(("git+ssh://", "ssh://"))
+        or (local == "git" and after[:1] == ":")
+    ):
         return 0.0
     return 1.0
 
 
 def phone(value: str, before: str, after: str) -> float:
-    """A number with the shape of one in use, that no date, version, amount, identifier or timestamp explains."""
+    """A number with the shape of one in use, that no date, amount, identifier or timestamp explains."""
     digits = _digits(value)
     near = before.lower()[-32:]
     told = _PHONE_WORDS.search(near) is not None
     if not 7 <= len(digits) <= 15 or len(set(digits)) == 1 or _glued(before, after):  # noqa: PLR2004 - E.164
         return 0.0
-    if not told and (_OTHER_NUMBER.search(near) or _DATE.search(value) or after.lstrip().startswith(tuple("%€$£°"))):
+    if not told and (
+        _OTHER_NUMBER.search(near) or _DATE.search(value) or after.lstrip().startswith(tuple("%€$£°"))
+    ):
         return 0.0
     if re.match(r"\+|00[1-9]", value):
         return 1.0 if len(digits) >= 8 else 0.0  # noqa: PLR2004
@@ -132,8 +138,10 @@ def ip_address(value: str, before: str, after: str) -> float:
         return 0.0
     if address.version == 6:  # noqa: PLR2004
         return 1.0 if value.count(":") >= 2 and len(value) >= 6 else 0.0  # noqa: PLR2004
+    if any(address in network for network in _PRIVATE):
+        return 0.0
     octets = value.split(".")
-    if octets[-1] == "0" and after[:1] != "/" or max(map(int, octets)) < 20:  # noqa: PLR2004 - four small numbers are a version
+    if (octets[-1] == "0" and after[:1] != "/") or max(map(int, octets)) < _VERSIONLIKE:
         return 0.0
     return 1.0 if not address.is_reserved else 0.0
 
@@ -158,19 +166,54 @@ def _glued(before: str, after: str) -> bool:
 _SSN_WORDS = re.compile(r"\bssn\b|social[ -]?security|\bss ?(?:#|no|number)|\bsocial\b|taxpayer id")
 _CARD_WORDS = re.compile(r"\bcard|visa|master|amex|american express|credit|debit|payment|cvv|\bpan\b|expir")
 _PHONE_WORDS = re.compile(
-    r"phone|\bcall(?:ing)?\b|\btel\b|tel[.:]|mobile|\bcell|\bfax|whats ?app|\btext\b|\bsms|dial|reach \w+ (?:at|on)|contact|hotline|"
-    r"telefon|handy|rufnummer|téléphone|portable|teléfono|móvil|telefone|celular|telefono|cellulare|telefoon|телефон|电话|電話|手机|전화"
+    r"phone|\bcall(?:ing)?\b|\btel\b|tel[.:]|mobile|\bcell|\bfax|whats ?app|\btext\b|\bsms|dial|"
+    r"reach \w+ (?:at|on)|contact|hotline|"
+    r"telefon|handy|rufnummer|téléphone|portable|teléfono|móvil|telefone|celular|telefono|cellulare|"
+    r"telefoon|телефон|电话|電話|手机|전화"
 )
 _OTHER_NUMBER = re.compile(
-    r"(?:order|invoice|ticket|tracking|case|ref(?:erence)?|id|sku|isbn|issn|serial|part|version|build|rev(?:ision)?|model|account|acct|"
-    r"policy|claim|zip|timestamp|epoch|pid|port|error|code|rfc|cve|lot|batch|item|upc|ean|po|bestellung|rechnung|nr|no|num(?:ber)?|"
-    r"hash|commit|doi|arxiv|customer|patent|uuid|row|line|page|size|bytes|routing)[ \t]*(?:no|nr|id|num(?:ber)?|code)?[.:#= \t\"'-]*$"
+    r"(?:order|invoice|ticket|tracking|case|ref(?:erence)?|id|sku|isbn|issn|serial|part|version|build|"
+    r"rev(?:ision)?|model|account|acct|"
+    r"policy|claim|zip|timestamp|epoch|pid|port|error|code|rfc|cve|lot|batch|item|upc|ean|po|bestellung|"
+    r"rechnung|nr|no|num(?:ber)?|"
+    r"hash|commit|doi|arxiv|customer|patent|uuid|row|line|page|size|bytes|routing)[ \t]*(?:no|nr|id|"
+    r"num(?:ber)?|code)?[.:#= \t\"'-]*$"
 )
-_DATE = re.compile(r"^(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|^\d{1,2}[-./]\d{1,2}[-./](?:19|20)\d\d|^(?:19|20)\d\d[ -](?:19|20)\d\d$")
-_NORTH_AMERICAN = re.compile(r"(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-]?)[2-9]\d\d[ .-]?\d{4}|[2-9]\d\d[.-]\d{4}")
+_DATE = re.compile(
+    r"^(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|^\d{1,2}[-./]\d{1,2}[-./](?:19|20)\d\d|"
+    r"^(?:19|20)\d\d[ -](?:19|20)\d\d$"
+)
+_NORTH_AMERICAN = re.compile(
+    r"(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-]?)[2-9]\d\d[ .-]?\d{4}|[2-9]\d\d[.-]\d{4}"
+)
+_VERSIONLIKE = 20
+"""Four numbers all smaller than this are more likely a version."""
+_PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _VERSION = re.compile(r"(?:version|ver|release|firmware|build|upgrade[d]? to|v)[ .:=]*$")
-_PASSPORT_WORDS = re.compile(r"pass(?:port|eport)|reisepass|pasaporte|passaporto|passaporte|paspoort|паспорт|护照|旅券|여권")
-_FILE_ENDINGS = frozenset("png jpg jpeg gif svg webp js ts css py json yaml yml html md txt lock local".split()) - {"local"}
+_PASSPORT_WORDS = re.compile(
+    r"pass(?:port|eport)|reisepass|pasaporte|passaporto|passaporte|paspoort|паспорт|护照|旅券|여권"
+)
+_FILE_ENDINGS = frozenset(
+    (
+        "png",
+        "jpg",
+        "jpeg",
+        "gif",
+        "svg",
+        "webp",
+        "js",
+        "ts",
+        "css",
+        "py",
+        "json",
+        "yaml",
+        "yml",
+        "html",
+        "md",
+        "txt",
+        "lock",
+    )
+)
 _ISSUERS = (
     (re.compile(r"4"), {13, 16, 19}),
     (re.compile(r"5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)"), {16}),
@@ -185,13 +228,21 @@ _IBAN_LENGTHS = {
     country: int(length)
     for country, length in re.findall(
         r"([A-Z]{2})(\d\d)",
-        "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22GE22GI23GL18"
-        "GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21MC27MD24ME22MK19MR27MT31MU30NL18NO15PK24"
+        "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27"
+        "GB22GE22GI23GL18"
+        "GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21MC27MD24ME22MK19MR27MT31"
+        "MU30NL18NO15PK24"
         "PL28PS29PT25QA29RO24RS22SA24SC31SE24SI19SK24SM27ST25SV28TL23TN24TR26UA29VA22VG24XK20",
     )
 }
 
 VALIDATORS: dict[str, Validator] = {
-    "ssn": ssn, "itin": itin, "credit_card": credit_card, "iban": iban, "email": email, "phone": phone,
-    "ip_address": ip_address, "passport": passport,
-}  # fmt: skip
+    "ssn": ssn,
+    "itin": itin,
+    "credit_card": credit_card,
+    "iban": iban,
+    "email": email,
+    "phone": phone,
+    "ip_address": ip_address,
+    "passport": passport,
+}

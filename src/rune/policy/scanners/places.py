@@ -11,13 +11,13 @@ from rune.errors import InvalidArgument, Violation
 
 
 class Places:
-    """A YAML text whose `plain` value is checked elsewhere; `violation` says where a path such as `.rules[2].id` is."""
+    """A YAML text whose `plain` value is checked elsewhere; `violation` finds the place of `.rules[2].id`."""
 
     def __init__(self, text: str, name: str) -> None:
         self._name = name
         try:
             self._root = yaml.compose(text, Loader=yaml.CSafeLoader)
-            self.plain: Any = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 - a safe loader
+            self.plain: Any = yaml.load(text, Loader=yaml.CSafeLoader)
         except yaml.YAMLError as error:
             raise InvalidArgument(f"{name}: {error}") from error
 

@@ -17,9 +17,12 @@ from rune.policy.scanners.finding import Severity
 from rune.policy.scanners.places import Places
 
 TYPES = frozenset(
-    "prompt_injection jailbreak data_exfiltration system_prompt_leak command_injection sql_injection path_traversal "
-    "ssrf tool_manipulation secret_exposure pii_exposure invisible_text".split()
-)
+    (
+        "prompt_injection", "jailbreak", "data_exfiltration", "system_prompt_leak", "command_injection",
+        "sql_injection", "path_traversal", "ssrf", "tool_manipulation", "secret_exposure", "pii_exposure",
+        "invisible_text",
+    )
+)  # fmt: skip
 CHANNELS = ("chat", "content", "output", "arguments")
 SENSITIVE = frozenset({"secret_exposure", "pii_exposure"})
 MAX_RULES = 2_000
@@ -58,7 +61,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Words of which one must stand nearby; where some are lists, one of each list."""
     languages: list[str] = []
     channels: dict[str, float] = {}
-    """Factors on the confidence per channel; a channel not named keeps 1, and 0 switches the rule off there."""
+    """Factors on the confidence per channel; one not named keeps 1, and 0 switches the rule off."""
     requires: Context | None = None
     unless: Context | None = None
     discounts: bool = True
@@ -95,14 +98,16 @@ def builtin_rules() -> tuple[Rule, ...]:
 
 
 def load_rules(path: str | Path) -> tuple[Rule, ...]:
-    """The rules of a file, or of every `*.yaml` and `*.yml` in a folder; raises InvalidArgument with every place."""
+    """The rules of a file, or of the YAML files of a folder; raises InvalidArgument with every place."""
     root = Path(path)
     names = sorted(p for p in root.iterdir() if p.suffix in {".yaml", ".yml"}) if root.is_dir() else [root]
     rules: list[Rule] = []
     taken = {rule.id for rule in builtin_rules()}
     for name in names:
         if name.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidArgument(f"{name}: larger than {MAX_FILE_BYTES} bytes; split the rules over several files")
+            raise InvalidArgument(
+                f"{name}: larger than {MAX_FILE_BYTES} bytes; split the rules over several files"
+            )
         rules += _read(name.read_text("utf-8"), str(name), taken)
     if len(rules) > MAX_RULES:
         raise InvalidArgument(f"{path}: {len(rules)} rules, at most {MAX_RULES} are allowed")
@@ -113,7 +118,7 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
 def _builtin_files() -> tuple[File, ...]:
     folder = resources.files("rune.policy") / "rules"
     texts = [entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-    return tuple(msgspec.convert(yaml.load(text, Loader=yaml.CSafeLoader), File) for text in texts)  # noqa: S506
+    return tuple(msgspec.convert(yaml.load(text, Loader=yaml.CSafeLoader), File) for text in texts)
 
 
 @cache
@@ -147,12 +152,24 @@ def problems(rule: Rule, vocabulary: Mapping[str, str], taken: Iterable[str] = (
     """What is wrong with a rule as (field, reason), empty for a good one."""
     checks = [
         (".id", rule.id in taken, f"the id {rule.id!r} is used already; choose another"),
-        (".id", re.fullmatch(r"[a-z0-9][a-z0-9-]{2,63}", rule.id) is None, "use lower-case letters, digits and dashes"),
+        (
+            ".id",
+            re.fullmatch(r"[a-z0-9][a-z0-9-]{2,63}", rule.id) is None,
+            "use lower-case letters, digits and dashes",
+        ),
         (".type", rule.type not in TYPES, f"unknown type {rule.type!r}; one of {', '.join(sorted(TYPES))}"),
         (".confidence", not 0 < rule.confidence <= 1, "must be above 0 and at most 1"),
-        (".keywords", any(not w or (len(w.encode()) == 1 and w.isalnum()) for g in rule.groups for w in g), "a keyword needs two characters"),
+        (
+            ".keywords",
+            any(not w or (len(w.encode()) == 1 and w.isalnum()) for g in rule.groups for w in g),
+            "a keyword needs two characters",
+        ),
         (".channels", bool(set(rule.channels) - set(CHANNELS)), f"channels are {', '.join(CHANNELS)}"),
-        (".validator", rule.validator not in {None, *validators()}, f"validators are {', '.join(sorted(validators()))}"),
+        (
+            ".validator",
+            rule.validator not in {None, *validators()},
+            f"validators are {', '.join(sorted(validators()))}",
+        ),
     ]
     found = [(field, why) for field, wrong, why in checks if wrong]
     for field, pattern in _patterns(rule):

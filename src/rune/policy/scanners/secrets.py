@@ -1,6 +1,6 @@
-"""Validators of secrets: checksums where a vendor has one, structure, entropy, and what gives a placeholder away.
+"""Validators of secrets: checksums, structure, entropy, and what gives a placeholder away.
 
-A validator gets the candidate and some text before and after it, and returns a factor on the confidence; 0 says no.
+A validator gets the candidate and some text before and after it, and returns a factor on the confidence, 0 for no.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 Validator = Callable[[str, str, str], float]
 
@@ -25,7 +26,7 @@ def is_placeholder(value: str) -> bool:
     """Whether a value is an example, a blank to fill in, a variable, or masked."""
     if _PLACEHOLDER.search(value) or _REPEATED.search(value):
         return True
-    return _sequential(value) > 0.6 * len(value)  # noqa: PLR2004 - most of it counts up
+    return _sequential(value) > 0.6 * len(value)
 
 
 def entropy(value: str) -> float:
@@ -44,7 +45,7 @@ def random_token(value: str, _before: str, _after: str) -> float:
 
 
 def github(value: str, before: str, after: str) -> float:
-    """The last six characters of a classic GitHub token are the CRC-32 of the thirty before them, in base 62."""
+    """The last six characters of a GitHub token are the CRC-32 of the thirty before them, in base 62."""
     body, check = value[4:-6], value[-6:]
     if base62(zlib.crc32(body.encode())).rjust(6, "0") == check:
         return 1.0
@@ -52,11 +53,11 @@ def github(value: str, before: str, after: str) -> float:
 
 
 def npm(value: str, before: str, after: str) -> float:
-    """npm tokens carry GitHub's checksum."""
+    """Npm tokens carry GitHub's checksum."""
     return github(value, before, after)
 
 
-def aws_key_id(value: str, before: str, after: str) -> float:
+def aws_key_id(value: str, _before: str, _after: str) -> float:
     """Sixteen characters of base 32 behind the prefix; other letters and digits count for less."""
     if is_placeholder(value) or entropy(value[4:]) < 2.5:  # noqa: PLR2004 - bits
         return 0.0
@@ -71,7 +72,7 @@ def jwt(value: str, _before: str, _after: str) -> float:
     return 1.0 if isinstance(body, dict) else UNSURE
 
 
-def pem(value: str, _before: str, after: str) -> float:
+def pem(value: str, _before: str, _after: str) -> float:
     """A private key block with a body, not only the line that begins one."""
     body = re.sub(r"-----[^-]+-----|\\n|\s", "", value)
     return float(len(body) >= 40 and not is_placeholder(body[:200]) and "..." not in body)  # noqa: PLR2004
@@ -79,11 +80,21 @@ def pem(value: str, _before: str, after: str) -> float:
 
 def connection(value: str, _before: str, _after: str) -> float:
     """The password inside a URL; templates, stars and the word itself are none."""
-    weak = value.lower() in {"password", "pass", "passwd", "pwd", "secret", "pw", "user", "token", "dbpassword"}
+    weak = value.lower() in {
+        "password",
+        "pass",
+        "passwd",
+        "pwd",
+        "secret",
+        "pw",
+        "user",
+        "token",
+        "dbpassword",
+    }
     return 0.0 if weak or is_placeholder(value) or value[:1] in "$<{[%*" else 1.0
 
 
-def assigned(value: str, before: str, after: str) -> float:
+def assigned(value: str, _before: str, after: str) -> float:
     """A value given to a name like `api_key`: long and mixed, and neither prose, a path nor a call."""
     if is_placeholder(value) or _NOT_A_VALUE.search(value) or after.startswith(("(", "<")):
         return 0.0
@@ -96,17 +107,17 @@ def assigned(value: str, before: str, after: str) -> float:
 
 
 def password(value: str, before: str, after: str) -> float:
-    """A value given to a name like `password`: at least two classes of characters, and no word of the language around."""
+    """A value given to a name like `password`: two classes of characters at least, and no word of prose."""
     value = value.rstrip(".,;:!?")
     if is_placeholder(value) or _NOT_A_VALUE.search(value) or value.lower() in _WORDS or after[:1] == "(":
         return 0.0
     classes = sum(bool(re.search(c, value)) for c in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
-    quoted = before.endswith(("\"", "'"))
+    quoted = before.endswith(('"', "'"))
     return 1.0 if classes >= 3 or (classes >= 2 and (quoted or len(value) >= 8)) else 0.0  # noqa: PLR2004
 
 
-def high_entropy(value: str, before: str, after: str) -> float:
-    """A long token after words such as `secret` or `token`, with the entropy of chance and not a hash of a file."""
+def high_entropy(value: str, before: str, _after: str) -> float:
+    """A long token after a word such as `secret`, with the entropy of chance and not the hash of a file."""
     if is_placeholder(value) or _HASH_CONTEXT.search(before.lower()):
         return 0.0
     floor = 3.0 if re.fullmatch(r"[0-9a-fA-F]+", value) else 4.0
@@ -132,29 +143,45 @@ def _json_part(part: str) -> object:
 def _sequential(value: str) -> int:
     """The most characters in a row that count up by one."""
     best = run = 1
-    for one, two in zip(value, value[1:], strict=False):
+    for one, two in pairwise(value):
         run = run + 1 if ord(two) - ord(one) == 1 or (one, two) in {("9", "0"), ("z", "0"), ("z", "1")} else 1
         best = max(best, run)
     return best
 
 
 _PLACEHOLDER = re.compile(
-    r"(?i)example|xxxx|\*\*\*|\.\.\.|…|placeholder|change[-_ ]?me|your[-_a-z]|[-_]here\b|redacted|\bdummy|\bsample|\bfake[-_]|"
-    r"<[a-z_ -]+>|\$\{|\$\(|\{\{|%\(|\binsert[-_]|replace[-_]?me|\btodo\b|deadbeef|0000000|notreal|not[-_]a[-_]real|mysecret\b|test[-_]?key\b"
+    r"(?i)example|xxxx|\*\*\*|\.\.\.|…|placeholder|change[-_ ]?me|your[-_a-z]|[-_]here\b|redacted|\bdummy|"
+    r"\bsample|\bfake[-_]|"
+    r"<[a-z_ -]+>|\$\{|\$\(|\{\{|%\(|\binsert[-_]|replace[-_]?me|\btodo\b|deadbeef|0000000|notreal|"
+    r"not[-_]a[-_]real|mysecret\b|test[-_]?key\b"
 )
 _REPEATED = re.compile(r"(.)\1{6,}|(..)\2{5,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NOT_A_VALUE = re.compile(
-    r"(?i)^(?:https?://|/|\./|\.\./|~/|[a-z]:\\|os\.|process\.env|env\.|env\[|getenv|config[.\[]|settings\.|self\.|this\.|request\.|"
-    r"args\.|vault:|secret(?:s)?[.:/]|arn:|\$|%|null|none|true|false|undefined|string|str\b|int\b)|\(\)|\($|[(\[{].*[)\]}]|::|->|^[a-z_]+(?:\.[a-z_]+)+$"
+    r"(?i)^(?:https?://|/|\./|\.\./|~/|[a-z]:\\|os\.|process\.env|env\.|"
+    r"env\[|getenv|config[.\[]|settings\.|self\.|this\.|request\.|"
+    r"args\.|vault:|secret(?:s)?[.:/]|arn:|\$|%|null|none|true|false|undefined|string|str\b|int\b)|\(\)|"
+    r"\($|[(\[{].*[)\]}]|::|->|^[a-z_]+(?:\.[a-z_]+)+$"
 )
-_HASH_CONTEXT = re.compile(r"sha-?\d|md5|checksum|digest|integrity|commit|etag|hash|fingerprint|revision|thumbprint|uuid|blob|tree ")
-_WORDS = frozenset(
-    "required optional string password passwd secret incorrect invalid expired changed reset forgotten none null true false "
-    "username correct wrong protected policy manager field input hidden text number boolean object undefined default empty".split()
+_HASH_CONTEXT = re.compile(
+    r"sha-?\d|md5|checksum|digest|integrity|commit|etag|hash|fingerprint|revision|thumbprint|uuid|blob|tree "
 )
+_WORDS = frozenset((
+    "required", "optional", "string", "password", "passwd", "secret", "incorrect", "invalid", "expired",
+    "changed", "reset", "forgotten", "none", "null", "true", "false", "username", "correct", "wrong",
+    "protected", "policy", "manager", "field", "input", "hidden", "text", "number", "boolean", "object",
+    "undefined", "default", "empty",
+))  # fmt: skip
 
 VALIDATORS: dict[str, Validator] = {
-    "token": random_token, "github": github, "npm": npm, "aws_key_id": aws_key_id, "jwt": jwt, "pem": pem,
-    "connection": connection, "assigned": assigned, "password": password, "high_entropy": high_entropy,
-}  # fmt: skip
+    "token": random_token,
+    "github": github,
+    "npm": npm,
+    "aws_key_id": aws_key_id,
+    "jwt": jwt,
+    "pem": pem,
+    "connection": connection,
+    "assigned": assigned,
+    "password": password,
+    "high_entropy": high_entropy,
+}

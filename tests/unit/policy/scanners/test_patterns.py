@@ -24,7 +24,8 @@ def risk(text: str, source: str = "chat") -> float:
 
 HARMLESS = [
     'Our filter looks for phrases such as "ignore all previous instructions" and blocks the request.',
-    "Prompt injection means that an attacker writes text like 'disregard your prior instructions' into a document.",
+    "Prompt injection means that an attacker writes text like 'disregard your prior instructions' into a "
+    "document.",
     'What does it mean when a user types "ignore previous instructions"? Please explain.',
     "How can I stop my chatbot from revealing its system prompt to an attacker?",
     'def test_blocks_override():\n    assert scan("Ignore all previous instructions").blocked\n',
@@ -35,7 +36,8 @@ HARMLESS = [
     "You are an English teacher. Correct my sentences, stay in character, and do not write explanations.",
     "Pretend that you are a medieval baker and tell me how you start your day.",
     "Usage: tool [--force] [--ignore-errors] FILE...\n  --override KEY=VALUE  override a setting\n",
-    "Traceback (most recent call last):\n  File \"a.py\", line 3, in run\nValueError: system prompt template not found",
+    'Traceback (most recent call last):\n  File "a.py", line 3, in run\nValueError: system prompt '
+    "template not found",
     "2026-03-01 10:11:12 WARN auth: user admin failed login from host web-3, 3 attempts left",
     "> On Monday Ann wrote:\n> please forget what I said about the invoice\nNo problem, see you then.",
     "Write exactly 200 words. Do not use the letter e. Answer only with the story, no title.",
@@ -55,7 +57,7 @@ HARMLESS = [
     "Please send the signed contract to contracts@example.com before Friday.",
     "Our guidelines do not apply to trainees, says the works council.",
     "The novel describes a world without laws where everything is permitted.",
-    "<system.web><compilation debug=\"true\" /></system.web>",
+    '<system.web><compilation debug="true" /></system.web>',
     "How do I reset my password? I forgot the old one.",
 ]
 
@@ -103,7 +105,9 @@ def test_words_broken_by_invisible_characters_are_reported() -> None:
     assert "invisible_text" in {f.type for f in SCANNER.scan(DISGUISES["tags"], direction="input")}
 
 
-@pytest.mark.parametrize("text", ["\U0001f469\u200d\U0001f680 \u2764\ufe0f", "\ufeffHello", "می\u200cخواهم", "co\u00adoperate"])
+@pytest.mark.parametrize(
+    "text", ["\U0001f469\u200d\U0001f680 \u2764\ufe0f", "\ufeffHello", "می\u200cخواهم", "co\u00adoperate"]
+)
 def test_ordinary_invisible_characters_are_no_finding(text: str) -> None:
     assert SCANNER.scan(text, direction="input") == []
 
@@ -126,16 +130,26 @@ def test_an_attack_deep_in_a_long_document_is_found() -> None:
 
 
 def test_findings_far_apart_do_not_add_up() -> None:
-    weak = Finding(type="jailbreak", rule="a", severity="high", confidence=0.6, start=0, end=5, explanation="")
-    other = Finding(type="jailbreak", rule="b", severity="high", confidence=0.6, start=5_000, end=5_005, explanation="")
-    near = Finding(type="jailbreak", rule="b", severity="high", confidence=0.6, start=100, end=105, explanation="")
+    weak = Finding(
+        type="jailbreak", rule="a", severity="high", confidence=0.6, start=0, end=5, explanation=""
+    )
+    other = Finding(
+        type="jailbreak", rule="b", severity="high", confidence=0.6, start=5_000, end=5_005, explanation=""
+    )
+    near = Finding(
+        type="jailbreak", rule="b", severity="high", confidence=0.6, start=100, end=105, explanation=""
+    )
     assert risk_score([weak, other]) == pytest.approx(0.51)
     assert risk_score([weak, near]) == pytest.approx(1 - 0.49**2, abs=1e-3)
 
 
 def test_overlapping_findings_of_one_type_count_once() -> None:
-    one = Finding(type="jailbreak", rule="a", severity="critical", confidence=0.6, start=0, end=9, explanation="")
-    two = Finding(type="jailbreak", rule="b", severity="critical", confidence=0.7, start=5, end=12, explanation="")
+    one = Finding(
+        type="jailbreak", rule="a", severity="critical", confidence=0.6, start=0, end=9, explanation=""
+    )
+    two = Finding(
+        type="jailbreak", rule="b", severity="critical", confidence=0.7, start=5, end=12, explanation=""
+    )
     assert risk_score([one, two]) == pytest.approx(0.7)
 
 
@@ -176,6 +190,9 @@ def test_threads_share_a_scanner() -> None:
 
 
 def test_importing_the_package_loads_no_pattern_library() -> None:
-    code = "import sys, rune.policy.scanners; print([m for m in ('hyperscan', 're2', 'yaml', 'grpc') if m in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
+    heavy = ("hyperscan", "re2", "yaml", "grpc")
+    code = f"import sys, rune.policy.scanners; print([m for m in {heavy} if m in sys.modules])"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+    )
     assert shown.stdout.strip() == "[]"

@@ -14,12 +14,19 @@ from rune.policy.scanners.patterns import PatternScanner
 from rune.policy.scanners.rules import SENSITIVE, Rule, builtin_rules, load_rules, problems
 
 RULES = builtin_rules()
-WAYS: tuple[tuple[Direction, str], ...] = (("input", "chat"), ("input", "web"), ("output", "chat"), ("tool", "chat"))
+WAYS: tuple[tuple[Direction, str], ...] = (
+    ("input", "chat"),
+    ("input", "web"),
+    ("output", "chat"),
+    ("tool", "chat"),
+)
 SCANNERS = {"hyperscan": PatternScanner(), "ahocorasick": PatternScanner(prefer="ahocorasick")}
 
 
 def everywhere(scanner: PatternScanner, text: str) -> list[Finding]:
-    plain = text.replace("{-}", "")  # parts secrets in the rule files, so that no scanner of repositories trips over them
+    plain = text.replace(
+        "{-}", ""
+    )  # parts secrets in the rule files, so that no scanner of repositories trips over them
     return [f for direction, source in WAYS for f in scanner.scan(plain, direction=direction, source=source)]
 
 
@@ -59,7 +66,13 @@ def test_both_engines_find_the_same(rule: Rule) -> None:
 def test_no_text_makes_a_pattern_slow(rule: Rule) -> None:
     regex = compile_pattern(rule.pattern)
     words = [word for group in rule.groups for word in group if not word.startswith("<")] or ["1", "a"]
-    pieces = [*(example.replace("{-}", "").lower()[:-1] for example in rule.examples.match), " ".join(words), "a", "0 ", "( "]
+    pieces = [
+        *(example.replace("{-}", "").lower()[:-1] for example in rule.examples.match),
+        " ".join(words),
+        "a",
+        "0 ",
+        "( ",
+    ]
     for piece in pieces:
         data = (piece * (20_000 // len(piece) + 1))[:20_000].encode()
         began = time.thread_time()
@@ -112,11 +125,18 @@ def test_a_folder_of_rules_is_read_whole(tmp_path: Path) -> None:
         ("confidence: 0.9", "confidence: 7", "own.yaml:7:17", "above 0 and at most 1"),
         ("keywords: [send]", "keyword: [send]", "own.yaml:4:5", "unknown field `keyword`"),
         ("own-rule", "override-previous-orders", "own.yaml:4:9", "is used already"),
-        (r"'\\bsend the %{animal} away\\b'".replace("\\\\", "\\"), "'x*'", "own.yaml:9:14", "matches the empty text"),
+        (
+            r"'\\bsend the %{animal} away\\b'".replace("\\\\", "\\"),
+            "'x*'",
+            "own.yaml:9:14",
+            "matches the empty text",
+        ),
         ("keywords: [send]", "validator: magic", "own.yaml:10:16", "validators are"),
     ],
 )
-def test_a_bad_rule_is_refused_with_its_place(tmp_path: Path, old: str, new: str, place: str, reason: str) -> None:
+def test_a_bad_rule_is_refused_with_its_place(
+    tmp_path: Path, old: str, new: str, place: str, reason: str
+) -> None:
     assert old in GOOD
     with pytest.raises(InvalidArgument) as failure:
         load_rules(write(tmp_path, GOOD.replace(old, new)))
