@@ -2,8 +2,8 @@
 
     python benchmarks/scan_detect.py DATA_FOLDER [--sample N] [--look SOURCE]
 
-The folder holds `attacks.jsonl.gz` and `benign.jsonl.gz`, one object a line with `text`, `source`, `kind` and an
-optional `tier`. Long clean documents are made by joining harmless texts. `--look` prints what one source gets wrong.
+The folder holds `attacks.jsonl.gz` and `benign.jsonl.gz`, one object a line with `text`, `source`, `kind`
+and an optional `tier`. Long clean documents are made by joining harmless texts. `--look` prints errors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Talk about an attack is not an attack: what around a match speaks for quotation, question, negation or code.
+"""Talk about an attack is not an attack: what around a match says quotation, question or code.
 
 Each discount is a factor on the confidence and a name for the explanation. They are read only where a
 rule has matched, so they may look closely.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-BEFORE = 160
-AFTER = 120
-QUOTED = 60
-"""Characters that may stand between an opening quotation mark and a match."""
+BEFORE = 400
+AFTER = 400
+INTRODUCED = 10
+"""Characters that must stand before a quotation: a text that is one quotation is no talk about it."""
 FLOOR = 0.12
 """However many discounts apply, this much of the confidence stays."""
 
@@ -20,23 +20,30 @@ FLOOR = 0.12
 def discounts(text: str, start: int, end: int) -> Iterator[tuple[str, float]]:
     """The discounts that apply to a match at these characters of lower-cased text, as (name, factor)."""
     before, after = text[max(0, start - BEFORE) : start], text[end : end + AFTER]
-    sentence = _SENTENCE_END.split(before)[-1]
-    if _negated(sentence):
+    sentence = _SENTENCE_END.split(before[-160:])[-1]
+    if _NEGATION.search(sentence[-48:]):
         yield "negated", 0.25
-    quoted = _quoted(before, after)
-    reported = _REPORTED.search(sentence[-90:] if quoted else sentence[-60:]) is not None
-    if quoted and reported:
+    quotation = _quotation(before, after, introduced=start > BEFORE)
+    intro = sentence if quotation is None else before[:quotation]
+    reported = _REPORTED.search(intro[-60:]) is not None
+    if quotation is not None and reported:
         yield "quoted as an example", 0.2
-    elif quoted:
-        yield "quoted", 0.5
+    elif quotation is not None:
+        yield "quoted", 0.45
     elif reported:
         yield "reported", 0.5
-    if _asked(sentence, text[end : end + AFTER]):
+    if _asked(_SENTENCE_END.split(intro[-160:])[-1], after):
         yield "asked about", 0.35
-    if _in_code(text, start, before):
+    if _in_code(text, start, before=before) or (
+        quotation is not None and _CODE_NEAR.search(before + "\n" + after)
+    ):
         yield "in code", 0.4
-    if _is_documentation(before, text[start:end], after):
-        yield "documentation about attacks", 0.3
+    if (
+        _DOCUMENTATION.search(before)
+        or _DOCUMENTATION.search(after)
+        or _DOCUMENTATION.search(text[start:end])
+    ):
+        yield "documentation about attacks", 0.35
 
 
 def discounted(confidence: float, found: list[tuple[str, float]]) -> float:
@@ -47,26 +54,20 @@ def discounted(confidence: float, found: list[tuple[str, float]]) -> float:
     return round(confidence * max(factor, FLOOR), 4)
 
 
-def _negated(sentence: str) -> bool:
-    return _NEGATION.search(sentence[-48:]) is not None
-
-
-def _quoted(before: str, after: str) -> bool:
-    """An opening quotation mark close before, unclosed, and its partner close after."""
-    for opening, closing in _QUOTES:
-        at = before.rfind(opening)
-        if at < 0 or (opening == "'" and at and before[at - 1].isalnum()):
-            continue
-        if (
-            opening == closing
-            and before[max(0, at - BEFORE) :].count(opening) % 2 == 0
-            and len(before) < BEFORE
-        ):
-            continue
-        inner = before[at + 1 :]
-        if len(inner) <= QUOTED and closing not in inner and "\n" not in inner and closing in after:
-            return True
-    return False
+def _quotation(before: str, after: str, *, introduced: bool) -> int | None:
+    """Where the quotation around a match begins within `before`, if there is one and something introduces it."""
+    line = before.rfind("\n") + 1
+    if before[line:].lstrip().startswith(">"):
+        return line
+    if before.count('"""') % 2 and '"""' in after:
+        return before.rfind('"""')
+    for opening in reversed(list(_OPENING.finditer(before))):
+        if opening.start() < INTRODUCED and not introduced:
+            return None
+        closing = _CLOSING[opening[1]]
+        if closing.search(before, opening.end()) is None and closing.search(after) is not None:
+            return opening.start()
+    return None
 
 
 def _asked(sentence: str, after: str) -> bool:
@@ -77,32 +78,22 @@ def _asked(sentence: str, after: str) -> bool:
     )
 
 
-def _in_code(text: str, start: int, before: str) -> bool:
+def _in_code(text: str, start: int, *, before: str) -> bool:
     if text.count("```", 0, start) % 2 and "```" in text[start:]:
         return True
     line = before.rsplit("\n", 1)[-1]
     return _CODE_LINE.match(line) is not None
 
 
-def _is_documentation(before: str, match: str, after: str) -> bool:
-    return (
-        _DOCUMENTATION.search(before) is not None
-        or _DOCUMENTATION.search(after) is not None
-        or (_DOCUMENTATION.search(match) is not None)
-    )
-
-
 _EDGES = " \t\r\n\"'*_#>-"
 _SENTENCE_END = re.compile(r"[?？][\"'”]?(?:\s|$)|[.!;。！](?:\s|$)|\n")
-_QUOTES = (
-    ('"', '"'),
-    ("“", "”"),
-    ("«", "»"),
-    ("„", "“"),
-    ("‘", "’"),
-    ("「", "」"),
-    ("`", "`"),
-    ("'", "'"),
+_OPENING = re.compile(r"""(?:^|(?<=[\s(\[{=:,>*]))(["'\x60“«„‘「])["'\x60]{0,2}(?=\S|$)""")
+_PARTNERS = {'"': '"', "'": "'", "`": "`", "“": "”", "«": "»", "„": "“", "‘": "’", "「": "」"}
+_CLOSING = {one: re.compile(rf"{two}(?=[\s.,;:!?)\]}}<{two}]|$)") for one, two in _PARTNERS.items()}
+_CODE_NEAR = re.compile(
+    r"\bdef \w+\(|\bassert\b|^import \w|\bfunction \w+\(|\b(?:const|let|var) \w+ ?=|#include|^\s*return |\w = [\[{(\"']|"
+    r"\w=(?:\"|')|^\d{4}-\d\d-\d\d[ t]|\b(?:warn|info|debug|error)\b[ :\]]",
+    re.MULTILINE,
 )
 _NEGATION = re.compile(
     r"\b(?:do not|don't|dont|never|must not|mustn't|should not|shouldn't|cannot|can't|can not|won't|"

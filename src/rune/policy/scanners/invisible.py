@@ -1,4 +1,4 @@
-"""Invisible characters that hide something: smuggled words, broken-up words, a code, or a false order of text."""
+"""Invisible characters that hide something: smuggled words, broken words, a code, a false order."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _is_flag(text: str, run: re.Match[str]) -> bool:
     """Whether the tags belong to the emoji of a flag, which ends with a cancel tag."""
     return (
         text[run.start() - 1 : run.start()] == "\U0001f3f4"
-        and len(run[0]) <= 8
+        and len(run[0]) <= _FLAG
         and run[0].endswith("\U000e007f")
     )
 

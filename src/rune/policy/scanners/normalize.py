@@ -1,7 +1,7 @@
 """Other readings of a text: folded, joined, decoded. Each is a `View` whose offsets map back to the text.
 
-A view is made only when its shape occurs in the text (see `engine.SHAPES`), and all views together are bounded,
-so that ordinary text costs nothing and hostile text little.
+A view is made only when its shape occurs in the text (`engine.SHAPES`), and views together are bounded, so
+that ordinary text costs nothing and hostile text little.
 """
 
 from __future__ import annotations

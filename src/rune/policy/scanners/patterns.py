@@ -12,7 +12,7 @@ import msgspec
 from rune.policy.scanners import pii, secrets
 from rune.policy.scanners.discounts import discounted, discounts
 from rune.policy.scanners.engine import Engine, compile_pattern
-from rune.policy.scanners.finding import Direction, Finding
+from rune.policy.scanners.finding import WINDOW, Direction, Finding
 from rune.policy.scanners.invisible import invisible_text
 from rune.policy.scanners.normalize import View, views
 from rune.policy.scanners.rules import SENSITIVE, Context, Rule, builtin_rules
@@ -20,12 +20,12 @@ from rune.policy.scanners.rules import SENSITIVE, Context, Rule, builtin_rules
 MAX_MATCHES = 32
 """Matches of one rule in one reading that are weighed; a rule that matches more often loses its discounts."""
 MAX_SENSITIVE = 1_000
-"""Candidates of one kind of secret or personal datum that are checked; past it, if one was good, one finding covers
-the rest of the text."""
+"""Candidates of one kind of secret or personal datum that are checked; past it, if one was good, one finding
+covers the rest of the text."""
 MAX_CANDIDATES = 4_000
 """Candidates that are checked when none was good."""
 UNLIKELY = 0.3
-LONG = 3_000
+LONG = 6_000
 LONG_TRUST = 0.85
 """In a text longer than `LONG`, a match below this confidence is worth less: many chances to err."""
 
@@ -47,8 +47,8 @@ class PatternScanner:
     ) -> list[Finding]:
         """What was found, by place.
 
-        `direction` is `input`, `output`, or `tool` for arguments on their way to a tool; a `source` other than
-        `chat`, or a `tool`, says that an input is third-party content, in which nobody may give orders.
+        `direction` is `input`, `output`, or `tool` for arguments on their way to a tool; a `source` other
+        than `chat`, or a `tool`, says that an input is third-party content, in which nobody may give orders.
         """
         channel = _channel(direction, source, tool)
         reading = Reading(text)
@@ -98,7 +98,7 @@ class PatternScanner:
         flood = len(matches) == MAX_MATCHES
         best: Finding | None = None
         for start, end in matches:
-            if best is not None and start - best.start > LONG // 2:
+            if best is not None and start - best.start > WINDOW:
                 yield best
                 best = None
             finding = self._threat(rule, reading, (start, end), factor=factor, flood=flood)

@@ -1,6 +1,6 @@
 """Validators of secrets: checksums, structure, entropy, and what gives a placeholder away.
 
-A validator gets the candidate and some text before and after it, and returns a factor on the confidence, 0 for no.
+A validator gets the candidate, some text before and some after it, and returns a factor on the confidence.
 """
 
 from __future__ import annotations
