@@ -55,7 +55,7 @@ def discounted(confidence: float, found: list[tuple[str, float]]) -> float:
 
 
 def _quotation(before: str, after: str, *, introduced: bool) -> int | None:
-    """Where the quotation around a match begins within `before`, if there is one and something introduces it."""
+    """Where the quotation around a match begins within `before`, if something introduces it."""
     line = before.rfind("\n") + 1
     if before[line:].lstrip().startswith(">"):
         return line
@@ -91,7 +91,8 @@ _OPENING = re.compile(r"""(?:^|(?<=[\s(\[{=:,>*]))(["'\x60“«„‘「])["'\x6
 _PARTNERS = {'"': '"', "'": "'", "`": "`", "“": "”", "«": "»", "„": "“", "‘": "’", "「": "」"}
 _CLOSING = {one: re.compile(rf"{two}(?=[\s.,;:!?)\]}}<{two}]|$)") for one, two in _PARTNERS.items()}
 _CODE_NEAR = re.compile(
-    r"\bdef \w+\(|\bassert\b|^import \w|\bfunction \w+\(|\b(?:const|let|var) \w+ ?=|#include|^\s*return |\w = [\[{(\"']|"
+    r"\bdef \w+\(|\bassert\b|^import \w|\bfunction \w+\(|\b(?:const|let|var) \w+ ?=|#include|^\s*return |"
+    r"\w = [\[{(\"']|"
     r"\w=(?:\"|')|^\d{4}-\d\d-\d\d[ t]|\b(?:warn|info|debug|error)\b[ :\]]",
     re.MULTILINE,
 )

@@ -156,9 +156,9 @@ class Engine:
 
 
 def compile_pattern(pattern: str) -> Any:  # noqa: ANN401  # re2 has no types
-    """An RE2 pattern over bytes, with memory bounded to a megabyte."""
+    """An RE2 pattern over bytes, with its memory bounded."""
     options = re2.Options()
-    options.max_mem = 4 << 20
+    options.max_mem = 2 << 20
     options.log_errors = False
     return re2.compile(pattern.encode(), options)
 

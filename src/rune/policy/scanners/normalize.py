@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from rune.policy.scanners.confusables import CONFUSABLES, INVISIBLE
 from rune.policy.scanners.invisible import SMUGGLED
 
-MAX_VIEWED = 40_000
+MAX_VIEWED = 32_000
 """Characters that all views of one text may have together."""
 MAX_TOKENS = 200
 READABLE = 0.85

@@ -22,7 +22,7 @@ MAX_MATCHES = 32
 MAX_SENSITIVE = 1_000
 """Candidates of one kind of secret or personal datum that are checked; past it, if one was good, one finding
 covers the rest of the text."""
-MAX_CANDIDATES = 4_000
+MAX_CANDIDATES = 2_500
 """Candidates that are checked when none was good."""
 UNLIKELY = 0.3
 LONG = 6_000

@@ -35,7 +35,7 @@ HARMLESS = [
     "You are an English teacher. Correct my sentences, stay in character, and do not write explanations.",
     "Pretend that you are a medieval baker and tell me how you start your day.",
     "Usage: tool [--force] [--ignore-errors] FILE...\n  --override KEY=VALUE  override a setting\n",
-    'Traceback (most recent call last):\n  File "a.py", line 3, in run\nValueError: no system prompt template',
+    'Traceback (most recent call last):\n  File "a.py", line 3, in run\nValueError: no prompt template',
     "2026-03-01 10:11:12 WARN auth: user admin failed login from host web-3, 3 attempts left",
     "> On Monday Ann wrote:\n> please forget what I said about the invoice\nNo problem, see you then.",
     "Write exactly 200 words. Do not use the letter e. Answer only with the story, no title.",
