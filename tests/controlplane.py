@@ -96,13 +96,13 @@ def _handler(standin: Standin) -> type[BaseHTTPRequestHandler]:
             size = int(self.headers.get("Content-Length", 0))
             asked = Asked(self.command, self.path, dict(self.headers), self.rfile.read(size))
             answer = speak(asked)
+            standin.note(asked)
             self.send_response(answer.status)
             self.send_header("Content-Length", str(len(answer.body)))
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)
-            standin.note(asked)
 
         def handle(self) -> None:
             try:

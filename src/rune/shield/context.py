@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 
-
 import msgspec
 
 from rune.policy.model import SOURCES

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 
-
 logger = logging.getLogger("rune.shield")
 
 

@@ -115,6 +115,7 @@ def _all(answer: HTTPResponse, deadline: float) -> bytes:
             raise ValueError("the answer is too long")
         if time.monotonic() > deadline:
             raise TimeoutError
+    answer.close()  # read1 leaves an answer open that was read to its end, and the connection with it
     return b"".join(parts)
 
 
