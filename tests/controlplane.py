@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -33,11 +34,12 @@ class Standin:
     """Answers events by `on_events` and bundles by `on_bundle`; both are called in the server's threads."""
 
     def __init__(self) -> None:
-        self.on_events: Callable[[Asked], Answer] = lambda asked: Answer()
-        self.on_bundle: Callable[[Asked], Answer] = lambda asked: Answer(404, b"{}")
+        self.on_events: Callable[[Asked], Answer] = lambda _: Answer()
+        self.on_bundle: Callable[[Asked], Answer] = lambda _: Answer(404, b"{}")
         self.bytes = bytearray()
         self.asked: list[Asked] = []
         self.connections = 0
+        self.sockets: list[socket.socket] = []
         self._changed = threading.Condition()
         self.url = ""
 
@@ -52,6 +54,12 @@ class Standin:
         with self._changed:
             assert self._changed.wait_for(reached, DEADLINE), "what was waited for did not come"
 
+    def hang_up(self) -> None:
+        """Ends every kept connection, as a server or a proxy may at any time."""
+        for sock in self.sockets:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def note(self, asked: Asked) -> None:
         with self._changed:
             self.asked.append(asked)
@@ -59,7 +67,7 @@ class Standin:
 
 
 @contextmanager
-def control_plane() -> Iterator[Standin]:
+def control_plane() -> Generator[Standin]:
     """A stand-in on a free port of the loopback."""
     standin = Standin()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(standin))
@@ -84,6 +92,7 @@ def _handler(standin: Standin) -> type[BaseHTTPRequestHandler]:
         def setup(self) -> None:
             super().setup()
             standin.connections += 1
+            standin.sockets.append(self.connection)
             self.rfile = _Recorder(cast("BinaryIO", self.rfile), standin.bytes)  # pyright: ignore[reportAttributeAccessIssue] - as much of a file as is used
 
         def do_POST(self) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from rune.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from rune.shield.options import ShieldConfig
     from rune.shield.results import PolicyDecision, ScanResult, ShieldBlockedError
     from rune.shield.shield import Shield
 
 __all__ = ["PolicyDecision", "ScanResult", "Shield", "ShieldBlockedError", "ShieldConfig"]
-__version__ = "0.1.0"
 
 _HOMES = {
     "PolicyDecision": "rune.shield.results",

@@ -7,7 +7,6 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self, cast
 
-
 import msgspec
 
 from rune.policy.model import SOURCES
@@ -46,10 +45,8 @@ def merged(base: Context, given: Mapping[str, Any] | None) -> Context:
 
     Keys that Rune does not know are left alone: a host may hand in what it has.
     """
-    if not given:
-        if given is None or isinstance(given, Mapping):
-            return base
-        raise TypeError(f"context is a mapping, not {type(given).__name__}")
+    if given is None:
+        return base
     if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
         raise TypeError(f"context is a mapping, not {type(given).__name__}")
     changes = {name: _text(name, given[name]) for name in _TEXTS if given.get(name) is not None}
@@ -72,7 +69,7 @@ def _text(name: str, value: object) -> Any:  # noqa: ANN401 - one of several fie
 def _tags(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
         raise TypeError(f"context['tags'] is a list of texts, not {type(value).__name__}")
-    tags = cast("list[object]", list(cast("list[object]", value)))[:MAX_TAGS]
+    tags = list(cast("list[object]", value))[:MAX_TAGS]
     return tuple(_text("tags", tag) for tag in tags)
 
 

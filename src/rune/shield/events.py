@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import msgspec
 
-from rune import __version__
 from rune.policy.values import plain_arguments
 from rune.shield.context import Context
 from rune.shield.results import PolicyDecision, ScanResult
+from rune.version import __version__
 
 MAX_CAPTURED = 32_768
 MAX_THREATS = 100

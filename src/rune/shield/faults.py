@@ -6,7 +6,6 @@ import logging
 from types import TracebackType
 from typing import ClassVar, Self
 
-
 logger = logging.getLogger("rune.shield")
 
 

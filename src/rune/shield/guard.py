@@ -11,13 +11,13 @@ import msgspec
 from rune.core.clock import Clock
 from rune.policy.action import ALLOW, Action, Direction, Verdict
 from rune.policy.evaluate import Ledger
-from rune.policy.scanners.finding import Finding, risk_score, verdict
 from rune.policy.scanners.finding import Direction as Channel
+from rune.policy.scanners.finding import Finding, risk_score, verdict
 from rune.policy.scanners.pii import redact
 from rune.policy.values import leaves, plain_arguments
 from rune.shield.context import Context
 from rune.shield.faults import our_fault
-from rune.shield.layers import Layer, Question, build_layers
+from rune.shield.layers import Question, build_layers
 from rune.shield.options import ShieldConfig
 from rune.shield.results import LayerResult, PolicyDecision, ScanResult
 from rune.shield.rulebook import Rulebook
@@ -72,9 +72,10 @@ class Guard:
         findings: Sequence[Finding] = ()
         result: ScanResult | None = None
         if scan and self.layers and arguments:
-            with our_fault("reading arguments") as fault:
+            text = None
+            with our_fault("reading arguments"):
                 text = argument_text(arguments)
-            if fault.happened:
+            if text is None:
                 result = self._unfinished(ScanResult())
             elif text:
                 findings, result = self._result(text, "tool", source="chat", tool=tool, context=context)
@@ -255,18 +256,21 @@ def _with_policy(result: ScanResult, decision: PolicyDecision | None) -> ScanRes
     return msgspec.structs.replace(result, blocked=True, explanation=why, policy_result=decision)
 
 
+_NOTHING: dict[str, Any] = {}
+
+
 def _with_scan(decision: PolicyDecision | None, scan: ScanResult) -> PolicyDecision:
     """The policies' decision; where they let pass what the scan blocks, the scan's."""
     decision = decision or PolicyDecision()
     if not scan.blocked or not decision.allowed:
         return msgspec.structs.replace(decision, scan_result=scan)
     rules = [threat for threat in scan.threats_detected if threat["type"] == scan.threat_type]
-    worst = max(rules, key=lambda threat: threat["confidence"], default={"rule": "", "severity": "high"})
+    worst = max(rules, key=lambda threat: threat["confidence"], default=_NOTHING)
     return PolicyDecision(
         allowed=False,
         action="block",
-        rule=worst["rule"],
-        severity=worst["severity"],
+        rule=worst.get("rule", ""),
+        severity=worst.get("severity", "high"),
         explanation=f"in the arguments: {scan.explanation}",
         scan_result=scan,
     )

@@ -6,7 +6,7 @@ Nothing is interrupted: a layer looks at the deadline where it can stop, and say
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -14,6 +14,9 @@ from rune.errors import FailedPrecondition
 from rune.policy.scanners.finding import Direction, Finding
 from rune.shield.faults import logger
 from rune.shield.options import ShieldConfig
+
+if TYPE_CHECKING:
+    from rune.policy.scanners.rules import Rule
 
 STRETCH = 128_000
 """Characters that L1 reads between two looks at the clock."""
@@ -93,7 +96,7 @@ class PatternLayer:
         return self._scan
 
 
-def _own_rules(path: str) -> Sequence[object]:
+def _own_rules(path: str) -> Sequence[Rule]:
     from rune.policy.scanners.rules import load_rules  # noqa: PLC0415 - reads YAML
 
     return load_rules(path)

@@ -6,16 +6,17 @@ import contextlib
 import socket
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from rune import __version__
 from rune.shield.options import ShieldConfig
+from rune.version import __version__
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
-MAX_ANSWER = 16 << 20
+MAX_BUNDLE = 16 << 20
+MAX_ANSWER = 64 << 10
 
 
 class Unreachable(Exception):
@@ -71,14 +72,14 @@ class Line:
         self, method: str, path: str, *, body: bytes | None, headers: Mapping[str, str], wait: float
     ) -> Reply:
         connection = self._kept = self._kept or self._connection()
-        if connection.sock is None:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sock.settimeout(self._timeout + wait)
+        if self._socket is None:
+            connection.connect()  # sets TCP_NODELAY
+        if self._socket is not None:
+            self._socket.settimeout(self._timeout + wait)
         sent = {**self._headers, **headers, **({"Content-Type": "application/json"} if body else {})}
         connection.request(method, self._base + path, body=body, headers=sent)
         answer = connection.getresponse()
-        read = _all(answer, time.monotonic() + self._timeout)
+        read = _all(answer, MAX_ANSWER if body else MAX_BUNDLE, time.monotonic() + self._timeout)
         if answer.will_close:
             self.close()
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
@@ -92,10 +93,15 @@ class Line:
     def abort(self) -> None:
         """Ends a wait of another thread for an answer; that thread sees Unreachable."""
         self._aborted = True
-        sock = self._kept.sock if self._kept is not None else None
+        sock = self._socket
         if sock is not None:
             with contextlib.suppress(OSError):  # the other side was quicker
                 sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def _socket(self) -> socket.socket | None:
+        kept = self._kept
+        return cast("socket.socket | None", kept.sock) if kept is not None else None
 
     def close(self) -> None:
         """Drops the connection; the next question makes a new one. In a forked child the parent's stays."""
@@ -104,14 +110,14 @@ class Line:
             kept.close()
 
 
-def _all(answer: HTTPResponse, deadline: float) -> bytes:
+def _all(answer: HTTPResponse, limit: int, deadline: float) -> bytes:
     """The body; raises ValueError past the limit and TimeoutError past the deadline."""
     parts: list[bytes] = []
     size = 0
     while part := answer.read1(65_536):
         parts.append(part)
         size += len(part)
-        if size > MAX_ANSWER:
+        if size > limit:
             raise ValueError("the answer is too long")
         if time.monotonic() > deadline:
             raise TimeoutError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypedDict, get_origin
+from typing import Annotated, Any, Literal, TypedDict, cast, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -154,7 +154,7 @@ def _parsed(name: str, text: str, wanted: Any) -> Any:  # noqa: ANN401 - a type 
 
 def _checked(name: str, value: Any) -> Any:  # noqa: ANN401 - anything a caller hands in
     if isinstance(value, os.PathLike):
-        value = os.fspath(value)
+        value = os.fspath(cast("os.PathLike[str]", value))
     try:
         return msgspec.convert(value, _FIELDS[name].type)
     except msgspec.ValidationError as error:

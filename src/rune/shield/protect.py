@@ -9,24 +9,45 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from rune.policy.values import leaves, plain_arguments
+from rune.shield.asyncs import in_thread
 from rune.shield.faults import our_fault
-from rune.shield.results import ScanResult
-
-if TYPE_CHECKING:
-    from rune.shield.shield import Shield
+from rune.shield.guard import Kind
+from rune.shield.results import PolicyDecision, ScanResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 TAIL = 1_000
 """Characters of a stream that are scanned again with the next item."""
 
 
+class Judge(Protocol):
+    """What is asked of a Shield here."""
+
+    def validate_action(
+        self, tool: str, arguments: object, context: Mapping[str, Any], *, scan_arguments: bool
+    ) -> PolicyDecision: ...
+
+    async def avalidate_action(
+        self, tool: str, arguments: object, context: Mapping[str, Any], *, scan_arguments: bool
+    ) -> PolicyDecision: ...
+
+    def scan(
+        self, kind: Kind, content: str, context: Mapping[str, Any], *, report: bool = True
+    ) -> ScanResult: ...
+
+    def report_scan(
+        self, kind: Kind, content: str, result: ScanResult, *, context: Mapping[str, Any]
+    ) -> None: ...
+
+    def enforce(self, outcome: ScanResult | PolicyDecision) -> None: ...
+
+
 class _Guarded:
     """One function under a Shield: what it is called, and what is scanned."""
 
-    def __init__(self, shield: Shield, function: Callable[..., Any], *, tool: str, agent_id: str | None,
+    def __init__(self, shield: Judge, function: Callable[..., Any], *, tool: str, agent_id: str | None,
                  scans: tuple[bool, bool]) -> None:  # fmt: skip
         self.shield = shield
         self.tool = tool
@@ -73,14 +94,17 @@ class _Guarded:
         text = _read(result) if self.scans_result else ""
         if not text:
             return result
-        return self._passed(result, self.shield.scan_tool_result(self.tool, text, self.context))
+        return self._passed(result, self._scan(text))
 
     async def aafter(self, result: Any) -> Any:  # noqa: ANN401 - whatever the function returns
         """As `after`, beside the loop."""
         text = _read(result) if self.scans_result else ""
         if not text:
             return result
-        return self._passed(result, await self.shield.ascan_tool_result(self.tool, text, self.context))
+        return self._passed(result, await in_thread(lambda: self._scan(text)))
+
+    def _scan(self, text: str) -> ScanResult:
+        return self.shield.scan("tool_result", text, {**self.context, "tool": self.tool})
 
     def _passed(self, result: Any, found: ScanResult) -> Any:  # noqa: ANN401 - as it came
         self.shield.enforce(found)
@@ -122,7 +146,7 @@ class _Stream:
 
 
 def protected(
-    shield: Shield, function: F, *, tool: str | None, agent_id: str | None, scans: tuple[bool, bool]
+    shield: Judge, function: F, *, tool: str | None, agent_id: str | None, scans: tuple[bool, bool]
 ) -> F:
     """The function with a guard before and behind it."""
     name = tool or getattr(function, "__name__", type(function).__name__)
@@ -196,8 +220,6 @@ def _throwing(inner: Generator[Any, Any, Any], error: BaseException) -> Callable
 
 def _async_generator(guarded: _Guarded, function: Callable[..., Any]) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:  # noqa: ANN401 - as above
-        from rune.shield.asyncs import in_thread  # noqa: PLC0415 - only streams of tasks need it
-
         await guarded.abefore(args, kwargs)
         stream, inner = _Stream(guarded), cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
         try:

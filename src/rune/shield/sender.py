@@ -57,7 +57,7 @@ class Sender:
 
     def _reset(self) -> None:
         config = self._config
-        self._outbox = Outbox(config.event_queue_max, config.event_batch_size, self._clock.monotonic)
+        self.outbox = Outbox(config.event_queue_max, config.event_batch_size, self._clock.monotonic)
         self._line = Line(config)
         self._thread: Thread | None = None
         self._held: deque[Batch] = deque()
@@ -73,14 +73,14 @@ class Sender:
     @property
     def depth(self) -> int:
         """Events that wait."""
-        return len(self._outbox) + sum(len(batch.events) for batch in self._held)
+        return len(self.outbox) + sum(len(batch.events) for batch in self._held)
 
     def put(self, event: bytes) -> None:
         """Queues an event; never waits, and counts what it had to drop."""
         if self._closing_at != _NEVER:
             self._stats.lost("closed", 1)
             return
-        if self._outbox.put(event):
+        if self.outbox.put(event):
             self._stats.lost("queue_full", 1)
         self._ensure()
 
@@ -89,19 +89,19 @@ class Sender:
         if not self._outstanding():
             return True
         self._ensure()
-        with self._outbox.changed:
+        with self.outbox.changed:
             self._hurry, self._retry_at = True, 0.0
-            self._outbox.changed.notify_all()
-            self._outbox.changed.wait_for(lambda: not self._outstanding(), timeout)
+            self.outbox.changed.notify_all()
+            self.outbox.changed.wait_for(lambda: not self._outstanding(), timeout)
             self._hurry = False
         return not self._outstanding()
 
     def close(self, timeout: float) -> None:
         """Lets the thread deliver what it can within the time and end; a time of 0 waits for nothing."""
-        with self._outbox.changed:
+        with self.outbox.changed:
             self._closing_at = min(self._closing_at, self._clock.monotonic() + timeout)
             self._failures, self._retry_at = 0, 0.0  # one last try
-            self._outbox.changed.notify_all()
+            self.outbox.changed.notify_all()
         thread = self._thread
         if thread is None:
             self._give_up()
@@ -119,7 +119,7 @@ class Sender:
         self._reset()
 
     def _outstanding(self) -> bool:
-        return bool(len(self._outbox) or self._held or self._busy or self._spooled)
+        return bool(len(self.outbox) or self._held or self._busy or self._spooled)
 
     def _ensure(self) -> None:
         if self._thread is not None and self._thread.is_alive():
@@ -130,19 +130,21 @@ class Sender:
                 self._thread.start()
 
     def _run(self) -> None:
-        while self._wait():
-            with our_fault("sending events") as fault:
-                self._round()
-            if fault.happened:
-                self._stats.add("faults_total")
-                self._put_off(None)
-        with our_fault("closing the sender"):
-            self._give_up()
-        self._line.close()
+        try:
+            while self._wait():
+                with our_fault("sending events") as fault:
+                    self._round()
+                if fault.happened:
+                    self._stats.add("faults_total")
+                    self._put_off(None)
+            with our_fault("closing the sender"):
+                self._give_up()
+        finally:
+            self._line.close()
 
     def _wait(self) -> bool:
         """Until there is something to do; False when it is time to end."""
-        with self._outbox.changed:
+        with self.outbox.changed:
             while True:
                 now = self._clock.monotonic()
                 if self._closing_at != _NEVER:
@@ -150,22 +152,22 @@ class Sender:
                 pause = self._pause(now)
                 if pause <= 0:
                     return True
-                self._outbox.changed.wait(None if pause == _NEVER else pause)
+                self.outbox.changed.wait(None if pause == _NEVER else pause)
 
     def _pause(self, now: float) -> float:
         """Seconds until there is something to do; hold `changed`."""
-        full = len(self._outbox) >= self._config.event_batch_size
+        full = len(self.outbox) >= self._config.event_batch_size
         if now < self._retry_at:
             return 0.0 if full and self._spool is not None else self._retry_at - now
-        if full or self._held or self._spooled or (self._hurry and len(self._outbox)):
+        if full or self._held or self._spooled or (self._hurry and len(self.outbox)):
             return 0.0
-        if len(self._outbox):
-            return self._outbox.since + self._config.event_flush_interval_seconds - now
+        if len(self.outbox):
+            return self.outbox.since + self._config.event_flush_interval_seconds - now
         return _NEVER
 
     def _round(self) -> None:
         """Sends the next batch; while a failure is waited out, sets it aside on disk instead."""
-        with self._outbox.changed:
+        with self.outbox.changed:
             self._busy = True
         try:
             batch = self._next()
@@ -174,17 +176,17 @@ class Sender:
             elif batch is not None:
                 self._send(batch)
         finally:
-            with self._outbox.changed:
+            with self.outbox.changed:
                 self._busy = False
-                self._outbox.changed.notify_all()
+                self.outbox.changed.notify_all()
 
     def _next(self) -> Batch | None:
-        with self._outbox.changed:
+        with self.outbox.changed:
             if self._held:
                 return self._held.popleft()
             due = self._hurry or self._closing_at != _NEVER or not self._spooled
-            if due or len(self._outbox) >= self._config.event_batch_size:
-                events = self._outbox.take()
+            if due or len(self.outbox) >= self._config.event_batch_size:
+                events = self.outbox.take()
                 if events:
                     return Batch(events)
         return self._from_spool()
@@ -266,10 +268,10 @@ class Sender:
 
     def _give_up(self) -> None:
         """At the end: what was not delivered goes to disk, or is counted as lost."""
-        with self._outbox.changed:
+        with self.outbox.changed:
             left = [*self._held]
             self._held.clear()
-            while events := self._outbox.take():
+            while events := self.outbox.take():
                 left.append(Batch(events))
         for batch in left:
             if self._spool is not None:

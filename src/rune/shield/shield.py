@@ -15,7 +15,6 @@ from typing import Any, Self, TypeVar, Unpack
 
 import msgspec
 
-
 from rune.core.clock import Clock, SystemClock
 from rune.shield import forks
 from rune.shield.asyncs import in_thread
@@ -41,7 +40,7 @@ class Shield:
     """The guard of an agent. Make one per process and share it: threads and tasks may use it at once.
 
     Settings are keywords, or a `config`, or `RUNE_<FIELD>` in the environment. After construction it raises
-    TypeError for an argument of the wrong type, ShieldBlockedError from `enforce` and `protect`, nothing else.
+    TypeError for an argument of the wrong type, ShieldBlockedError from `enforce` and `protect`; no more.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class Shield:
         debug = Debug(on=config.debug)
         syncs = config.events_enabled and config.policy_sync_interval_seconds > 0
         rulebook = first_rulebook(config.local_policies_path, config.api_key, syncs=syncs)
-        self._guard = Guard(config, rulebook, clock=clock, stats=self._stats)
+        self.guard = Guard(config, rulebook, clock=clock, stats=self._stats)
         self._current: ContextVar[Context] = ContextVar("rune")
         self._outside = default_context(config)
         self._sender = Sender(config, clock, self._stats, debug=debug) if config.events_enabled else None
-        self._sync = Sync(config, clock, self._guard, debug=debug) if syncs else None
+        self._sync = Sync(config, clock, self.guard, debug=debug) if syncs else None
         self._reports = Reports(config, clock, debug, put=self._sender.put if self._sender else None)
         self._at_exit = _farewell(weakref.ref(self))
         if self._sender is not None:
@@ -88,12 +87,12 @@ class Shield:
     ) -> ScanResult:
         """The scan behind the three others; without `report` no event tells of it."""
         text = _text("content", content)
-        where = merged(self._here(), context)
+        where = merged(self.context, context)
         self._wait_for_policies()
         closed = self.config.fail_mode == "closed"
         result = ScanResult(blocked=closed, explanation=UNFINISHED if closed else None)
         with our_fault("scanning") as fault:
-            result = self._guard.scan(text, kind, where)
+            result = self.guard.scan(text, kind, where)
         if fault.happened:
             self._stats.add("faults_total")
         result = msgspec.structs.replace(result, event_id=self._reports.new_id())
@@ -105,33 +104,33 @@ class Shield:
         self, kind: Kind, content: str, result: ScanResult, *, context: Mapping[str, Any] | None = None
     ) -> None:
         """Sends the event of a scan that was made without one, as streams do: many scans, one event."""
-        where = merged(self._here(), context)
-        self._reports.scan(kind, content, where, result=result, salt=self._guard.rulebook.salt)
+        where = merged(self.context, context)
+        self._reports.scan(kind, content, where, result=result, salt=self.guard.rulebook.salt)
 
     def validate_action(
         self, tool: str, arguments: object = None, context: Mapping[str, Any] | None = None, *,
         scan_arguments: bool = True,
     ) -> PolicyDecision:  # fmt: skip
         """Whether a tool may be called so. A call that is allowed counts towards limits and sequences."""
-        where = merged(self._here(), {**_mapping(context), "tool": _text("tool", tool)})
+        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
         self._wait_for_policies()
         closed = self.config.fail_mode == "closed"
         decision = PolicyDecision()
         if closed:
             decision = PolicyDecision(allowed=False, action="block", severity="high", explanation=UNJUDGED)
         with our_fault("judging a tool call") as fault:
-            decision = self._guard.decide(tool, arguments, where, scan=scan_arguments)
+            decision = self.guard.decide(tool, arguments, where, scan=scan_arguments)
         if fault.happened:
             self._stats.add("faults_total")
         self._stats.decided(blocked=not decision.allowed)
         decision = msgspec.structs.replace(decision, event_id=self._reports.new_id())
-        self._reports.call(where, arguments, decision=decision, salt=self._guard.rulebook.salt)
+        self._reports.call(where, arguments, decision=decision, salt=self.guard.rulebook.salt)
         return decision
 
     # Acting on the answers
 
     def enforce(self, outcome: ScanResult | PolicyDecision) -> None:
-        """Does what `on_block` says with a block, nothing with anything else; may raise ShieldBlockedError."""
+        """Does what `on_block` says with a block, and nothing else; may raise ShieldBlockedError."""
         blocked = outcome.blocked if isinstance(outcome, ScanResult) else not outcome.allowed
         if not blocked:
             return
@@ -139,7 +138,7 @@ class Shield:
             raise blocked_error(outcome)
         logger.warning("Shield would block: %s (event %s)", outcome.explanation, outcome.event_id)
         if self.config.on_block == "alert":
-            self._reports.violation(self._here(), outcome)
+            self._reports.violation(self.context, outcome)
 
     def protect(
         self, tool: str | None = None, *, agent_id: str | None = None, scan_arguments: bool = True,
@@ -162,15 +161,15 @@ class Shield:
     def session(self, *, agent_id: str | None = None, session_id: str | None = None) -> Session:
         """A session for all calls inside `with`; limits, sequences and taint are counted per session id."""
         given = {"agent_id": agent_id, "session_id": session_id or self._clock.new_id()}
-        return Session(self._current, self._outside, merged(self._here(), given))
+        return Session(self._current, self._outside, merged(self.context, given))
 
     def report_false_positive(self, scan_result_or_event_id: object, note: str = "") -> None:
-        """Tells the control plane of a wrong block; nothing is suppressed until somebody there agrees."""
+        """Tells the control plane of a wrong block; nothing is suppressed until someone agrees."""
         if isinstance(scan_result_or_event_id, (ScanResult, PolicyDecision)):
             event_id = scan_result_or_event_id.event_id
         else:
             event_id = _text("scan_result_or_event_id", scan_result_or_event_id)
-        self._reports.false_positive(self._here(), event_id, _text("note", note))
+        self._reports.false_positive(self.context, event_id, _text("note", note))
 
     # Twins for event loops
 
@@ -223,7 +222,7 @@ class Shield:
         return not fault.happened
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
-        """Delivers what is left within the time, counts or spools the rest, ends the threads; may be repeated.
+        """Delivers what is left within the time, counts or spools the rest, ends the threads; repeatable.
 
         A closed Shield still scans and decides; it reports no more.
         """
@@ -247,9 +246,14 @@ class Shield:
         await self.aclose()
 
     @property
+    def context(self) -> Context:
+        """What holds for calls here that say nothing themselves: of the session, or of the settings."""
+        return self._current.get(self._outside)
+
+    @property
     def stats(self) -> dict[str, object]:
         """Counters since the start of this process, the queue's depth, and the version of the policies."""
-        book = self._guard.rulebook
+        book = self.guard.rulebook
         return {
             **self._stats.report(),
             "policy_version": book.version,
@@ -260,14 +264,11 @@ class Shield:
     def after_fork(self) -> None:
         """In a child: threads of its own at the next use, nothing queued, no lock held."""
         self._stats.after_fork()
-        self._guard.after_fork()
+        self.guard.after_fork()
         if self._sender is not None:
             self._sender.after_fork()
         if self._sync is not None:
             self._sync.after_fork()
-
-    def _here(self) -> Context:
-        return self._current.get(self._outside)
 
     def _wait_for_policies(self) -> None:
         """Sees that the sync runs in this process; who must not work without policies waits for the first."""
@@ -275,7 +276,7 @@ class Shield:
             return
         with our_fault("waiting for policies"):
             self._sync.ensure()
-            if self.config.fail_mode == "closed" and not self._guard.rulebook.is_known:
+            if self.config.fail_mode == "closed" and not self.guard.rulebook.is_known:
                 self._sync.wait(self.config.connection_timeout_seconds)
 
 

@@ -97,11 +97,13 @@ class Sync:
 
     def _run(self) -> None:
         pause = 0.0
-        while not self._stop.wait(pause):
-            pause = self._backed_off()
-            with our_fault("syncing policies"):
-                pause = self._round()
-        self._line.close()
+        try:
+            while not self._stop.wait(pause):
+                pause = self._backed_off()
+                with our_fault("syncing policies"):
+                    pause = self._round()
+        finally:
+            self._line.close()
 
     def _round(self) -> float:
         """One question; returns the seconds until the next."""

@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def event(number: int) -> bytes:
 
 
 @contextmanager
-def sender(plane: Standin | str, **options: Any) -> Iterator[tuple[Sender, Stats]]:
+def sender(plane: Standin | str, **options: Any) -> Generator[tuple[Sender, Stats]]:
     url = plane if isinstance(plane, str) else plane.url
     defaults: dict[str, Any] = {"event_flush_interval_seconds": 60.0, "connection_timeout_seconds": 2.0}
     config = resolve(None, {"api_key": "k", "endpoint": url, **defaults, **options}, {})
@@ -193,9 +193,7 @@ def test_a_connection_that_went_stale_is_made_anew(plane: Standin) -> None:
     with sender(plane) as (out, _):
         out.put(event(1))
         assert out.flush(5)
-        kept = out._line._kept
-        assert kept is not None
-        kept.sock.shutdown(socket.SHUT_RDWR)
+        plane.hang_up()
         out.put(event(2))
         assert out.flush(5)
     assert ids(plane) == ["e1", "e2"]
@@ -208,12 +206,13 @@ def test_a_forked_child_sends_for_itself_and_nothing_twice(plane: Standin) -> No
     with sender(plane) as (out, _):
         forks.follow(out)
         out.put(event(1))
-        out._outbox.changed.acquire()  # as another thread would hold it at the worst moment
+        lock = out.outbox.changed
+        lock.acquire()  # as another thread would hold it at the worst moment
         child = os.fork()
         if child == 0:
             out.put(event(2))
             os._exit(0 if out.flush(5) else 1)
-        out._outbox.changed.release()
+        lock.release()
         assert os.waitpid(child, 0)[1] == 0
         assert ids(plane) == ["e2"]
         assert out.flush(5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_a_denied_tool_is_not_allowed_and_an_unknown_one_is(tmp_path: Path) -> N
     shield = with_policy(
         tmp_path, "  - {name: no-rm, type: tool_denylist, tools: [delete_file], severity: critical}\n"
     )
-    decision = shield.validate_action("delete_file", {"path": "/tmp/x"})
+    decision = shield.validate_action("delete_file", {"path": "/work/x"})
     assert (decision.allowed, decision.action, decision.rule, decision.policy, decision.severity) == (
         False, "block", "no-rm", "p", "critical",
     )  # fmt: skip
@@ -149,7 +149,7 @@ def test_odd_texts_are_scanned_all_the_same(shield: Shield, text: str) -> None:
 class Broken:
     """A layer that fails, as ours never should."""
 
-    name = "l1"
+    name: Literal["l1"] = "l1"
 
     def scan(self, question: Question) -> Answer:
         raise ZeroDivisionError
@@ -168,7 +168,7 @@ def test_a_fault_of_ours_is_decided_by_fail_mode(
 ) -> None:
     monkeypatch.setattr(OurFault, "RAISES", False)
     shield = Shield(events_enabled=False, fail_mode=mode)
-    shield._guard.layers[:] = [Broken()]
+    shield.guard.layers[:] = [Broken()]
     result = shield.scan_input("secret words")
     assert result.blocked is (mode == "closed")
     assert result.explanation == (UNFINISHED if mode == "closed" else None)

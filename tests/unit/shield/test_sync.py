@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Bundles:
 
 
 @contextmanager
-def shield(plane: Standin, **options: Any) -> Iterator[Shield]:
+def shield(plane: Standin, **options: Any) -> Generator[Shield]:
     with Shield(api_key="rune_test_k", endpoint=plane.url, connection_timeout_seconds=2.0, **options) as made:
         yield made
 
@@ -142,7 +142,7 @@ def test_a_control_plane_that_holds_no_question_is_asked_seldom(plane: Standin) 
 
 
 def test_a_control_plane_that_always_answers_anew_is_not_hammered(plane: Standin) -> None:
-    plane.on_bundle = lambda asked: Answer(200, b'{"version": 1, "policies": []}')
+    plane.on_bundle = lambda _: Answer(200, b'{"version": 1, "policies": []}')
     with shield(plane) as guard:
         assert guard.wait_for_policies(5)
         threading.Event().wait(1.2)
