@@ -23,9 +23,7 @@ def exit_code(error: RuneError) -> int:
 
 MISSING: InvalidArgument = InvalidArgument.of([Violation("service.name", "is missing")])
 
-SHIELD: Shield = Shield(
-    config=ShieldConfig(events_enabled=False), on_block="log", default_agent_tags=["prod"]
-)
+SHIELD: Shield = Shield(config=ShieldConfig(events_enabled=False), default_agent_tags=["prod"])
 
 
 @SHIELD.protect(tool="search")

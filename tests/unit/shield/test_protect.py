@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
@@ -205,15 +204,3 @@ def test_nested_sessions_add_up(shield: Shield) -> None:
         assert (inner.context.agent_id, inner.session_id) == ("a", "t")
         assert shield.context is inner.context
     assert shield.context.agent_id == "default"
-
-
-def test_it_works_in_trio(shield: Shield) -> None:
-    trio = pytest.importorskip("trio", reason="trio is not installed")
-
-    async def work() -> bool:
-        return (await shield.ascan_input(ATTACK)).blocked
-
-    assert trio.run(work)
-    for thread in threading.enumerate():
-        if thread.name.startswith("Trio"):
-            thread.join()  # trio keeps its workers for some seconds

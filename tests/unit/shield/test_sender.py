@@ -17,6 +17,7 @@ import pytest
 from controlplane import Answer, Asked, Standin
 from rune.core.clock import SystemClock
 from rune.shield.debug import Debug
+from rune.shield.faults import OurFault
 from rune.shield.options import resolve
 from rune.shield.sender import Sender
 from rune.shield.stats import Stats
@@ -86,7 +87,7 @@ def test_no_thread_and_no_connection_before_the_first_event(plane: Standin) -> N
     assert plane.connections == 0
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 503, 204, 200])
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 201, 200])
 def test_what_may_pass_is_retried_until_it_does(plane: Standin, status: int) -> None:
     plane.on_events = refuse(2, status)
     with sender(plane) as (out, stats):
@@ -217,3 +218,37 @@ def test_a_forked_child_sends_for_itself_and_nothing_twice(plane: Standin) -> No
         assert ids(plane) == ["e2"]
         assert out.flush(5)
     assert ids(plane) == ["e2", "e1"]
+
+
+def test_a_spool_that_cannot_be_read_stops_nothing(plane: Standin, tmp_path: Path) -> None:
+    (tmp_path / "1-1-1-1.jsonl").mkdir()
+    with sender(plane, event_spool_path=str(tmp_path)) as (out, _):
+        out.put(event(1))
+        assert out.flush(5)
+    assert ids(plane) == ["e1"]
+
+
+def test_closing_before_anything_was_sent_is_fine(plane: Standin) -> None:
+    with sender(plane) as (out, stats):
+        out.close(1)
+        out.close(1)
+    assert stats.report()["losses"] == {}
+
+
+def test_a_fault_in_the_thread_is_counted_and_the_next_try_goes_on(
+    plane: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OurFault, "RAISES", False)
+    with sender(plane) as (out, stats):
+        real, faults = out.outbox.take, iter([ZeroDivisionError])
+
+        def take() -> list[bytes]:
+            for fault in faults:
+                raise fault
+            return real()
+
+        monkeypatch.setattr(out.outbox, "take", take)
+        out.put(event(1))
+        assert out.flush(5)
+        assert stats.report()["faults_total"] == 1
+    assert ids(plane) == ["e1"]

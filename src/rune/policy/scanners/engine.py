@@ -17,8 +17,8 @@ import re2
 
 from rune.policy.scanners.rules import Rule
 
-SMALL = 512
-"""Bytes up to which a text is looked at as a whole."""
+SMALL = 2048
+"""Bytes up to which a text is looked at as a whole: finding stretches costs more than RE2 saves by them."""
 
 SHAPES: dict[str, str] = {
     "<digits>": r"[0-9](?:[ ().\-/]{0,2}[0-9]){6}",
@@ -99,7 +99,7 @@ class Engine:
                 for word in {_spelled(word, rule) for word in group}:
                     self._openers[words[word]].append((number, 1 << bit))
         self.finder = make_finder(self._names, prefer=prefer)
-        self._compiled: dict[int, Any] = {}
+        self._compiled: dict[int, tuple[Callable[..., Any], Sequence[int]]] = {}
 
     def open(self, data: bytes) -> tuple[dict[int, list[tuple[int, int]]], set[str]]:
         """For each rule that may match, the stretches to look at; and the names of the shapes that occur."""
@@ -144,12 +144,13 @@ class Engine:
 
     def spans(self, number: int, data: bytes, stretch: tuple[int, int]) -> Iterator[tuple[int, int]]:
         """Where a rule matches within a stretch; of a pattern with groups, the first that took part."""
-        regex = self._compiled.get(number)
-        if regex is None:
-            regex = self._compiled[number] = compile_pattern(self.rules[number].pattern)
-        groups = range(1, regex.groups + 1) or (0,)
+        ready = self._compiled.get(number)
+        if ready is None:
+            regex: Any = compile_pattern(self.rules[number].pattern)
+            ready = self._compiled[number] = (regex.search, range(1, regex.groups + 1) or (0,))
+        search, groups = ready
         at, end = stretch
-        while (match := regex.search(data, at, end)) is not None:
+        while (match := search(data, at, end)) is not None:
             span = next((span for span in map(match.span, groups) if span[0] >= 0), match.span())
             yield span
             at = max(span[1], match.start() + 1)  # what follows a group may begin the next match
