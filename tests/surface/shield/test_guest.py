@@ -20,8 +20,8 @@ from rune import Shield
 
 FORBIDDEN = (
     "asyncio", "grpc", "google.protobuf", "starlette", "uvicorn", "click", "rich", "docker", "aiodocker",
-    "mcp", "nicegui", "pydantic", "apsw", "sqlite3", "asyncpg", "httpx", "yaml", "ssl", "http.client", "hyperscan",
-    "re2", "numpy", "structlog", "rune.server", "rune.client", "rune.cli", "rune.orchestrator",
+    "mcp", "nicegui", "pydantic", "apsw", "sqlite3", "asyncpg", "httpx", "yaml", "ssl", "http.client",
+    "hyperscan", "re2", "numpy", "structlog", "rune.server", "rune.client", "rune.cli", "rune.orchestrator",
     "rune.api",
 )  # fmt: skip
 
