@@ -92,12 +92,9 @@ class Case:
         """The surest finding of a threat type, of a kind of personal data (`pii:ssn`), or of `any`."""
         if self._kinds is None:
             self._kinds = {}
-            for finding in self.action.findings:
-                kinds = (finding.type, "any", f"pii:{_personal(finding)}")
-                for each in kinds:
-                    known = self._kinds.get(each)
-                    if known is None or finding.confidence > known.confidence:
-                        self._kinds[each] = finding
+            for finding in sorted(self.action.findings, key=lambda found: found.confidence, reverse=True):
+                for each in (finding.type, "any", f"pii:{_personal(finding)}"):
+                    self._kinds.setdefault(each, finding)
         return self._kinds.get(kind)
 
     @property

@@ -112,7 +112,7 @@ def _network(rule: NetworkAllowlist) -> Iterator[Fault]:
 
 def _when(rule: When) -> Iterator[Fault]:
     from rune.policy.expressions import Expression  # noqa: PLC0415 - only policies with a condition pay
-    from rune.policy.grammar import BadExpression  # noqa: PLC0415
+    from rune.policy.grammar import BadExpression  # noqa: PLC0415 - imported by who uses it
 
     try:
         Expression(rule.when)

@@ -123,7 +123,7 @@ def _split_port(place: str) -> tuple[str, int | None]:
     else:
         name, _, port = place.partition(":")
     port = port.rstrip(".,;)")
-    if not _PORT.fullmatch(port) or int(port or 0) > 65535:  # noqa: PLR2004
+    if not _PORT.fullmatch(port) or int(port or 0) > 65535:
         return name, None
     return name, int(port or 0)
 
@@ -168,7 +168,7 @@ def _ipv4(name: str) -> tuple[str, str]:
     numbers: list[int] = []
     for part in parts:
         base = 16 if part.startswith("0x") else 8 if len(part) > 1 and part.startswith("0") else 10
-        digits = part[2:] if base == 16 else part  # noqa: PLR2004
+        digits = part[2:] if base == 16 else part
         try:
             numbers.append(int(digits or "0", base) if "_" not in digits and len(digits) <= MAX_LABEL else -1)
         except ValueError:
@@ -176,7 +176,7 @@ def _ipv4(name: str) -> tuple[str, str]:
     # Programs that do not know octal read 010 as ten: two addresses for one text.
     octal = any(len(part) > 1 and part.startswith("0") and not part.startswith("0x") for part in parts)
     *front, last = numbers
-    fits = len(parts) <= 4 and 0 <= last < 256 ** (5 - len(parts)) and all(0 <= n < 256 for n in front)  # noqa: PLR2004
+    fits = len(parts) <= 4 and 0 <= last < 256 ** (5 - len(parts)) and all(0 <= n < 256 for n in front)
     if octal or not fits:
         return "", "an address that programs read in different ways"
     whole = last + sum(n << (8 * (3 - i)) for i, n in enumerate(front))

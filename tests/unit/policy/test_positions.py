@@ -205,7 +205,7 @@ trees = st.recursive(
 
 
 @given(trees, st.booleans())
-def test_both_loaders_give_the_same_values_at_the_same_places(tree: object, flow: bool) -> None:  # noqa: FBT001
+def test_both_loaders_give_the_same_values_at_the_same_places(tree: object, flow: bool) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
     pure, fast = outcome(text, yaml.SafeLoader), outcome(text, yaml.CSafeLoader)
     assert pure == fast

@@ -55,7 +55,7 @@ class Shout(str):
 class Model:
     """A value that is not JSON."""
 
-    model_fields = {"a": None, "b": None}  # noqa: RUF012 - as pydantic has it
+    model_fields = {"a": None, "b": None}
 
     def __init__(self) -> None:
         self.a = 1

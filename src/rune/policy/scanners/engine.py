@@ -156,12 +156,13 @@ class Engine:
             at = max(span[1], match.start() + 1)  # what follows a group may begin the next match
 
 
-def compile_pattern(pattern: str) -> Any:  # noqa: ANN401  # re2 has no types
+def compile_pattern(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
     """An RE2 pattern over bytes, with its memory bounded."""
-    options = re2.Options()
+    engine: Any = re2
+    options = engine.Options()
     options.max_mem = 2 << 20
     options.log_errors = False
-    return re2.compile(pattern.encode(), options)
+    return engine.compile(pattern.encode(), options)
 
 
 def make_finder(words: Sequence[str], *, prefer: str = "hyperscan") -> Finder:

@@ -145,9 +145,9 @@ def hidden(text: str) -> View | None:
 
 def _smuggled(char: str) -> str:
     code = ord(char)
-    if 0xE0000 <= code <= 0xE007F:  # noqa: PLR2004 - tag characters mirror ASCII
+    if 0xE0000 <= code <= 0xE007F:
         return chr(code - 0xE0000)
-    return chr(code - 0xFE00) if code <= 0xFE0F else chr(code - 0xE0100 + 16)  # noqa: PLR2004
+    return chr(code - 0xFE00) if code <= 0xFE0F else chr(code - 0xE0100 + 16)
 
 
 def unescaped(text: str) -> View:
@@ -260,7 +260,7 @@ def _from_base64(token: str) -> bytes | None:
 
 def _readable(text: str) -> bool:
     good = sum(char.isalnum() or char in " \n\t.,:;!?'\"-/()" for char in text)
-    return len(text) >= 4 and good >= READABLE * len(text)  # noqa: PLR2004 - shorter says nothing
+    return len(text) >= 4 and good >= READABLE * len(text)
 
 
 def _whole(name: str, reading: str) -> View:

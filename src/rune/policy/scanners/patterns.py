@@ -223,7 +223,7 @@ def _mark(data: bytes) -> list[int]:
     """The number of characters that begin before each block of bytes."""
     marks, total = [0], 0
     for at in range(0, len(data), _BLOCK):
-        total += sum(1 for byte in data[at : at + _BLOCK] if byte & 0xC0 != 0x80)  # noqa: PLR2004
+        total += sum(1 for byte in data[at : at + _BLOCK] if byte & 0xC0 != 0x80)
         marks.append(total)
     return marks
 

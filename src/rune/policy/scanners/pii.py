@@ -48,7 +48,7 @@ def itin(value: str, before: str, _after: str) -> float:
     """A taxpayer number begins with 9; its group is 50-65, 70-88, 90-92 or 94-99."""
     digits = _digits(value)
     group = int(digits[3:5])
-    good = 50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99  # noqa: PLR2004
+    good = 50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99
     if not good or (value == digits and "itin" not in before.lower()):
         return 0.0
     return 0.0 if _OTHER_NUMBER.search(before.lower()) else 1.0
@@ -76,7 +76,7 @@ def luhn(digits: str) -> bool:
     total = 0
     for place, char in enumerate(reversed(digits)):
         digit = int(char) * (2 if place % 2 else 1)
-        total += digit - 9 if digit > 9 else digit  # noqa: PLR2004
+        total += digit - 9 if digit > 9 else digit
     return total % 10 == 0
 
 
@@ -111,14 +111,14 @@ def phone(value: str, before: str, after: str) -> float:
     digits = _digits(value)
     near = before.lower()[-32:]
     told = _PHONE_WORDS.search(near) is not None
-    if not 7 <= len(digits) <= 15 or len(set(digits)) == 1 or _glued(before, after):  # noqa: PLR2004 - E.164
+    if not 7 <= len(digits) <= 15 or len(set(digits)) == 1 or _glued(before, after):
         return 0.0
     if not told and (
         _OTHER_NUMBER.search(near) or _DATE.search(value) or after.lstrip().startswith(tuple("%€$£°"))
     ):
         return 0.0
     if re.match(r"\+|00[1-9]", value):
-        return 1.0 if len(digits) >= 8 else 0.0  # noqa: PLR2004
+        return 1.0 if len(digits) >= 8 else 0.0
     if _NORTH_AMERICAN.fullmatch(value):
         return 1.0 if told or not value.isdigit() else 0.0
     if told:
@@ -136,8 +136,8 @@ def ip_address(value: str, before: str, after: str) -> float:
         return 0.0
     if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
         return 0.0
-    if address.version == 6:  # noqa: PLR2004
-        return 1.0 if value.count(":") >= 2 and len(value) >= 6 else 0.0  # noqa: PLR2004
+    if address.version == 6:
+        return 1.0 if value.count(":") >= 2 and len(value) >= 6 else 0.0
     if any(address in network for network in _PRIVATE):
         return 0.0
     octets = value.split(".")
@@ -149,7 +149,7 @@ def ip_address(value: str, before: str, after: str) -> float:
 def passport(value: str, before: str, _after: str) -> float:
     """A passport has no checksum in print, so the word must stand close before it."""
     digits = sum(c.isdigit() for c in value)
-    return float(digits >= 5 and _PASSPORT_WORDS.search(before.lower()) is not None)  # noqa: PLR2004
+    return float(digits >= 5 and _PASSPORT_WORDS.search(before.lower()) is not None)
 
 
 def _digits(value: str) -> str:

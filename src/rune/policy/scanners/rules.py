@@ -198,13 +198,14 @@ def _pattern_problem(pattern: str, vocabulary: Mapping[str, str]) -> str | None:
 
     if len(pattern) > MAX_PATTERN:
         return f"longer than {MAX_PATTERN} characters"
-    options = re2.Options()
+    engine: Any = re2  # it ships no types
+    options = engine.Options()
     options.log_errors = False
     try:
-        compiled = re2.compile(expand(pattern, vocabulary).encode(), options)
+        compiled = engine.compile(expand(pattern, vocabulary).encode(), options)
     except KeyError as error:
         return f"the vocabulary has no word {error.args[0]!r}"
-    except re2.error as error:
+    except engine.error as error:
         reason = error.args[0]
         return reason.decode() if isinstance(reason, bytes) else str(reason)
     if compiled.search(b"") is not None:

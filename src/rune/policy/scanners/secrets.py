@@ -59,7 +59,7 @@ def npm(value: str, before: str, after: str) -> float:
 
 def aws_key_id(value: str, _before: str, _after: str) -> float:
     """Sixteen characters of base 32 behind the prefix; other letters and digits count for less."""
-    if is_placeholder(value) or entropy(value[4:]) < 2.5:  # noqa: PLR2004 - bits
+    if is_placeholder(value) or entropy(value[4:]) < 2.5:
         return 0.0
     return 1.0 if re.fullmatch(r"[A-Z2-7]{16}", value[4:]) else UNSURE
 
@@ -75,7 +75,7 @@ def jwt(value: str, _before: str, _after: str) -> float:
 def pem(value: str, _before: str, _after: str) -> float:
     """A private key block with a body, not only the line that begins one."""
     body = re.sub(r"-----[^-]+-----|\\n|\s", "", value)
-    return float(len(body) >= 40 and not is_placeholder(body[:200]) and "..." not in body)  # noqa: PLR2004
+    return float(len(body) >= 40 and not is_placeholder(body[:200]) and "..." not in body)
 
 
 def connection(value: str, _before: str, _after: str) -> float:
@@ -101,9 +101,9 @@ def assigned(value: str, _before: str, after: str) -> float:
     classes = sum(bool(re.search(c, value)) for c in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
     if _UUID.fullmatch(value):
         return UNSURE
-    if len(value) >= 16 and entropy(value) >= 3.0 and re.search("[0-9]", value):  # noqa: PLR2004
+    if len(value) >= 16 and entropy(value) >= 3.0 and re.search("[0-9]", value):
         return 1.0
-    return 1.0 if len(value) >= 24 and entropy(value) >= 3.8 and classes >= 2 else 0.0  # noqa: PLR2004
+    return 1.0 if len(value) >= 24 and entropy(value) >= 3.8 and classes >= 2 else 0.0
 
 
 def password(value: str, before: str, after: str) -> float:
@@ -113,7 +113,7 @@ def password(value: str, before: str, after: str) -> float:
         return 0.0
     classes = sum(bool(re.search(c, value)) for c in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
     quoted = before.endswith(('"', "'"))
-    return 1.0 if classes >= 3 or (classes >= 2 and (quoted or len(value) >= 8)) else 0.0  # noqa: PLR2004
+    return 1.0 if classes >= 3 or (classes >= 2 and (quoted or len(value) >= 8)) else 0.0
 
 
 def high_entropy(value: str, before: str, _after: str) -> float:

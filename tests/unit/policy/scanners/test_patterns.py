@@ -183,7 +183,8 @@ def test_lone_surrogates_and_growing_letters_do_not_move_offsets() -> None:
 
 def test_threads_share_a_scanner() -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: SCANNER.scan(ATTACK, direction="input"), range(64)))
+        scans = [pool.submit(SCANNER.scan, ATTACK, direction="input") for _ in range(64)]
+        found = [scan.result() for scan in scans]
     assert all(each == found[0] for each in found)
 
 
