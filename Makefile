@@ -20,7 +20,7 @@ test: setup ## Run every test (ARGS="-k scale" picks some; -n 2 runs them on two
 	@$(BIN)/pytest -n 2 $(ARGS)
 
 test-unit: setup ## Run the unit tests alone
-	@$(BIN)/pytest tests/unit $(ARGS)
+	@$(BIN)/pytest -n 2 tests/unit $(ARGS)
 
 check: setup ## Judge format, lint, imports, types, generated files; changes nothing
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
