@@ -234,10 +234,12 @@ def observed(container: Container) -> Observed:
         )
     if state.status == "created":
         return msgspec.structs.replace(seen, state=State.ABSENT, started_at=None)
+    ended = moment(state.finished_at)
     return msgspec.structs.replace(
         seen,
         state=State.EXITED,
-        ended_at=moment(state.finished_at),
+        # The Engine takes the time of a start after it, so that a quick end may seem to come first.
+        ended_at=max(ended, seen.started_at) if ended and seen.started_at else ended,
         exit_code=state.exit_code,
         message=_why(container),
     )

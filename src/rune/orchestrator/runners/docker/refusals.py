@@ -16,6 +16,7 @@ NOISE = re.compile(
 """What the layers between us and the reason put before and after it."""
 
 COMMAND = re.compile(r'exec: "(?P<program>[^"]*)": (?P<reason>.*)')
+FOLDER = re.compile(r'chdir to cwd \("(?P<name>[^"]*)"\)')
 USER = re.compile(r"unable to find (?P<kind>user|group) (?P<name>[^:]*):")
 
 
@@ -29,27 +30,33 @@ class NoNetwork(FailedPrecondition):
 
 def explain(error: Refused, workload: Workload, *, path: str = "") -> FailedPrecondition:
     """The refusal of a start; `path` is where the container looks for programs."""
-    reason = NOISE.sub("", error.reason.strip())
+    reason, where = plain(error.reason), f"image {workload.image!r}"
     if "No such image" in reason:
-        return NoImage(f"image {workload.image!r}: {reason}")
+        return NoImage(f"{where} is not on this machine")
     if re.search(r"network \S+ not found", reason) and not workload.networks:
         return NoNetwork(reason)
     if found := USER.search(reason):
-        kind, name = found["kind"], found["name"]
-        return FailedPrecondition(f"{kind} {name!r} does not exist in image {workload.image!r}")
-    return FailedPrecondition(program(reason, workload.image, path=path) or f"the Docker Engine: {reason}")
+        return FailedPrecondition(f"{found['kind']} {found['name']!r} does not exist in {where}")
+    return FailedPrecondition(program(reason, where, path=path) or f"the Docker Engine: {reason}")
 
 
-def program(reason: str, image: str, *, path: str) -> str:
+def plain(reason: str) -> str:
+    """The reason alone."""
+    return NOISE.sub("", reason.strip())
+
+
+def program(reason: str, where: str, *, path: str = "") -> str:
     """What is wrong with the program to be run; empty when it is something else."""
-    found = COMMAND.search(NOISE.sub("", reason.strip()))
+    if found := FOLDER.search(reason):
+        return f"folder {found['name']!r} does not exist in {where}"
+    found = COMMAND.search(reason)
     if not found:
         return ""
     name, why = found["program"], found["reason"]
     if "executable file not found" in why:
-        return f"command {name!r} not found in PATH: {path}"
+        return f"command {name!r} not found in PATH{f': {path}' if path else ''} of {where}"
     if "no such file" in why:
-        return f"command {name!r} does not exist in {image}"
+        return f"command {name!r} does not exist in {where}"
     if "permission denied" in why or "is a directory" in why:
-        return f"command {name!r} is not executable in {image}"
-    return f"command {name!r} cannot be run in {image}: {why}"
+        return f"command {name!r} is not executable in {where}"
+    return f"command {name!r} cannot be run in {where}: {why}"

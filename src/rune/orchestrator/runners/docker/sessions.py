@@ -61,7 +61,10 @@ class Commands:
     async def start(self, container: str, instance: str, command: Command) -> DockerSession:
         """Run it; raises FailedPrecondition with the reason when it cannot be started."""
         ident = await self._make(container, command)
-        pipe = await dial(self._engine, f"exec/{ident}/start", {"Detach": False, "Tty": command.tty})
+        # From version 1.42 of the API on the terminal has its size from the first moment; else see below.
+        size = {"ConsoleSize": [command.height, command.width]} if command.tty else {}
+        body = {"Detach": False, "Tty": command.tty, **size}
+        pipe = await dial(self._engine, f"exec/{ident}/start", body)
         session = DockerSession(self._engine, ident, pipe, container=container, tty=command.tty)
         session.instance = instance
         self._sessions[ident] = session
@@ -221,10 +224,8 @@ class DockerSession:
         with contextlib.suppress(Unavailable):
             async for _, chunk in self.output():
                 text += chunk
-        reason = text.decode(errors="replace").strip()
-        return (
-            refusals.program(reason, "the container", path="of the container") or reason or "it did not start"
-        )
+        reason = refusals.plain(text.decode(errors="replace"))
+        return refusals.program(reason, "the container") or reason or "the command did not start"
 
     def _send(self, number: int) -> bool:
         """Whether the signal could be sent: only where this process id is that command, and ours to signal."""
