@@ -19,7 +19,9 @@ IMAGE = "rune-test:1"
 
 START = 30.0
 
-APPLETS = "sh sleep echo cat ls id stty httpd touch true false kill env pwd head yes wget dd hostname".split()
+APPLETS = "sh sleep echo cat ls id stty httpd touch true false kill env pwd head yes wget dd hostname mkdir nslookup".split()
+
+FILES = {"passwd": "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n", "group": "team:x:2000:\n"}
 
 
 class Engine:
@@ -125,8 +127,8 @@ class Engine:
         os.close(handle)
 
 
-def root_filesystem() -> bytes:
-    """A tar of the image's files."""
+def root_filesystem(note: str = "") -> bytes:
+    """A tar of the image's files; with a note in it, it is no layer that the Engine has already."""
     busybox = shutil.which("busybox")
     assert busybox
     out = io.BytesIO()
@@ -140,10 +142,7 @@ def root_filesystem() -> bytes:
             made = tarfile.TarInfo(folder)
             made.type, made.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
             tar.addfile(made)
-        for name, text in (
-            ("passwd", "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n"),
-            ("group", "team:x:2000:\n"),
-        ):
+        for name, text in FILES.items() | {("note", note)}:
             made = tarfile.TarInfo(f"etc/{name}")
             made.size, made.mode = len(text), 0o644
             tar.addfile(made, io.BytesIO(text.encode()))

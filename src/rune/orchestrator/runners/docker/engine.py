@@ -151,10 +151,19 @@ class Engine:
             raise Unavailable(message) from error
 
 
+async def chunks(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """What comes, as it comes; raises Unavailable when the connection breaks off before its end."""
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable(f"the connection to the Docker Engine broke off: {error}") from error
+
+
 async def lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
     """Lines of a stream of JSON as they come."""
     rest = b""
-    async for chunk in response.content.iter_any():
+    async for chunk in chunks(response):
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             if line.strip():

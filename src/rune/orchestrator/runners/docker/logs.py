@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from rune.errors import NotFound, Unavailable
 from rune.orchestrator.runners.base import LogLine, State
-from rune.orchestrator.runners.docker.engine import Engine, Refused
+from rune.orchestrator.runners.docker.engine import Engine, Refused, chunks
 from rune.orchestrator.runners.docker.ledger import Ledger
 from rune.orchestrator.runners.docker.watch import Watch
 
@@ -210,7 +210,7 @@ class Reader:
                 "GET", f"containers/{container}/logs", what="show a log", params=params
             )
             async with stream as response:
-                async for chunk in response.content.iter_any():
+                async for chunk in chunks(response):
                     lines = [line for line in place.feed(chunk) if window.holds(line.at)]
                     if lines:
                         # Two streams, two writers: they may be a hair out of order.

@@ -85,7 +85,11 @@ class DockerRunner:
             seen = self._ledger.seen(workload.instance)
             if not checks.turn(workload, seen):
                 return seen
-            seen = await self._place(workload)
+            try:
+                seen = await self._place(workload)
+            except RuneError:
+                await self._vacate(workload.namespace)
+                raise
             await self._prune(workload.instance)
             return seen
 
@@ -130,8 +134,7 @@ class DockerRunner:
             for _, container in self._ledger.containers(instance):
                 await self._delete(container)
             self._ledger.forget(instance)
-        if namespace and not self._ledger.tenants(namespace):
-            await self._networks.leave(namespace)
+        await self._vacate(namespace)
 
     async def close(self) -> None:
         """Let go. The containers stay; a later `start` finds them. Twice is fine."""
@@ -220,6 +223,11 @@ class DockerRunner:
             self._networks.doubt(workload.namespace)
         async with self._networks.use(workload.namespace):
             return await self._begin(workload)
+
+    async def _vacate(self, namespace: str) -> None:
+        """A namespace without instances needs no network."""
+        if namespace and not self._ledger.tenants(namespace):
+            await self._networks.leave(namespace)
 
     async def _begin(self, workload: Workload) -> Observed:
         if workload.pull is PullPolicy.ALWAYS:
