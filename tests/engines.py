@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -19,7 +20,29 @@ IMAGE = "rune-test:1"
 
 START = 30.0
 
-APPLETS = "sh sleep echo cat ls id stty httpd touch true false kill env pwd head yes wget dd hostname mkdir nslookup".split()
+APPLETS = (
+    "sh",
+    "sleep",
+    "echo",
+    "cat",
+    "ls",
+    "id",
+    "stty",
+    "httpd",
+    "touch",
+    "true",
+    "false",
+    "kill",
+    "env",
+    "pwd",
+    "head",
+    "yes",
+    "wget",
+    "dd",
+    "hostname",
+    "mkdir",
+    "nslookup",
+)
 
 FILES = {"passwd": "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n", "group": "team:x:2000:\n"}
 
@@ -34,23 +57,36 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it answers; raises RuntimeError with the end of its log when it does not."""
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
-        try:
-            self._wait_ready()
-        except (subprocess.SubprocessError, TimeoutError) as error:
-            self.lose(signal.SIGKILL)
-            tail = (self.folder / "log").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"dockerd does not start here: {tail}") from error
+        """Start it and wait until it answers; raises RuntimeError with the end of its log otherwise."""
+        notify = self.folder / "ready"
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready,
+            (self.folder / "log").open("ab") as log,
+        ):
+            ready.settimeout(START)
+            ready.bind(str(notify))
+            env = os.environ | {"NOTIFY_SOCKET": str(notify)}
+            self._process = subprocess.Popen(
+                self._command(), stdout=log, stderr=log, env=env, start_new_session=True
+            )
+            try:
+                while b"READY=1" not in ready.recv(4096):
+                    pass
+            except TimeoutError as error:
+                self.lose(signal.SIGKILL)
+                tail = (self.folder / "log").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"dockerd does not start here: {tail}") from error
+            finally:
+                notify.unlink()
 
     def lose(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """It goes away; containers go on."""
+        """It goes away, and its containerd with it; containers go on."""
         if self._process:
             self._process.send_signal(how)
             self._process.wait(START)
             self._process = None
-        self._end_containerd()
+        # Where nobody reaps orphans, the next one would take a dead containerd for one that runs.
+        (self.folder / "run" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def freeze(self) -> None:
         """It hangs: connections are taken and nothing is answered."""
@@ -83,7 +119,11 @@ class Engine:
             self.docker("rm", "-f", *containers)
         if networks := self.docker("network", "ls", "-q", "--filter", "type=custom").split():
             self.docker("network", "rm", *networks)
-        self.lose()
+        self.clean()
+
+    def clean(self) -> None:
+        """Kill what is left of it, unmount, and remove its folder."""
+        self.lose(signal.SIGKILL)
         for line in reversed(Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()):
             if str(self.folder) in line:
                 subprocess.run(["umount", "-l", line.split()[1]], check=False)
@@ -106,25 +146,6 @@ class Engine:
             "--shutdown-timeout=2",
             "--log-level=error",
         ]
-
-    def _wait_ready(self) -> None:
-        """The socket is there before the Engine is ready, and a request waits until it is."""
-        assert self._process
-        curl = ["curl", "-sf", "-o", os.devnull, "--unix-socket", str(self.socket), "http://docker/_ping"]
-        retry = ["--retry", "150", "--retry-all-errors", "--retry-delay", "0", "--retry-max-time", "30"]
-        subprocess.run([*curl, *retry], timeout=START + 5, check=True)
-
-    def _end_containerd(self) -> None:
-        """A dockerd that was killed leaves it behind; the next one would take it over or start another."""
-        pid = self.folder / "run" / "containerd" / "containerd.pid"
-        if not pid.exists():
-            return
-        try:
-            handle = os.pidfd_open(int(pid.read_text(encoding="ascii")))
-        except (ProcessLookupError, ValueError):
-            return
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        os.close(handle)
 
 
 def root_filesystem(note: str = "") -> bytes:
@@ -158,7 +179,6 @@ def begin() -> Engine:
         given = [part for change in changes for part in ("--change", change)]
         engine.docker("import", *given, "-", IMAGE, given=root_filesystem())
     except BaseException:
-        engine.lose(signal.SIGKILL)
-        shutil.rmtree(engine.folder, ignore_errors=True)
+        engine.clean()
         raise
     return engine

@@ -43,11 +43,9 @@ TOOLS = {
     "cgroups": Tool(lambda: os.access("/sys/fs/cgroup", os.W_OK), "a writable /sys/fs/cgroup"),
     "docker": Tool(
         lambda: (
-            os.geteuid() == 0
-            and all(map(shutil.which, ("dockerd", "docker", "curl")))
-            and runs("busybox", "true")()
+            os.geteuid() == 0 and all(map(shutil.which, ("dockerd", "docker"))) and runs("busybox", "true")()
         ),
-        "apt-get install docker.io busybox-static curl, as root",
+        "apt-get install docker.io busybox-static, as root",
     ),
     "chromium": Tool(on_path("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "postgres": Tool(on_path("postgres", "pg_ctlcluster"), "apt-get install postgresql"),

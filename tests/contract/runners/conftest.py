@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from contract.runners.lab import FullRunner, Lab
 from engines import Engine
+from rune.core.clock import SystemClock
 from rune.orchestrator.runners.docker.runner import DockerRunner
 from rune.orchestrator.runners.fake import FakeRunner
 from rune.orchestrator.runners.link import Options
@@ -55,8 +55,8 @@ async def lab(machine: tuple[str, str], tmp_path: Path) -> AsyncGenerator[Lab]:
 def make(machine: str, folder: Path, url: str) -> FullRunner:
     """A runner of this kind, not started yet."""
     if machine == "docker":
-        return DockerRunner(url, now=lambda: datetime.now(UTC), owner=folder.name[:40])
+        return DockerRunner(url, now=SystemClock().now, owner=folder.name[:40])
     if machine == "fake":
         return FakeRunner()
     options = Options(cgroups=machine == "process")
-    return ProcessRunner(folder / "data", now=lambda: datetime.now(UTC), options=options)
+    return ProcessRunner(folder / "data", now=SystemClock().now, options=options)

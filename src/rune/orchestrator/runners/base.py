@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -90,8 +90,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Credentials(server={self.server!r}, ***)"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
-        yield "server", self.server
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("server", self.server)]
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):

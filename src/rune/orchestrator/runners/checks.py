@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 
 from rune.errors import FailedPrecondition, InvalidArgument, Violation
-from rune.orchestrator.runners.base import Command, Limits, Observed, Port, State, Workload
+from rune.orchestrator.runners.base import Command, Limits, Mount, Observed, Port, State, Workload
 
 INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 """An instance's id is also the name of a folder and a cgroup: no slash, no leading dot, no surprises."""
@@ -120,15 +120,19 @@ def _container(asked: Workload) -> Iterator[Violation]:
         yield Violation("workdir", "must be an absolute path of the container")
     for position, port in enumerate(asked.ports):
         yield from _port(f"ports[{position}]", port)
-    for position, mount in enumerate(asked.mounts):
+    yield from _mounts(asked.mounts)
+    for field in Limits.__struct_fields__:
+        if getattr(asked.limits, field) < 0:
+            yield Violation(f"limits.{field}", "must not be negative")
+
+
+def _mounts(mounts: Sequence[Mount]) -> Iterator[Violation]:
+    for position, mount in enumerate(mounts):
         for field, path in (("source", mount.source), ("target", mount.target)):
             if not path.startswith("/") or "\0" in path:
                 yield Violation(
                     f"mounts[{position}].{field}", f"must be an absolute path, not {path[:140]!r}"
                 )
-    for field in Limits.__struct_fields__:
-        if getattr(asked.limits, field) < 0:
-            yield Violation(f"limits.{field}", "must not be negative")
 
 
 def _port(field: str, port: Port) -> Iterator[Violation]:

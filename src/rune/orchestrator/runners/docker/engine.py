@@ -28,6 +28,9 @@ LONGEST_LINE = 8 << 20
 
 OUT_OF_SERVICE = 503
 
+DYING = ("error while dialing", "transport is closing", "the client connection is closing")
+"""Signs that the Engine has lost its containerd, which it does when it starts or ends."""
+
 REFUSALS = 400
 
 Params = Mapping[str, str]
@@ -82,9 +85,9 @@ class Engine:
             self._connector = _connector(self.url)
             self._docker = aiodocker.Docker(self.url, connector=self._connector)
         self._docker.api_version = "auto"
-        async with self._reach("tell its version", CONNECT):
-            async with self._docker.session.get(f"{self._base}/version") as response:
-                body = await response.read()
+        answer = self._docker.session.get(f"{self._base}/version")
+        async with self._reach("tell its version", CONNECT), answer as response:
+            body = await response.read()
         self._docker.api_version = f"v{decode(body, Version).api}"
 
     async def close(self) -> None:
@@ -196,6 +199,6 @@ async def _refuse(response: aiohttp.ClientResponse, what: str) -> None:
     except msgspec.MsgspecError:
         reason = ""
     reason = reason or body.decode(errors="replace")[:500] or f"status {response.status}"
-    if response.status == OUT_OF_SERVICE:
+    if response.status == OUT_OF_SERVICE or any(sign in reason for sign in DYING):
         raise Unavailable(f"the Docker Engine cannot {what} now: {reason}")
     raise Refused(response.status, reason, what=what)

@@ -102,7 +102,11 @@ class Ledger:
 
     def changed(self, instance: str) -> asyncio.Event:
         """Set at the next change of it. Take it before you look, and wait for it after: nothing is missed."""
-        return self._changed.setdefault(instance, asyncio.Event())
+        if instance in self._known:
+            return self._changed.setdefault(instance, asyncio.Event())
+        over = asyncio.Event()
+        over.set()
+        return over
 
     def _tell(self, known: Known, seen: Observed) -> None:
         known.seen = seen

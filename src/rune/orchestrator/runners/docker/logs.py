@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from aiohttp import ClientResponse
+
 from rune.errors import NotFound, Unavailable
 from rune.orchestrator.runners.base import LogLine, State
 from rune.orchestrator.runners.docker.engine import Engine, Refused, chunks
@@ -163,11 +165,10 @@ class Reader:
                 return
             kept = dict(self._ledger.containers(instance))
             over = self._over(instance, attempt)
+            place = places.setdefault(attempt, Place(instance))
             try:
-                if attempt in kept:
-                    place = places.setdefault(attempt, Place(instance))
-                    async for batch in self._request(kept[attempt], place, window, follow=True):
-                        yield batch
+                async for batch in self._request(kept.get(attempt, ""), place, window, follow=True):
+                    yield batch
             except Unavailable:
                 await self._watch.back()
                 continue
@@ -189,35 +190,45 @@ class Reader:
     ) -> AsyncGenerator[Sequence[LogLine]]:
         """The same, given up when the time is reached."""
         async with aclosing(batches):
-            while True:
-                left = (until - self._now()).total_seconds() if until else None
-                try:
-                    async with asyncio.timeout(left):
-                        batch = await anext(batches)
-                except (TimeoutError, StopAsyncIteration):
-                    return
+            while batch := await self._next(batches, until):
                 yield batch
+
+    async def _next(
+        self, batches: AsyncGenerator[Sequence[LogLine]], until: datetime | None
+    ) -> Sequence[LogLine]:
+        """Nothing at the end, or when the time is reached."""
+        left = (until - self._now()).total_seconds() if until else None
+        try:
+            async with asyncio.timeout(left):
+                return await anext(batches)
+        except (TimeoutError, StopAsyncIteration):
+            return ()
 
     async def _request(
         self, container: str, place: Place, window: Window, *, tail: int | None = None, follow: bool = False
     ) -> AsyncGenerator[Sequence[LogLine]]:
         """One reading, from its place on; nothing when the container is gone."""
+        if not container:
+            return
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": str(int(follow))}
         params |= _times(place, window, tail)
         place.resume()
+        path = f"containers/{container}/logs"
         try:
-            stream = self._engine.stream(
-                "GET", f"containers/{container}/logs", what="show a log", params=params
-            )
-            async with stream as response:
-                async for chunk in chunks(response):
-                    lines = [line for line in place.feed(chunk) if window.holds(line.at)]
-                    if lines:
-                        # Two streams, two writers: they may be a hair out of order.
-                        yield sorted(lines, key=_time)
+            async with self._engine.stream("GET", path, what="show a log", params=params) as response:
+                async for batch in _batches(response, place, window):
+                    yield batch
         except Refused as error:
             if error.status not in {NOT_FOUND, CONFLICT}:
                 raise
+
+
+async def _batches(
+    response: ClientResponse, place: Place, window: Window
+) -> AsyncGenerator[Sequence[LogLine]]:
+    async for chunk in chunks(response):
+        if lines := [line for line in place.feed(chunk) if window.holds(line.at)]:
+            yield sorted(lines, key=_time)  # two streams, two writers: they may be a hair out of order
 
 
 def _times(place: Place, window: Window, tail: int | None) -> dict[str, str]:

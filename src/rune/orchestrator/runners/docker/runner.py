@@ -72,8 +72,10 @@ class DockerRunner:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self) -> None:
-        """Learn what runs and what ended meanwhile. Raises Unavailable when the Engine is out of reach, and
-        then goes on trying: once it is back, everything is found and told.
+        """Learn what runs and what ended meanwhile.
+
+        Raises Unavailable when the Engine is out of reach, and then goes on trying: once it is back,
+        everything is found and told.
         """
         await self._watch.start()
 
@@ -106,8 +108,9 @@ class DockerRunner:
         self._ledger.on_change(notify)
 
     async def stop(self, instance: str, *, grace: float) -> Observed:
-        """SIGTERM, or the signal that the image asks for; then SIGKILL. Raises DeadlineExceeded when even
-        that did not end it (a process that hangs in the kernel).
+        """SIGTERM, or the signal that the image asks for; then SIGKILL.
+
+        Raises DeadlineExceeded when even that did not end it (a process that hangs in the kernel).
         """
         self._watch.require()
         if self._ledger.seen(instance).state is not State.RUNNING:
@@ -153,7 +156,7 @@ class DockerRunner:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> AsyncGenerator[Sequence[LogLine]]:
-        """Batches of lines of the kept attempts, as the Engine has them; a follower outlives a restart of it."""
+        """Batches of lines of the kept attempts; a follower goes on after the Engine was away."""
         checks.instance_id(instance)
         reader = Reader(self._engine, self._ledger, self._watch, now=self._now)
         return reader.read(instance, Window(since=since, until=until), tail=tail, follow=follow)

@@ -225,10 +225,11 @@ class DockerSession:
             async for _, chunk in self.output():
                 text += chunk
         reason = refusals.plain(text.decode(errors="replace"))
-        return refusals.program(reason, "the container") or reason or "the command did not start"
+        told = refusals.program(reason, "the container")
+        return told or reason or "the command did not start"
 
     def _send(self, number: int) -> bool:
-        """Whether the signal could be sent: only where this process id is that command, and ours to signal."""
+        """Whether it could be sent: only where this process id is that command, and ours to signal."""
         try:
             if self._container not in Path(f"/proc/{self.pid}/cgroup").read_text(encoding="ascii"):
                 return False

@@ -35,10 +35,8 @@ class Stats(msgspec.Struct, frozen=True):
     memory_stats: _MemoryStats = _MemoryStats()
 
     def usage(self, instance: str, now: datetime) -> Usage:
-        """In our words; what can be dropped from memory at once does not count (cgroup v1 and v2 name it
-        differently).
-        """
-        memory = self.memory_stats
+        """In our words; what can be dropped from memory at once does not count."""
+        memory = self.memory_stats  # cgroup v1 and v2 name what is cached differently
         cached = memory.stats.get("total_inactive_file", memory.stats.get("inactive_file", 0))
         return Usage(
             instance=instance,

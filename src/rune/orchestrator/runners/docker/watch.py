@@ -82,7 +82,8 @@ class Watch:
         """In touch, or Unavailable with the reason; then it goes on trying by itself. Twice is fine."""
         self._tried.clear()
         if self._minder is None:
-            self._minder = asyncio.create_task(self._mind(), name="docker runner")
+            # No task group: it lives as long as the runner, and ends in `close`.
+            self._minder = asyncio.get_running_loop().create_task(self._mind(), name="docker runner")
         elif self.reason:
             self._retry.set()
         else:
