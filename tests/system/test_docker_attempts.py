@@ -41,6 +41,19 @@ async def test_another_runner_of_the_same_owner_takes_everything_over(
         assert await heir.ensure(shell("ends", attempt=1)) == ended
 
 
+async def test_a_stranger_with_a_label_of_ours_is_left_alone(
+    runner: DockerRunner, docker_engine: Engine
+) -> None:
+    await runner.close()
+    docker_engine.docker("run", "-d", "--name", "stranger", "--label", "rune.owner=test", IMAGE)
+    try:
+        await runner.start()
+        assert list(runner.all()) == []
+        assert await said(runner, shell("mine", "echo mine")) == ["mine"]
+    finally:
+        assert docker_engine.docker("rm", "-f", "stranger") == "stranger\n"
+
+
 async def test_runners_of_different_owners_do_not_see_each_other(
     runner: DockerRunner, docker_engine: Engine
 ) -> None:

@@ -96,6 +96,12 @@ class Container(msgspec.Struct, frozen=True, rename="pascal"):
         """Ours and those of others."""
         return self.config.labels or {}
 
+    def belongs(self, owner: str, instance: str) -> bool:
+        """Whether it is an attempt of this instance, and not something that merely bears a label of ours."""
+        wanted = (owner, instance)
+        whole = self.labels.get(ATTEMPT, "").isdecimal() and self.labels.get(NAMESPACE)
+        return bool(whole) and (self.labels.get(OWNER), self.labels.get(INSTANCE)) == wanted
+
     @property
     def attempt(self) -> int:
         """Which attempt of its instance it is."""
@@ -117,7 +123,7 @@ class Listed(msgspec.Struct, frozen=True, rename="pascal"):
     @property
     def instance(self) -> str:
         """Whose attempt it is."""
-        return self.labels[INSTANCE]
+        return self.labels.get(INSTANCE, "")
 
 
 def network_name(owner: str, namespace: str) -> str:

@@ -295,7 +295,7 @@ class DockerRunner:
     async def _see(self, container: str, instance: str) -> Observed:
         """Look at it and take it down; to be called under the lock of its instance."""
         found = await self._inspect(container)
-        if found is None or found.labels.get(containers.OWNER) != self._owner:
+        if found is None or not found.belongs(self._owner, instance):
             self._ledger.gone(container, instance, at=self._now())
             return self._ledger.seen(instance)
         seen = containers.observed(found)

@@ -128,18 +128,25 @@ class Commands:
 
     async def _begun(self, session: DockerSession) -> None:
         """Wait until it has a process; one that has ended without was never started."""
-        looks = iter(LOOKS)
         try:
             async with asyncio.timeout(START):
-                while not (seen := await self.inspect(session.ident)).pid:
-                    if not seen.running and seen.exit_code is not None:
-                        raise FailedPrecondition(await session.refusal())
-                    await asyncio.sleep(next(looks, LOOKS[-1]))
+                seen = await self._settled(session.ident)
+                session.pid = seen.pid
+                if not seen.pid:
+                    raise FailedPrecondition(await session.refusal())
         except TimeoutError as error:
             raise Unavailable(f"the command did not start within {START:g} s") from error
-        session.pid = seen.pid
         if not seen.running and seen.exit_code is not None:
             session.over(seen.exit_code)
+
+    async def _settled(self, ident: str) -> Exec:
+        """Look until it has a process or an end."""
+        looks = iter(LOOKS)
+        while True:
+            seen = await self.inspect(ident)
+            if seen.pid or (not seen.running and seen.exit_code is not None):
+                return seen
+            await asyncio.sleep(next(looks, LOOKS[-1]))
 
 
 class DockerSession:

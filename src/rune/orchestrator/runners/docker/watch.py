@@ -151,7 +151,10 @@ class Watch:
         await self._engine.open()
         async with self._engine.stream("GET", "_ping", what="answer a ping") as response:
             date = response.headers.get("Date", "")
-        return str(int(parsedate_to_datetime(date).timestamp()))
+        try:
+            return str(int(parsedate_to_datetime(date).timestamp()))
+        except ValueError as error:
+            raise Unavailable(f"{self._engine.url} does not tell the time as a Docker Engine does") from error
 
     async def _ping(self) -> None:
         while True:
