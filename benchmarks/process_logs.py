@@ -28,7 +28,8 @@ import sys, time
 rate, seconds = int(sys.argv[1]), int(sys.argv[2])
 step, number, begin = rate // 1000, 0, time.monotonic()
 for tick in range(seconds * 1000):
-    lines = "".join(f"line {number + i} of a service that has a lot to say about what it does\\n" for i in range(step))
+    words = "of a service that has a lot to say about what it does"
+    lines = "".join(f"line {number + i} {words}\\n" for i in range(step))
     sys.stdout.write(lines)
     sys.stdout.flush()
     number += step
@@ -87,10 +88,11 @@ async def main() -> None:
             *found, stalled = await asyncio.gather(*follows, follow(runner, stall=True))
             took = time.perf_counter() - begin
             print(
-                f"{RATE} lines/s for {SECONDS} s, {FOLLOWERS} followers: {took:.1f} s; expected {RATE * SECONDS}"
+                f"{RATE} lines/s for {SECONDS} s, {FOLLOWERS} followers:"
+                f" {took:.1f} s; expected {RATE * SECONDS}"
             )
             for count, wrong, end in found:
-                print(f"follower: {count} lines, {wrong} missing or out of order; writer {end}")
+                print(f"follower: {count} lines, {wrong} missing or out of order; {end}")
             print(f"stalled follower: {stalled[0]} lines, {stalled[1]} missing or out of order")
             print(f"CPU of keeper {(cpu(runner.keeper_pid) - keeper) / took:.0%}, ", end="")
             print(f"of {FOLLOWERS + 1} readers {(cpu(os.getpid()) - readers) / took:.0%}")

@@ -1,4 +1,4 @@
-"""The tour that `make demo` gives: a server, two services that depend on each other, and what Rune does for them.
+"""The tour of `make demo`: a server, two services that depend on each other, and what Rune does for them.
 
 With DEMO_ONCE=1 it cleans up after itself, prints one line of JSON and exits 0; otherwise everything is left
 running and the last lines say where.
@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,18 +87,15 @@ def main() -> int:
 def walk(tour: Tour) -> dict[str, Any]:
     """The main job, step by step; returns what was seen."""
     say("Declare two services: a small web server with a health probe, and a worker that depends on it.")
-    tour.rune("cast", str(HERE / "shop.yaml"))
+    tour.rune("cast", str(example()))
     tour.rune("get", "services")
     tour.rune("get", "instances")
     say("What did the worker write?")
-    until(
-        "the worker has written something",
-        lambda: "ok" in tour.rune("logs", "worker", "--tail", "5", show=False),
-    )
+    until("the worker has written something", lambda: "answers" in tour.rune("logs", "worker", show=False))
     tour.rune("logs", "worker", "--tail", "3")
-    say("One web server is not enough.")
+    say("One worker is not enough.")
     tour.rune("scale", "worker", "3")
-    victim = tour.json("get", "instances", "--service-name", "web")[0]
+    victim = tour.json("get", "instances", "--field-selector", "service=web")[0]
     say(f"Kill {victim['id']} (pid {victim['pid']}) with SIGKILL.")
     os.kill(victim["pid"], signal.SIGKILL)
     replaced = until("it runs again", lambda: running_again(tour, victim))
@@ -106,23 +104,34 @@ def walk(tour: Tour) -> dict[str, Any]:
     over_grpc = tour.json("get", "service", "web")
     over_rest = tour.rest("/v1/namespaces/default/services/web")["service"]
     same = over_grpc["id"] == over_rest["id"] and over_grpc["scale"] == over_rest["scale"]
-    print(
-        f"  gRPC: {over_grpc['name']} {over_grpc['status']}\n  REST: {over_rest['name']} {over_rest['status']}\n  the same: {same}"
-    )
+    for edge, service in (("gRPC", over_grpc), ("REST", over_rest)):
+        print(f"  {edge}: {service['name']} {service['status']} {service['id']}")
     return {
         "services": len(tour.json("get", "services")),
         "instances": len(tour.json("get", "instances")),
         "killed_pid": victim["pid"],
         "replaced_by_pid": replaced["pid"],
         "grpc_and_rest_agree": same,
-        "version": json.loads(tour.rune("version", "-o", "json", show=False))["client"],
     }
+
+
+def example() -> Path:
+    """The example, or where its port is taken a copy of it with another one."""
+    original = HERE / "web.yaml"
+    port = free_port(8080)
+    if port == 8080:
+        return original
+    copy = SCRATCH / "web.yaml"
+    copy.write_text(original.read_text(encoding="utf-8").replace("8080", str(port)), encoding="utf-8")
+    return copy
 
 
 def running_again(tour: Tour, victim: dict[str, Any]) -> dict[str, Any] | None:
     """The instance that was killed, once it has another pid and is ready."""
     (now,) = [
-        item for item in tour.json("get", "instances", "--service-name", "web") if item["id"] == victim["id"]
+        item
+        for item in tour.json("get", "instances", "--field-selector", "service=web")
+        if item["id"] == victim["id"]
     ]
     return now if now["ready"] and now["pid"] not in (0, victim["pid"]) else None
 
@@ -142,7 +151,7 @@ def leave(tour: Tour) -> None:
 
 
 @contextmanager
-def server() -> Iterator[Tour]:
+def server() -> Generator[Tour]:
     """A scratch server of its own; ended afterwards only in DEMO_ONCE mode or when the tour fails."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
     SCRATCH.mkdir()
@@ -176,11 +185,17 @@ def server() -> Iterator[Tour]:
 
 def address(port: int) -> str:
     """The usual port, or any free one when somebody has it or when nobody is to be disturbed."""
-    import socket
+    return f"127.0.0.1:{0 if ONCE else free_port(port)}"
 
-    with socket.socket() as probe:
-        taken = probe.connect_ex(("127.0.0.1", port)) == 0
-    return f"127.0.0.1:{0 if taken or ONCE else port}"
+
+def free_port(port: int) -> int:
+    """The port if it is free, else another that is."""
+    for candidate in (port, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", candidate))
+            return int(probe.getsockname()[1])
+    raise SystemExit("no port is free")
 
 
 def until(what: str, ask: Callable[[], Any]) -> Any:

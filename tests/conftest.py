@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -19,6 +20,11 @@ import machine
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_sessionstart() -> None:
+    """Says that no event loop is set, or looptime would make one for the first plain test and leave it."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -41,6 +47,12 @@ def skip_reason(report: pytest.TestReport) -> str:
     """The words after "Skipped:"; the report keeps them as the last part of (file, line, words)."""
     words = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return words.removeprefix("Skipped: ")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_loop_by_itself() -> None:
+    """Looptime asks for the current loop even around a sync test, and would leave the one it gets open."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session", autouse=True)

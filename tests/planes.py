@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from rune.core.limits import Limits
 from rune.core.rights import KINDS, Rights
 from rune.core.roles import seed
 from rune.core.store.memory import MemoryStore
+from rune.core.tokens import SYSTEM
 from rune.errors import RuneError
 from rune.orchestrator.admin import register
 
@@ -49,23 +51,20 @@ class Plane:
     dispatcher: Dispatcher
     heard: Heard = field(default_factory=Heard)
 
-    async def call(self, operation: Operation[In, Out], ask: In, *, by: str = "", **caller: Any) -> Out:
+    async def call(
+        self, operation: Operation[In, Out], ask: In, *, by: str = "", address: str = "127.0.0.1"
+    ) -> Out:
         """One call over the road; from this machine unless told otherwise."""
-        return await self.dispatcher.call(operation, self.caller(by, **caller), lambda: ask)
-
-    def caller(self, bearer: str = "", **more: Any) -> Caller:
-        """Somebody with this token."""
-        given: dict[str, Any] = {"address": "127.0.0.1", "is_local": True, **more}
-        return Caller(edge="local", request_id="r1", bearer=bearer, **given)
+        return await self.dispatcher.call(operation, caller(by, address), lambda: ask)
 
     async def bootstrap(self) -> str:
         """The root token."""
         answer = await self.call(admin.bootstrap, admin.AdminBootstrapRequest())
         return answer.token_secret
 
-    async def token(self, by: str, name: str, *policies: str, **more: Any) -> auth.CreateTokenResponse:
+    async def token(self, by: str, name: str, *policies: str, ttl: int = 0) -> auth.CreateTokenResponse:
         """A token of a user, new or not."""
-        ask = auth.CreateTokenRequest(subject_name=name, policies=list(policies), **more)
+        ask = auth.CreateTokenRequest(subject_name=name, policies=list(policies), ttl_seconds=ttl)
         return await self.call(auth.create_token, ask, by=by)
 
     async def grant(self, by: str, name: str, *rules: admin.PolicyRule) -> admin.Grant | None:
@@ -73,9 +72,29 @@ class Plane:
         ask = admin.PolicyCreateRequest(policy=admin.Grant(name=name, rules=list(rules)))
         return (await self.call(admin.create_grant, ask, by=by)).policy
 
+    @asynccontextmanager
+    async def following(self) -> AsyncGenerator[asyncio.TaskGroup]:
+        """While identity looks out for revocations; with the group its task is in."""
+        async with asyncio.TaskGroup() as group:
+            follower = group.create_task(self.identity.follow())
+            await turn()
+            yield group
+            follower.cancel()
+
+
+async def turn() -> None:
+    """Let everybody else run once."""
+    await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, not a wait
+
+
+def caller(bearer: str = "", address: str = "127.0.0.1") -> Caller:
+    """Somebody with this token."""
+    local = address.startswith("127.")
+    return Caller(edge="local", request_id="r1", address=address, is_local=local, bearer=bearer)
+
 
 @asynccontextmanager
-async def plane(clock: Clock | None = None, store: MemoryStore | None = None) -> AsyncIterator[Plane]:
+async def plane(clock: Clock | None = None, store: MemoryStore | None = None) -> AsyncGenerator[Plane]:
     """A plane with the built-in grants and nobody in it."""
     clock = clock or ManualClock()
     async with store or MemoryStore(KINDS) as opened:
@@ -85,3 +104,24 @@ async def plane(clock: Clock | None = None, store: MemoryStore | None = None) ->
         dispatcher = Dispatcher(guards)
         register(dispatcher, store=opened, rights=rights, identity=identity)
         yield Plane(opened, clock, identity, rights, dispatcher, heard)
+
+
+async def outcomes(*calls: Awaitable[object]) -> list[str]:
+    """The calls at the same time; `ok` or the name of each one's failure."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return [each.codes.name if isinstance(each, RuneError) else "ok" for each in results]
+
+
+def attach(policy: str, subject: str) -> admin.PolicyAttachToSubjectRequest:
+    """A grant for somebody."""
+    return admin.PolicyAttachToSubjectRequest(policy_name=policy, subject_name=subject)
+
+
+def detach(policy: str, subject: str) -> admin.PolicyDetachFromSubjectRequest:
+    """A grant from somebody."""
+    return admin.PolicyDetachFromSubjectRequest(policy_name=policy, subject_name=subject)
+
+
+def policies(p: Plane, subject: str) -> list[str]:
+    """The grants of somebody."""
+    return p.store.get(admin.Subject, SYSTEM, subject).policies

@@ -39,6 +39,16 @@ PROMISES = (
     Promise(
         "errors.violations", "A malformed request is answered with every violation, not the first.", OURS
     ),
+    Promise("auth.required", "Every request but AdminBootstrap is refused without a bearer token.", API),
+    Promise("auth.bad", "A missing, unknown, expired or revoked token is Unauthenticated.", API),
+    Promise("auth.denied", "A valid token that no rule covers is PermissionDenied.", API),
+    Promise("auth.revoked", "Revoking a token ends its open streams as well.", OURS),
+    Promise("auth.stored", "Of a token only its SHA-256 is stored.", OURS),
+    Promise("bootstrap.once", "AdminBootstrap works once.", API),
+    Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
+    Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
+    Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
+    Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -69,22 +79,12 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise("rest.internal", "A 500 carries a request id and nothing of the inside.", OURS),
     ),
     "core: identity": (
-        Promise("auth.required", "Every request but AdminBootstrap is refused without a bearer token.", API),
         Promise("auth.grpc", "gRPC reads the token from the metadata key authorization.", API),
         Promise("auth.rest", "REST reads the token from the Authorization header.", API),
-        Promise("auth.bad", "A missing, unknown, expired or revoked token is Unauthenticated.", API),
-        Promise("auth.denied", "A valid token that no rule covers is PermissionDenied.", API),
-        Promise("auth.revoked", "Revoking a token ends its open streams as well.", OURS),
-        Promise("auth.stored", "Of a token only its SHA-256 is stored.", OURS),
-        Promise("bootstrap.once", "AdminBootstrap works once.", API),
-        Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
     ),
     "core: access": (
-        Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
-        Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
         Promise("access.streams", "The namespace rule holds for logs, exec and watches too.", OURS),
         Promise("access.lists", "A list over all namespaces shows only what the caller may see.", OURS),
-        Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
     ),
     "core: resources": (
         Promise("crud.not-found", "Reading, changing or deleting what is not there is NotFound.", API),

@@ -12,10 +12,11 @@ from rune.api import Operation
 from rune.api.fields import Message
 from rune.api.orchestrator import services as service_operations
 from rune.api.orchestrator.configmaps import Configmap
+from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.health import HealthCheckResult
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.namespaces import Namespace
-from rune.api.orchestrator.services import CreateServiceRequest, DeletionOperation, Service
+from rune.api.orchestrator.services import CreateServiceRequest, Service
 from rune.api.orchestrator.specs import ProcessSpec
 from rune.core.access import Principal, rule
 from rune.core.call import Call, Caller
@@ -26,6 +27,7 @@ from rune.core.store.memory import MemoryStore
 from rune.errors import RuneError, Unauthenticated
 from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.copies import copies_of
+from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.runners.fake import FakeRunner
@@ -123,6 +125,7 @@ class World:
         self.dispatcher = dispatcher(self.identity, self.ledger)
         dependents = Dependents()
         Services(self.store, dependents, clock=self.clock).register(self.dispatcher)
+        Deletions(self.store).register(self.dispatcher)
         Instances(self.store, clock=self.clock).register(self.dispatcher)
         machine = Machine(runners={"process": self.runner}, probes=self.doctor, node="here")
         self.control = Control(self.store, dependents, machine, clock=self.clock)

@@ -1,28 +1,29 @@
-"""runed: settings, then store, then handlers and reconcilers, then doors. The only place where they are put together."""
+"""runed: settings, then store, then handlers and reconcilers, then doors; put together here alone."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvloop
 
 from rune.api.orchestrator.configmaps import Configmap
+from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.namespaces import Namespace
-from rune.api.orchestrator.services import DeletionOperation, Service
+from rune.api.orchestrator.services import Service
 from rune.core import logs as log_setup
-from rune.core import rights, roles, settings
+from rune.core import rights, roles, settings, upkeep
 from rune.core.audit import Audit
 from rune.core.auth import Identity
 from rune.core.clock import Clock, SystemClock
@@ -32,17 +33,21 @@ from rune.core.runefile import Settings
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
-from rune.orchestrator import admin, namespaces
+from rune.orchestrator import admin, namespaces, permissions
 from rune.orchestrator import audit as audit_handlers
+from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
+from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.exec import Exec
 from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
 from rune.orchestrator.namespaces import Namespaces
-from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
+from rune.orchestrator.node import Node
 from rune.orchestrator.probes import Prober
+from rune.orchestrator.questions import Questioner
+from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
@@ -86,7 +91,7 @@ def main() -> None:
     try:
         uvloop.run(serve(chosen, mode))
     except RuneError as error:
-        logger.error("runed cannot run", extra={"reason": error.message})
+        logger.critical("runed cannot run", extra={"reason": error.message})
         sys.exit(error.codes.exit)
 
 
@@ -99,23 +104,26 @@ async def serve(chosen: Settings, mode: Mode) -> None:
     data = chosen.server.data_dir
     async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
         await roles.seed(store, clock)
-        await namespaces.seed(store, clock)
+        await namespaces.seed(store, clock=clock)
         runner = ProcessRunner(data / "process", now=clock.now)
         parts = assemble(store, runner, chosen, clock=clock)
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
-            async with _open(parts, chosen, mode) as doors:
-                await _announce(doors, parts, chosen, mode)
+            async with _open(parts, chosen, mode, stop=stop) as doors:
+                gc.freeze()  # what is there by now stays: no collection has to look at it again
+                await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
                 logger.info("stopping")
             for task in background:
                 task.cancel()
+            await parts.leave()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The parts of a server that runs."""
 
+    store: Store
     dispatcher: Dispatcher
     identity: Identity
     audit: Audit
@@ -125,9 +133,16 @@ class Parts:
     rights: rights.Rights
     clock: Clock
 
-    def work(self) -> Sequence[AsyncGenerator[None] | object]:
+    def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
-        return (self.identity.follow(), self.control.run(), self.prober.run())
+        tidying = upkeep.keep(self.store, self.identity, self.clock)
+        emptying = NamespaceReconciler(self.store, KINDS, clock=self.clock).run()
+        return (self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+
+    async def leave(self) -> None:
+        """Write down what is only in memory; the last thing before the store closes."""
+        await upkeep.tidy(self.store, self.identity, self.clock)
+        await self.audit.flush()
 
 
 def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
@@ -146,34 +161,36 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     runners = {runner.name: runner}
     dependents = Dependents()
     node = socket.gethostname()
-    prober = Prober(runners, clock=clock)
+    prober = Prober(Questioner(runners), clock=clock)
     machine = Machine(runners=runners, probes=prober, node=node)
     control = Control(store, dependents, machine, clock=clock)
-    prober.on_change = control.look_at
+    prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
-    audit_handlers.register(dispatcher, audit)
+    audit_handlers.register(dispatcher, audit=audit, clock=clock)
+    permissions.register(dispatcher)
     for handlers in (
-        Namespaces(store, clock=clock),
+        Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),
+        Deletions(store),
         Instances(store, clock=clock),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
-        Health(store, prober, node=node, clock=clock),
+        Health(store, prober, Node(node, clock=clock), is_ready=lambda: True, clock=clock),
         Watch(store),
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
     metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
     return Parts(
-        dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
+        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
         metrics=metrics, rights=powers, clock=clock,
     )  # fmt: skip
 
 
 def _quotas(chosen: Settings) -> dict[str, Quota]:
     per_minute = {"control": chosen.limits.calls_per_minute, "stream": chosen.limits.streams_per_minute}
-    return {rate: Quota(count, 60) for rate, count in per_minute.items() if count}
+    return {rate: Quota(count=count) for rate, count in per_minute.items() if count}
 
 
 @asynccontextmanager
@@ -189,11 +206,13 @@ async def _running(runner: ProcessRunner, mode: Mode) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _open(parts: Parts, chosen: Settings, mode: Mode) -> AsyncGenerator[Doors]:
+async def _open(parts: Parts, chosen: Settings, mode: Mode, *, stop: asyncio.Event) -> AsyncGenerator[Doors]:
     """Both doors, until the block ends; then calls under way get their time."""
     at = chosen.server
     rest = Rest(parts.dispatcher, parts.clock)
-    surroundings = Surroundings(trouble=lambda: "", metrics=parts.metrics)
+    surroundings = Surroundings(
+        trouble=lambda: "the server is stopping" if stop.is_set() else "", metrics=parts.metrics
+    )
     http = HttpDoor(
         app(rest, surroundings), rest.streams, HttpOptions(host=at.http_addr.host, port=at.http_addr.port)
     )
@@ -218,9 +237,8 @@ class Doors:
     http: str
 
 
-async def _announce(doors: Doors, parts: Parts, chosen: Settings, mode: Mode) -> None:
+async def _announce(doors: Doors, parts: Parts, data: str, *, mode: Mode) -> None:
     """Say that everything is up: in the log, and to whoever started us."""
-    data = str(chosen.server.data_dir)
     logger.info("ready", extra={"grpc": doors.grpc, "http": doors.http, "data_dir": data, "pid": os.getpid()})
     token = ""
     if mode.dev:

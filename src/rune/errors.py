@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Codes:
+class Codes(NamedTuple):
     """One row of the table that turns a failure into what each edge calls it."""
 
     name: str
@@ -17,8 +15,7 @@ class Codes:
     exit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """One thing that is wrong with a request: `field` is a dotted path such as `service.ports[0].port`."""
 
     field: str

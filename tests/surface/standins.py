@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rune.api import Operation
+from rune.api import OPERATIONS, Operation
 from rune.api.common import OK, EventType
 from rune.api.fields import Message
 from rune.api.orchestrator import auth, configmaps, exec, health, logs, services  # noqa: A004 - the noun's name
@@ -99,6 +99,20 @@ def dispatcher(
     )
 
 
+def nothing_else(into: Dispatcher) -> None:
+    """Give every operation that has no handler one that finds nothing."""
+
+    async def one(call: Call, ask: Message) -> Message:
+        raise NotFound(f"{call.operation.name} finds nothing here")
+
+    async def many(call: Call, ask: Message, *more: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        yield await one(call, ask)
+
+    for row in OPERATIONS:
+        if row.name not in into.handled:
+            into.handles(row)(many if row.streams else one)
+
+
 class Shelf:
     """Handlers over a dictionary: enough of services, configmaps, logs and exec to try every kind of door."""
 
@@ -186,7 +200,9 @@ class Shelf:
     async def configmap(
         self, call: Call, ask: configmaps.GetConfigmapRequest
     ) -> configmaps.ConfigmapResponse:
-        raise KeyError(ask.name)
+        if ask.name == "boom":
+            raise KeyError(ask.name)
+        raise NotFound(f"there is no configmap {ask.name}")
 
     async def logs(self, call: Call, ask: logs.LogRequest) -> AsyncIterator[logs.LogResponse]:
         self.find(call.namespace, ask.resource_target)
@@ -205,6 +221,8 @@ class Shelf:
             yield logs.LogResponse(content=other.resource_target)
 
     async def run(self, call: Call, ask: RunCommandRequest) -> AsyncIterator[ExecResponse]:
+        if ask.target != "api":
+            raise NotFound(f"there is no service or instance {ask.target}")
         yield ExecResponse(stdout=" ".join(ask.command).encode())
         yield ExecResponse(exit=ExitInfo(code=3))
 

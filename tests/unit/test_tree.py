@@ -39,7 +39,7 @@ def files() -> list[Path]:
 FILES = files()
 PYTHON = [path for path in FILES if path.suffix == ".py"]
 
-BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.Match)  # a `with` adds no path
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 NEEDS_REASON = re.compile(
     r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore|pragma:\s*no\s*(?:cover|branch))(?P<rest>.*)"

@@ -1,64 +1,85 @@
-"""Between messages and protobuf bytes. The way is worked out once per class, then only walked.
-
-Descriptors come from `descriptors.binpb`, which `python -m rune.api.generate` writes.
-"""
+"""Between messages and protobuf bytes. The way is worked out once per class, then only walked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from typing import Any, TypeVar
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
+from rune.api.common import OK, Status
+from rune.api.descriptors import numbers, proto_class, unknown_field_set
 from rune.api.fields import Message, WireEnum
-from rune.api.shape import Field, fields, proto_name
+from rune.api.kept import Kept
+from rune.api.malformed import fault
+from rune.api.resource import Resource
+from rune.api.shape import Field, every, fields, proto_name
 from rune.api.validate import build
-from rune.errors import InvalidArgument, Violation
+from rune.errors import Internal, InvalidArgument, Violation
 
 M = TypeVar("M", bound=Message)
-Fill = Callable[[Any, Any], None]
-Read = Callable[[Any], Any]
-
-DESCRIPTORS = "descriptors.binpb"
-
-
-@cache
-def pool() -> descriptor_pool.DescriptorPool:
-    """The descriptors of every package, apart from any that the host program has loaded."""
-    found = descriptor_pool.DescriptorPool()
-    for file in descriptors().file:
-        found.Add(file)
-    return found
-
-
-def descriptors() -> descriptor_pb2.FileDescriptorSet:
-    """The descriptors as they were generated, a fresh copy."""
-    return descriptor_pb2.FileDescriptorSet.FromString(files("rune.api").joinpath(DESCRIPTORS).read_bytes())
-
-
-@cache
-def proto_class(model: type[Message]) -> type[ProtoMessage]:
-    """The protobuf class of a message."""
-    package = "rune.api" if ".security" not in model.__module__ else "rune.security.v1"
-    descriptor = pool().FindMessageTypeByName(f"{package}.{proto_name(model)}")
-    return message_factory.GetMessageClass(descriptor)
+Convert = Callable[[Any], Any]
+_NEVER: Any = object()
+_Filler = tuple[Callable[[Any], tuple[Any, ...]], list[tuple[str, Any, Convert | None]]]
 
 
 def encode(message: Message) -> bytes:
-    """The message as protobuf bytes; values that equal their default are left out."""
-    return to_proto(message).SerializeToString()
+    """The message as protobuf bytes; values that equal their default are left out.
+
+    A resource inside it that was stored never changes: it is encoded once, and its bytes are put in.
+    """
+    model = type(message)
+    filler, apart = _split(model)
+    rest = _filled(message, filler)
+    parts = [proto_class(model)(**rest).SerializeToString()] if rest or not apart else []
+    for name, tag, repeated in apart:
+        value = getattr(message, name)
+        if repeated:
+            parts += [part for item in value for part in (tag, _delimited(item))]
+        elif value is not None:
+            parts += (tag, _delimited(value))
+    return b"".join(parts)
+
+
+def _delimited(message: Message) -> bytes:
+    """The bytes of a message inside another, after their number."""
+    if message is OK:
+        return b"\0"
+    return _kept(message) if isinstance(message, Resource) else _framed(message)
+
+
+def _framed(message: Message) -> bytes:
+    data = to_proto(message).SerializeToString()
+    return _varint(len(data)) + data
+
+
+_kept = Kept(_framed)
+
+
+@cache
+def _split(model: type[Message]) -> tuple[_Filler, list[tuple[str, bytes, bool]]]:
+    """What is encoded anew each time, and the fields that hold resources or a status, with their tags."""
+    apart = [item for item in fields(model) if issubclass(item.python, (Resource, Status)) and not item.oneof]
+    by_name = proto_class(model).DESCRIPTOR.fields_by_name
+    tags = [(item.name, _varint(by_name[item.wire].number << 3 | 2), item.repeated) for item in apart]
+    return _filler_of([item for item in fields(model) if item not in apart]), tags
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number >> 7:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
 
 
 def to_proto(message: Message) -> ProtoMessage:
     """The message as an object of its protobuf class."""
-    proto = proto_class(type(message))()
-    _filler(type(message))(proto, message)
-    return proto
+    return proto_class(type(message))(**_filled(message))
 
 
 def decode(model: type[M], data: bytes) -> M:
@@ -67,10 +88,22 @@ def decode(model: type[M], data: bytes) -> M:
     try:
         proto = kind.FromString(data)
     except DecodeError as error:
+        found = fault(kind.DESCRIPTOR, data)
+        if found is not None:
+            raise InvalidArgument.of([found]) from error
         name = kind.DESCRIPTOR.full_name
         raise InvalidArgument(f"the request is not a well-formed {name} message") from error
     _refuse_unknown(proto, len(data))
     return build(model, _reader(model)(proto))
+
+
+def read(model: type[M], data: bytes) -> M:
+    """The answer of a server, which may be newer than this client: what it does not know is passed over."""
+    try:
+        return build(model, _reader(model)(proto_class(model).FromString(data)))
+    except (DecodeError, InvalidArgument) as error:
+        name = proto_name(model)
+        raise Internal(f"the server's answer is not a {name} message that this client understands") from error
 
 
 def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
@@ -90,7 +123,7 @@ def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
 def _unknown(proto: Any, path: str) -> list[Violation]:
     found = [
         Violation(f"{path}#{item.field_number}", "is a field that this server does not know")
-        for item in unknown_fields.UnknownFieldSet(proto)
+        for item in unknown_field_set()(proto)
     ]
     for descriptor, value in proto.ListFields():
         if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
@@ -101,70 +134,50 @@ def _unknown(proto: Any, path: str) -> list[Violation]:
     return found
 
 
+def _filled(message: Message, filler: _Filler | None = None) -> dict[str, Any]:
+    """The values that differ from their defaults, as protobuf's constructors take them."""
+    values, steps = filler or _filler(type(message))
+    return {
+        wire: value if convert is None else convert(value)
+        for value, (wire, default, convert) in zip(values(message), steps, strict=True)
+        if value is not None and value != default
+    }
+
+
 @cache
-def _filler(model: type[Message]) -> Fill:
-    steps = [
-        (f.name, f.default, not f.required and not f.presence and not f.oneof, _fill_field(f))
-        for f in fields(model)
-    ]
-
-    def fill(proto: Any, message: Any) -> None:
-        for name, default, skips_default, step in steps:
-            value = getattr(message, name)
-            if value is None or (skips_default and value == default):
-                continue
-            step(proto, value)
-
-    return fill
+def _filler(model: type[Message]) -> _Filler:
+    return _filler_of(fields(model))
 
 
-def _fill_field(field: Field) -> Fill:
-    wire, convert = field.wire, _to_wire(field)
-    if field.is_message:
-        return _fill_messages(field) if field.repeated else _fill_message(field)
-    if field.mapping:
-        return lambda proto, value: getattr(proto, wire).update(value)
+def _filler_of(items: Sequence[Field]) -> _Filler:
+    steps = [(item.wire, _skipped(item), _to_wire(item)) for item in items]
+    return every(*(item.name for item in items)), steps
+
+
+def _skipped(field: Field) -> Any:
+    """The value that is as good as none; a required field and one with presence have none such."""
+    return _NEVER if field.required or field.presence or field.oneof else field.default
+
+
+def _to_wire(field: Field) -> Convert | None:
+    one = _value_to_wire(field)
+    if one is None:
+        return None
     if field.repeated:
-        return lambda proto, value: getattr(proto, wire).extend(map(convert, value) if convert else value)
-    if convert is None:
-        return lambda proto, value: setattr(proto, wire, value)
-    return lambda proto, value: setattr(proto, wire, convert(value))
+        return lambda values: [one(value) for value in values]
+    if field.mapping:
+        return lambda values: {key: one(value) for key, value in values.items()}
+    return one
 
 
-def _fill_message(field: Field) -> Fill:
-    wire, model = field.wire, field.python
-
-    def fill(proto: Any, value: Any) -> None:
-        inner = getattr(proto, wire)
-        inner.SetInParent()
-        _filler(model)(inner, value)
-
-    return fill
-
-
-def _fill_messages(field: Field) -> Fill:
-    wire, model = field.wire, field.python
-
-    def fill(proto: Any, value: Any) -> None:
-        add, fill_item = getattr(proto, wire).add, _filler(model)
-        for item in value:
-            fill_item(add(), item)
-
-    return fill
-
-
-def _to_wire(field: Field) -> Callable[[Any], Any] | None:
+def _value_to_wire(field: Field) -> Convert | None:
+    if field.is_message:
+        return _filled
     if field.is_time:
         return _to_seconds if field.type == "int64" else to_rfc3339
     if issubclass(field.python, WireEnum):
-        return _numbers(field.python).__getitem__
+        return numbers(field.python).__getitem__
     return None
-
-
-@cache
-def _numbers(words: type[WireEnum]) -> dict[str, int]:
-    descriptor = pool().FindEnumTypeByName(f"rune.api.{proto_name(words)}")
-    return {value.name: value.number for value in descriptor.values}
 
 
 @cache
@@ -181,7 +194,7 @@ def _reader(model: type[Message]) -> Callable[[Any], dict[str, Any]]:
     return read
 
 
-def _read_field(field: Field) -> Read | None:
+def _read_field(field: Field) -> Convert | None:
     convert = _from_wire(field)
     if field.mapping:
         return dict if convert is None else lambda value: {key: convert(item) for key, item in value.items()}
@@ -190,14 +203,14 @@ def _read_field(field: Field) -> Read | None:
     return convert
 
 
-def _from_wire(field: Field) -> Read | None:
+def _from_wire(field: Field) -> Convert | None:
     if field.is_message:
         model = field.python
         return lambda value: _reader(model)(value)  # noqa: PLW0108 - late, since a message may hold itself
     if field.is_time and field.type == "int64":
         return lambda value: datetime.fromtimestamp(value, UTC)
     if issubclass(field.python, WireEnum):
-        words = {number: name for name, number in _numbers(field.python).items()}
+        words = {number: name for name, number in numbers(field.python).items()}
         return lambda value: words.get(value, value)
     return None
 

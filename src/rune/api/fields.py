@@ -25,7 +25,8 @@ AnyPort = Annotated[int, Meta(ge=0, le=65535, extra={"proto": "int32"})]
 """A port, or 0 for none."""
 Scale = Annotated[int, Meta(ge=0, le=10_000, extra={"proto": "int32"})]
 
-LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$(?!\n)"
+"""In Python `$` alone also stands before a line break at the end, and `api\\n` would be a name."""
 Name = Annotated[
     str,
     Meta(
@@ -37,7 +38,7 @@ Name = Annotated[
 NamespaceName = Annotated[
     str,
     Meta(
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$(?!\n)",
         description="The namespace's name; empty means `default`.",
         extra={"scope": True},
     ),
@@ -45,13 +46,19 @@ NamespaceName = Annotated[
 NamespaceFilter = Annotated[
     str,
     Meta(
-        pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",
+        pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$(?!\n)",
         description="The namespace's name; empty means `default`, `*` all that the caller may see.",
         extra={"scope": True},
     ),
 ]
 Text = Annotated[str, Meta(max_length=4096)]
-Selector = dict[str, str]
+Selector = Annotated[
+    dict[str, str],
+    Meta(
+        description="Terms that must all hold: app=api is the entry `app`: `api`, tier!=db is `tier!`: `db`."
+    ),
+]
+"""What a list is narrowed by. A key that ends in `!` asks for another value, or none, under that key."""
 
 Timestamp = Annotated[Annotated[datetime, Meta(tz=True)] | None, Meta(extra={"proto": "string"})]
 """RFC 3339 text on the wire, empty when absent."""

@@ -1,4 +1,7 @@
-"""`python -m rune.api.generate` writes what is derived from the table; with `--check` it only compares."""
+"""`python -m rune.api.generate` writes what is derived from the table; with `--check` it only compares.
+
+What follows from roles as well is written by `python -m rune.core.permissions`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2
+import yaml
 
-from rune.api import OPERATIONS, proto
-from rune.api.codec import DESCRIPTORS
+from rune.api import OPERATIONS, openapi, proto, prototext, reference
+from rune.api.descriptors import path_of
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = Path("api/fields.lock.json")
-PACKAGES = ("rune.api",)
+PROTO = {"rune.api": Path("api/rune.proto")}
+PACKAGED = Path("src/rune/api")
 
 
 def main() -> int:
@@ -35,14 +39,22 @@ def main() -> int:
 
 def files(locked: Mapping[str, Any]) -> dict[Path, bytes]:
     """Every derived file and what it should hold."""
-    locks = {package: settled(package, locked[package]) for package in PACKAGES}
-    descriptors = descriptor_pb2.FileDescriptorSet()
+    locks = {package: settled(package, locked[package]) for package in PROTO}
+    texts: dict[Path, bytes] = {}
     for package, lock in locks.items():
         rows = [row for row in OPERATIONS if row.package == package]
-        descriptors.file.append(proto.describe(package, rows, lock))
+        described = proto.describe(package, rows, lock)
+        texts[path_of(package).relative_to(ROOT)] = described.SerializeToString(deterministic=True)
+        texts[PROTO[package]] = prototext.text(described, rows).encode()
+    document = json.loads(json.dumps(openapi.document(OPERATIONS)))  # apart, so that YAML needs no anchors
     return {
         LOCK: (json.dumps(locks, indent=1) + "\n").encode(),
-        Path("src/rune/api") / DESCRIPTORS: descriptors.SerializeToString(deterministic=True),
+        **texts,
+        PACKAGED / "openapi.json": json.dumps(document, separators=(",", ":")).encode() + b"\n",
+        Path("api/openapi.yaml"): yaml.safe_dump(
+            document, sort_keys=False, width=110, allow_unicode=True
+        ).encode(),
+        Path("docs/reference/api.md"): reference.text(OPERATIONS).encode(),
     }
 
 

@@ -7,9 +7,11 @@ MCP tools, permissions, audit names, docs) is derived from it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cache
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from rune.api.fields import Message
 from rune.api.shape import fields
@@ -55,8 +57,7 @@ class Rate(StrEnum):
     STREAM = "stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Http:
+class Http(msgspec.Struct, frozen=True, kw_only=True):
     """How it is called over REST, in the words of google.api.http.
 
     Names in braces are fields of the request (`{service.namespace}`); `body` names the field that the
@@ -73,8 +74,7 @@ class Http:
         return tuple(re.findall(r"{([a-z_.]+)}", self.path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation(Generic[In, Out]):
+class Operation(msgspec.Struct, Generic[In, Out], frozen=True, kw_only=True, eq=False):
     """One thing that Rune can be asked to do."""
 
     service: str
@@ -105,13 +105,17 @@ class Operation(Generic[In, Out]):
     """On a list: the name of the operation that `?watch=true` turns it into."""
     unsupported: str = ""
     """Why this release refuses it; empty for an operation that works."""
-    scope: str | None = None
+    scoped_by: str | None = None
     """The dotted field of the request that holds the namespace; empty for what belongs to no namespace,
-    `*` for what spans them all and shows the caller's part. Derived from the request unless given."""
+    `*` for what spans them all and shows the caller's part. None: found in the request."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.name or snake(self.method))
-        object.__setattr__(self, "scope", _scope(self.request) if self.scope is None else self.scope)
+        msgspec.structs.force_setattr(self, "name", self.name or snake(self.method))
+
+    @property
+    def scope(self) -> str:
+        """The dotted field of the request that holds the namespace, empty, or `*`."""
+        return _scope(self.request) if self.scoped_by is None else self.scoped_by
 
     @property
     def permission(self) -> str:
@@ -129,8 +133,7 @@ class Operation(Generic[In, Out]):
         return self.streaming is not Streaming.NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """A noun, and where its operations live. Its methods declare the usual ones."""
 
     noun: str
@@ -199,6 +202,7 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
+@cache
 def _scope(request: type[Message]) -> str:
     for field in fields(request):
         if field.is_scope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2 as pb
@@ -25,20 +26,28 @@ _SCALAR_TYPES = {
 def models(operations: Iterable[Operation[Any, Any]]) -> list[type[Message | WireEnum]]:
     """Every message and enum that the operations speak, by first mention."""
     found: dict[type[Message | WireEnum], None] = {}
+    for operation in operations:
+        for model in (operation.request, operation.response):
+            found |= dict.fromkeys(reachable(model))
+    return list(found)
 
-    def visit(model: type[Message | WireEnum]) -> None:
-        if model in found:
+
+@cache
+def reachable(model: type[Message | WireEnum]) -> tuple[type[Message | WireEnum], ...]:
+    """The model and every one that its fields hold, by first mention."""
+    found: dict[type[Message | WireEnum], None] = {}
+
+    def visit(each: type[Message | WireEnum]) -> None:
+        if each in found:
             return
-        found[model] = None
-        if issubclass(model, Message):
-            for field in fields(model):
+        found[each] = None
+        if issubclass(each, Message):
+            for field in fields(each):
                 if field.model is not None:
                     visit(field.model)
 
-    for operation in operations:
-        visit(operation.request)
-        visit(operation.response)
-    return list(found)
+    visit(model)
+    return tuple(found)
 
 
 def declare(operations: Iterable[Operation[Any, Any]]) -> Lock:
@@ -160,13 +169,15 @@ def _describe_method(file: pb.FileDescriptorProto, row: Operation[Any, Any], pac
     service = next((s for s in file.service if s.name == row.service), None)
     if service is None:
         service = file.service.add(name=row.service)
-    service.method.add(
+    method = service.method.add(
         name=row.method,
         input_type=f".{package}.{proto_name(row.request)}",
         output_type=f".{package}.{proto_name(row.response)}",
-        client_streaming=row.streaming is Streaming.BOTH,
-        server_streaming=row.streams,
     )
+    if row.streaming is Streaming.BOTH:
+        method.client_streaming = True
+    if row.streams:
+        method.server_streaming = True
 
 
 def _type(field: Field) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import types
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -18,8 +19,7 @@ from rune.api.fields import NESTED, Message, WireEnum, extras
 _SCALARS: dict[type, str] = {str: "string", bool: "bool", float: "double", bytes: "bytes", int: "int32"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(msgspec.Struct, frozen=True, kw_only=True):
     """One field of a message."""
 
     name: str
@@ -76,6 +76,13 @@ def fields(message: type[Message]) -> tuple[Field, ...]:
     own = inspect.get_annotations(message)
     all_fields = [_field(item, hints[item.name]) for item in struct_fields(message)]
     return tuple(sorted(all_fields, key=lambda item: item.name not in own))
+
+
+def every(*names: str) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads all these attributes at once, which is several times faster than one after another."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def proto_name(model: type[Message | WireEnum]) -> str:

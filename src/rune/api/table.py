@@ -11,11 +11,13 @@ from rune.api.orchestrator import (
     audit,
     auth,
     configmaps,
+    deletions,
     exec,  # noqa: A004 - the noun's name
     health,
     instances,
     logs,
     namespaces,
+    registries,
     secrets,
     services,
     watch,
@@ -24,6 +26,7 @@ from rune.api.orchestrator import (
 NOUNS: tuple[ModuleType, ...] = (
     namespaces,
     services,
+    deletions,
     instances,
     logs,
     exec,
@@ -32,6 +35,7 @@ NOUNS: tuple[ModuleType, ...] = (
     configmaps,
     auth,
     admin,
+    registries,
     audit,
     watch,
 )

@@ -7,8 +7,9 @@ of a name, and nothing that is not a field.
 from __future__ import annotations
 
 import base64
-import difflib
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -16,7 +17,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from rune.api.fields import Message
-from rune.api.shape import Field, fields
+from rune.api.kept import Kept
+from rune.api.resource import Resource
+from rune.api.shape import Field, every, fields
 from rune.api.validate import build
 from rune.errors import InvalidArgument, Violation
 
@@ -25,11 +28,15 @@ M = TypeVar("M", bound=Message)
 DEEPEST = 64
 """How far objects may be nested."""
 _LONG = {"int64", "uint64"}
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_LEFT_OUT: Any = object()
+_Fix = tuple[str, Callable[[Any], Any], Any]
+_Writer = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], list[_Fix]]
 
 
 def encode(message: Message) -> bytes:
-    """The message as JSON text."""
-    return msgspec.json.encode(to_plain(message))
+    """The message as JSON text. A resource inside it that was stored is encoded once."""
+    return msgspec.json.encode(_plain(message, _splicer(type(message))))
 
 
 def decode(model: type[M], text: bytes) -> M:
@@ -41,35 +48,80 @@ def parse(text: bytes) -> dict[str, Any]:
     """The JSON object that the text holds; an empty text is an empty object."""
     try:
         data = msgspec.json.decode(text or b"{}")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        json.loads(text or b"{}", object_pairs_hook=_refuse_twins)  # the reader above keeps the last of two
+    except (msgspec.DecodeError, RecursionError, UnicodeError, ValueError) as error:
         raise InvalidArgument(f"the body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise InvalidArgument("the body must be a JSON object")
     return cast("dict[str, Any]", data)
 
 
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+    """Two readers may not take different values from one text."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twin = next(name for name in names if names.count(name) > 1)
+        raise InvalidArgument.of([Violation(twin[:100], "is given twice in one object")])
+
+
 def to_plain(message: Message) -> dict[str, Any]:
     """The message as plain data, ready for JSON."""
-    data: dict[str, Any] = {}
-    for name, key, keeps_none, convert in _writer(type(message)):
-        value = getattr(message, name)
+    return _plain(message, _writer(type(message)))
+
+
+@Kept
+def _raw(resource: Resource) -> msgspec.Raw:
+    return msgspec.Raw(encode(resource))
+
+
+def _raws(resources: Iterable[Resource]) -> list[msgspec.Raw]:
+    return [_raw(each) for each in resources]
+
+
+def _plain(message: Message, writer: _Writer) -> dict[str, Any]:
+    keys, values, fixes = writer
+    data = dict(zip(keys, values(message), strict=True))
+    for key, convert, absent in fixes:
+        value = data[key]
         if value is not None:
-            data[key] = value if convert is None else convert(value)
-        elif keeps_none:
-            data[key] = None
-        elif convert is _rfc3339:
-            data[key] = ""
-        elif convert is _seconds:
-            data[key] = "0"
+            data[key] = convert(value)
+        elif absent is _LEFT_OUT:
+            del data[key]
+        else:
+            data[key] = absent
     return data
 
 
 @cache
-def _writer(model: type[Message]) -> list[tuple[str, str, bool, Callable[[Any], Any] | None]]:
-    return [
-        (field.name, field.json, field.is_message and not field.oneof, _to_json(field))
-        for field in fields(model)
+def _writer(model: type[Message]) -> _Writer:
+    """How a message becomes plain data: all values at once, then those that JSON says differently."""
+    items = fields(model)
+    fixes = [
+        (item.json, convert or _same, _absent(item))
+        for item in items
+        if (convert := _to_json(item)) is not None or item.default is None
     ]
+    return tuple(item.json for item in items), every(*(item.name for item in items)), fixes
+
+
+@cache
+def _splicer(model: type[Message]) -> _Writer:
+    """The same, but that resources become the JSON text that they have already."""
+    keys, values, fixes = _writer(model)
+    resources = [item for item in fields(model) if issubclass(item.python, Resource)]
+    raw: dict[str, Callable[[Any], Any]] = {item.json: _raws if item.repeated else _raw for item in resources}
+    return keys, values, [(key, raw.get(key, convert), absent) for key, convert, absent in fixes]
+
+
+def _absent(field: Field) -> Any:
+    """What stands for None: nothing in a group or where presence counts, a zero for times, else null."""
+    if field.is_time:
+        return "0" if field.type == "int64" else ""
+    return None if field.is_message and not field.oneof else _LEFT_OUT
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _to_json(field: Field) -> Callable[[Any], Any] | None:
@@ -125,6 +177,8 @@ def _names(model: type[Message]) -> dict[str, Field]:
 
 
 def _unknown(key: str, known: Mapping[str, Field]) -> str:
+    import difflib  # noqa: PLC0415 - only a slip needs it
+
     near = difflib.get_close_matches(key[:100], known, n=1)
     return "is not a field" + (f"; did you mean {near[0]}?" if near else "")
 
@@ -155,8 +209,13 @@ def _value_from_json(field: Field, value: Any, where: str) -> Any:
 
 def _long(field: Field, value: Any, where: str) -> Any:
     """A 64-bit integer comes as a string or as a number."""
+    if isinstance(value, str):
+        if not _INTEGER.fullmatch(value):
+            raise InvalidArgument.of([Violation(where, "must be a whole number")])
+        value = int(value)
+    if not field.is_time or isinstance(value, bool) or not isinstance(value, int):
+        return value
     try:
-        number = int(value) if isinstance(value, str) else value
-        return datetime.fromtimestamp(number, UTC) if field.is_time else number
-    except (ValueError, OverflowError, OSError, TypeError) as error:
-        raise InvalidArgument.of([Violation(where, "must be a whole number")]) from error
+        return datetime.fromtimestamp(value, UTC) if value else None
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidArgument.of([Violation(where, "must be seconds since 1970")]) from error

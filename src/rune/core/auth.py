@@ -86,7 +86,7 @@ class Identity:
         self._keys = keys
         self._known: dict[str, _Known] = {}
         self._used: dict[str, datetime] = {}
-        self._failures = Buckets(FAILURES, clock)
+        self.failures = Buckets(FAILURES, clock)
         self._lost: weakref.WeakValueDictionary[str, Lost] = weakref.WeakValueDictionary()
         self._following = False
 
@@ -100,7 +100,7 @@ class Identity:
             raise Unauthenticated("missing bearer token")
         if principal is not None:
             return principal
-        wait = self._failures.take(source(caller.address))
+        wait = self.failures.take(source(caller.address))
         if wait:
             raise ResourceExhausted("too many invalid credentials from this address", retry_after=wait)
         raise Unauthenticated("invalid bearer token" if caller.bearer else "invalid API key")
@@ -147,6 +147,10 @@ class Identity:
         used, self._used = self._used, {}
         return used
 
+    def put_back(self, used: dict[str, datetime]) -> None:
+        """Take them again the next time; for uses that could not be written."""
+        self._used = {**used, **self._used}
+
     def lost(self, principal: Principal) -> asyncio.Event:
         """Set once the principal's token is revoked, deleted or expired, or its subject or grants changed.
 
@@ -165,6 +169,11 @@ class Identity:
             self._judge(event)
             self._set_timer(event)
         return event
+
+    @property
+    def waited_for(self) -> int:
+        """The credentials whose end somebody waits for."""
+        return len(self._lost)
 
     async def follow(self) -> None:
         """Tell who waits for the end of a principal; runs until the store closes or it is cancelled."""

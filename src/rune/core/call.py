@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from rune.api import Operation
 from rune.core.access import NOBODY, Principal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True, gc=False):
     """What an edge knows of who calls; the credentials are as they came, unchecked."""
 
     edge: str
@@ -20,14 +20,16 @@ class Caller:
     """The peer's address without the port."""
     is_local: bool = False
     """It comes from this machine."""
-    bearer: str = field(default="", repr=False)
-    api_key: str = field(default="", repr=False)
+    bearer: str = ""
+    api_key: str = ""
     certificate: str = ""
     """The subject of a client certificate that was verified."""
 
+    def __repr__(self) -> str:
+        return f"Caller(edge={self.edge!r}, address={self.address!r}, request_id={self.request_id!r})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+
+class Call(Struct, frozen=True, kw_only=True):
     """What a handler may know of the call besides its request."""
 
     operation: Operation[Any, Any]

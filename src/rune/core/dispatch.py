@@ -139,11 +139,15 @@ class Dispatcher:
         try:
             trip.authenticate()
             request = trip.admit(await anext(asks, _missing))
+            await trip.begin()
             rest = (_requests(asks, trip),) if operation.streaming is Streaming.BOTH else ()
             items: AsyncGenerator[Out] = self._handler(operation)(trip.call, request, *rest)
             async with aclosing(items):
                 async for item in _until(items, self._guards.identity.lost(trip.call.principal)):
                     yield item
+        except (asyncio.CancelledError, GeneratorExit):
+            trip.measure("CANCELLED")  # its reader has left
+            raise
         except Exception as error:  # noqa: BLE001 - as in call
             raise await trip.failed(error) from error.__cause__
         await trip.end(None)
@@ -165,6 +169,7 @@ class _Trip:
         self.call = Call(operation=operation, caller=caller)
         self.ask: Message | None = None
         self._known = False
+        self._told = False
         self._started = guards.clock.monotonic()
 
     def authenticate(self) -> None:
@@ -195,6 +200,12 @@ class _Trip:
         refuse_unsupported(request)
         return request
 
+    async def begin(self) -> None:
+        """A change that streams is told to the audit log at once: its end may never be seen."""
+        if self.call.operation.effect is not Effect.READ:
+            await self.guards.audit.record(self.call, self.ask, None)
+            self._told = True
+
     async def failed(self, error: Exception) -> RuneError:
         """Log what nobody expected, close the call's account, and say what the caller may know."""
         failure = _known(error, self.call)
@@ -203,20 +214,27 @@ class _Trip:
 
     async def end(self, failure: RuneError | None) -> None:
         """Tell the meter, and the audit log if it was a change or a denial."""
-        operation = self.call.operation
-        outcome = failure.codes.name if failure else "ok"
-        self.guards.meter.observe(operation, outcome, self.guards.clock.monotonic() - self._started)
-        if operation.effect is not Effect.READ or isinstance(failure, (Unauthenticated, PermissionDenied)):
+        self.measure(failure.codes.name if failure else "ok")
+        is_denial = isinstance(failure, (Unauthenticated, PermissionDenied))
+        is_news = self.call.operation.effect is not Effect.READ and (failure or not self._told)
+        if is_denial or is_news:
             await self.guards.audit.record(self.call, self.ask, failure)
+
+    def measure(self, outcome: str) -> None:
+        """Tell the meter."""
+        seconds = self.guards.clock.monotonic() - self._started
+        self.guards.meter.observe(self.call.operation, outcome, seconds)
 
 
 def scoped(operation: Operation[Any, Any], request: Message) -> tuple[Message, str]:
     """The request with its namespace spelled out, and that namespace."""
-    scope = operation.scope or ""
+    scope = operation.scope
     if scope in ("", ANY):
         return request, scope
     outer, _, inner = scope.rpartition(".")
     holder = getattr(request, outer) if outer else request
+    if holder is None and operation.streaming is Streaming.BOTH:
+        raise InvalidArgument(f"first request must be an {outer} request")
     if holder is None:
         raise InvalidArgument.of([Violation(outer, "is required")])
     namespace = getattr(holder, inner)
@@ -247,7 +265,7 @@ def _missing() -> NoReturn:
 
 async def _requests(asks: AsyncIterator[Ask], trip: _Trip) -> AsyncIterator[Message]:
     """The requests after the first; they speak of the namespace that was authorized, or are refused."""
-    outer, _, inner = (trip.call.operation.scope or "").rpartition(".")
+    outer, _, inner = (trip.call.operation.scope).rpartition(".")
     async for ask in asks:
         request = ask()
         refuse_unsupported(request)
@@ -275,9 +293,9 @@ async def _until(items: AsyncIterator[Out], lost: asyncio.Event) -> AsyncIterato
             yield item
     finally:
         end.cancel()
-        if step is not None and not step.done():
+        if step is not None:
             step.cancel()
-            await asyncio.wait((step,))
+            await asyncio.gather(step, return_exceptions=True)
 
 
 def _known(error: Exception, call: Call) -> RuneError:

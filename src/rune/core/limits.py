@@ -108,7 +108,7 @@ class Limits:
         """Count one call, or something that weighs more; raises ResourceExhausted and then counts nothing."""
         rate = operation.rate
         buckets = self._buckets.get(rate)
-        wait = buckets.take(principal.id, weight) if buckets else 0.0
+        wait = 0.0 if buckets is None else buckets.take(principal.id, weight)
         if not wait:
             return
         if math.isinf(wait):

@@ -18,6 +18,8 @@ LONGEST: Final = 8_192
 """Characters of one value; what is longer is cut off, since a log must not grow by what strangers send."""
 DEEPEST: Final = 4
 MOST_ITEMS: Final = 100
+COPIES: Final = frozenset({"message", "asctime"})
+"""What other handlers leave on a record; the event says it already."""
 
 
 def configure(stream: TextIO, *, level: str = "info", format: str = "json") -> None:
@@ -54,7 +56,7 @@ def configure(stream: TextIO, *, level: str = "info", format: str = "json") -> N
 
 def blot(_logger: object, _method: str, event: EventDict) -> EventDict:
     """The last processor before the words are written."""
-    return {name: _clean(name, value, DEEPEST) for name, value in event.items()}
+    return {name: _clean(name, value, DEEPEST) for name, value in event.items() if name not in COPIES}
 
 
 def _clean(name: str, value: object, depth: int) -> object:

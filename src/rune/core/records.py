@@ -84,7 +84,7 @@ def _names(operation: Operation[Any, Any], ask: Message) -> Iterator[tuple[str, 
     """The target first: what the path ends in, or the `name` or `id` of the request or of what it carries."""
     http = operation.http
     paths = [path for path in (http.parameters if http else ()) if path != operation.scope][-1:]
-    holder = (operation.scope or "").rpartition(".")[0] or (http.body if http else "")
+    holder = operation.scope.rpartition(".")[0] or (http.body if http else "")
     paths += [f"{holder}.name", f"{holder}.id"] if holder not in ("", "*") else []
     paths += [field for field in ask.__struct_fields__ if field in ("name", "id")]
     paths += [field for field in ask.__struct_fields__ if field.endswith(("_name", "_id", "_target"))]

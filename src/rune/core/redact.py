@@ -7,12 +7,13 @@ from typing import Final
 
 _UUID: Final = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _TOKEN: Final = re.compile(rf"({_UUID})\.{_UUID}")
-_AFTER_WORD: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+# Every repetition is bounded, or cannot begin twice in the same place: strangers choose what is logged.
+_AFTER_WORD: Final = re.compile(r"(?i)\b(bearer|basic)\s{1,4}[A-Za-z0-9._~+/=-]{8,}")
 _ASSIGNED: Final = re.compile(
-    r"(?i)([\w-]*(?:secret|password|passwd|api[_-]?key|rune-key|authorization|access[_-]?key|private[_-]?key)"
-    r"[\w-]*[\"']?\s*[=:]\s*[\"']?)[^\s\"',;}&]{4,}"
+    r"(?i)((?:secret|password|passwd|api[_-]?key|rune-key|authorization|access[_-]?key|private[_-]?key)"
+    r"[\w-]{0,32}[\"']?\s{0,4}[=:]\s{0,4}[\"']?)[^\s\"',;}&]{4,}"
 )
-_KEY: Final = re.compile(r"\b(?:sk|rk|pk|ghp|gho|xox[abp]|rune|AKIA)[-_]?[A-Za-z0-9_-]{16,}")
+_KEY: Final = re.compile(r"\b(?:(?:sk|rk|pk|xox[abp])[-_]|(?:ghp|gho|rune)_|AKIA)[A-Za-z0-9_-]{16,}")
 _PRIVATE: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )

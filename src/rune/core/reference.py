@@ -1,4 +1,4 @@
-"""The reference of the Runefile, written from the docstrings below its settings: `python -m rune.core.reference`."""
+"""The Runefile's reference page, from the docstrings of its settings: `python -m rune.core.reference`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
 
@@ -27,8 +28,8 @@ works, so the file may be empty or absent. Each setting can be given in four pla
 3. the Runefile,
 4. the default.
 
-Names may be written with `-` or `_`. A setting that does not exist is an error, as is a value that does not fit;
-`runed` names all of them with line and column, and does not start.
+Names may be written with `-` or `_`. A setting that does not exist is an error, as is a value that does not
+fit; `runed` names all of them with line and column, and does not start.
 
 ```yaml
 server:
@@ -66,11 +67,16 @@ def _takes(setting: Setting) -> str:
         return "One of " + ", ".join(f"`{word}`" for word in get_args(setting.hint))
     if setting.hint is bool:
         return "`true` or `false`"
-    kind = type(setting.default)
-    if kind is int:
-        limits = setting.hint.__metadata__[0]
-        return f"A whole number from {limits.ge} to {limits.le}"
-    return {Address: "An address `host:port`", str: "Text"}.get(kind, "The path of a folder")
+    match setting.default:
+        case Address():
+            return "An address `host:port`"
+        case Path():
+            return "The path of a folder"
+        case int():
+            limits = setting.hint.__metadata__[0]
+            return f"A whole number from {limits.ge} to {limits.le}"
+        case _:
+            return "Text"
 
 
 def _shown(value: object) -> str:
@@ -88,7 +94,7 @@ def _docstrings() -> Iterator[tuple[str, str]]:
 
 def _below(classes: dict[str, ast.ClassDef], name: str, prefix: str) -> Iterator[tuple[str, str]]:
     body = classes[name].body
-    for field, words in zip(body, body[1:], strict=False):
+    for field, words in pairwise(body):
         if not isinstance(field, ast.AnnAssign) or not isinstance(words, ast.Expr):
             continue
         path = prefix + ast.unparse(field.target).replace("_", "-")

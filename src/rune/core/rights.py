@@ -60,6 +60,9 @@ class Roster(Resource):
         return Key(self.KIND, SYSTEM, self.KIND)
 
 
+LONGEST_LIFETIME: Final = timedelta(days=3660)
+"""Of a token that expires."""
+
 KINDS: Final = (Subject, Grant, Token, Roster)
 """What a store must be made with."""
 
@@ -103,9 +106,7 @@ class Rights:
                 giver, rules_of(self._grants(subject.policies)), f"a token of {subject.name!r}"
             )
             self._refuse_too_many(Token)
-            token, text = mint(
-                subject, self._clock.now(), lifetime=timedelta(seconds=ask.ttl_seconds) or None
-            )
+            token, text = mint(subject, self._clock.now(), lifetime=_lifetime(ask))
             token = replace(
                 token, name=ask.name or subject.name, description=ask.description, kind=ask.kind or "access"
             )
@@ -319,6 +320,13 @@ class Rights:
                 f"policy {grant.name!r} is built in: it can be neither changed nor deleted"
             )
         return grant
+
+
+def _lifetime(ask: CreateTokenRequest) -> timedelta | None:
+    """How long a token is good; None for ever."""
+    if ask.ttl_seconds > LONGEST_LIFETIME.total_seconds():
+        raise InvalidArgument.of([Violation("ttl_seconds", "is more than ten years; 0 never expires")])
+    return timedelta(seconds=ask.ttl_seconds) or None
 
 
 def _of_kind(subject: Subject, kind: str) -> Subject:

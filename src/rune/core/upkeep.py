@@ -41,15 +41,20 @@ async def keep(store: Store, identity: Identity, clock: Clock) -> None:
 
 async def tidy(store: Store, identity: Identity, clock: Clock) -> None:
     """One round; also the last thing before the store closes."""
-    used = iter(identity.take_used().items())
-    while some := dict(islice(used, AT_ONCE)):
-        await _write_used(store, some)
+    used = identity.take_used()
+    while some := dict(islice(used.items(), AT_ONCE)):
+        try:
+            await _write_used(store, some)
+        except RuneError:
+            identity.put_back(used)
+            raise
+        used = {each: when for each, when in used.items() if each not in some}
     await settle(store, lambda: _gone(store, clock.now()), operation="tidy_tokens")
 
 
 async def _write_used(store: Store, used: dict[str, datetime]) -> None:
     def decide() -> list[Write]:
-        tokens = ((store.find(Token, SYSTEM, id), when) for id, when in used.items())
+        tokens = ((store.find(Token, SYSTEM, each), when) for each, when in used.items())
         return [
             Put(replace(token, last_used_at=when))
             for token, when in tokens

@@ -23,7 +23,8 @@ def read(text: str, hint: Any) -> Any:  # noqa: ANN401 - settings are of many ty
     try:
         return msgspec.convert(text, hint, strict=False)
     except msgspec.ValidationError as error:
-        plain = str(error).replace("Expected", "takes").replace("`", "")
+        plain = str(error).replace("`", "").replace("Expected int", "takes a whole number")
+        plain = plain.replace("Expected str", "takes text").partition(", got ")[0]
         raise ValueError(f"{plain}, not {text[:60]!r}") from error
 
 

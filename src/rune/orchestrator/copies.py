@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rune.api.orchestrator.instances import Instance, InstanceMetadata, InstanceStatus
+from rune.api.orchestrator.instances import DesiredState, Instance, InstanceMetadata, InstanceStatus
 from rune.api.orchestrator.services import Service
 from rune.core.clock import Clock
 from rune.core.store.base import Store
@@ -43,6 +43,7 @@ def new_copy(service: Service, *, clock: Clock, node: str) -> Instance:
         service_name=service.name,
         node_id=node,
         status=InstanceStatus.PENDING,
+        desired=DesiredState.RUNNING,
         labels=service.labels,
         created_at=now,
         updated_at=now,

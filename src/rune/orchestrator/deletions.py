@@ -8,15 +8,52 @@ from typing import Final
 
 import msgspec
 
-from rune.api.orchestrator.services import DeletionOperation, Finalizer, Service
+from rune.api.orchestrator import deletions as api
+from rune.api.orchestrator.deletions import DeletionOperation, Finalizer
+from rune.api.orchestrator.services import Service
+from rune.core.call import Call
 from rune.core.clock import Clock
 from rune.core.crud import put
+from rune.core.dispatch import Dispatcher
 from rune.core.store.base import Delete, Put, Store, Write
+from rune.errors import NotFound
 from rune.orchestrator.copies import templates_of
 
 KEPT_FOR: Final = timedelta(hours=1)
 INSTANCES, DEREGISTER = "instance-cleanup", "service-deregister"
 STEPS: Final = (INSTANCES, DEREGISTER)
+
+
+class Deletions:
+    """What can be asked about deletions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        """Make these the handlers of the operations."""
+        dispatcher.handles(api.get)(self.get)
+        dispatcher.handles(api.list_)(self.list)
+
+    async def get(self, call: Call, ask: api.GetDeletionStatusRequest) -> api.GetDeletionStatusResponse:
+        """A deletion by its id, or the newest of a service."""
+        found = self._store.find(DeletionOperation, ask.namespace, ask.name)
+        kept = self._store.list(DeletionOperation, ask.namespace)
+        of_service = [item for item in kept if item.service_name == ask.name]
+        operation = found or max(of_service, key=lambda item: item.revision, default=None)
+        if operation is None:
+            raise NotFound(f"deletion operation not found: {ask.name}")
+        return api.GetDeletionStatusResponse(operation=operation)
+
+    async def list(
+        self, call: Call, ask: api.ListDeletionOperationsRequest
+    ) -> api.ListDeletionOperationsResponse:
+        """Deletions, newest first."""
+        namespace = None if call.namespace == "*" else call.namespace
+        kept = [item for item in self._store.list(DeletionOperation, namespace) if call.sees(item.namespace)]
+        chosen = [item for item in kept if not ask.status or item.status == ask.status]
+        chosen.sort(key=lambda item: item.start_time.timestamp() if item.start_time else 0.0, reverse=True)
+        return api.ListDeletionOperationsResponse(operations=chosen)
 
 
 def begin(service: Service, copies: int, *, clock: Clock) -> DeletionOperation:

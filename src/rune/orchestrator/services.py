@@ -10,9 +10,10 @@ import msgspec
 
 from rune.api.common import OK, Status
 from rune.api.orchestrator import services as api
+from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
-from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.services import Service, ServiceMetadata
+from rune.api.resource import Key
 from rune.core.call import Call
 from rune.core.clock import Clock
 from rune.core.crud import change, put
@@ -29,10 +30,12 @@ from rune.errors import (
 from rune.orchestrator import deletions, listing
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.dependents import Dependents, Ref
+from rune.orchestrator.namespaces import create_in
 from rune.orchestrator.spec import SPEC, TEMPLATE, Template, find_cycle, is_same, spec_of, template_name
 
 TAG: Final = "rune/deployment-tag"
 DELETE_WAIT: Final = 300
+MOST_SHOWN: Final = 4096
 
 Decide = Callable[[Service], Sequence[Write]]
 
@@ -44,6 +47,7 @@ class Services:
         self._store = store
         self._dependents = dependents
         self._clock = clock
+        self._shown: dict[Key, tuple[Service, Service]] = {}
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
@@ -54,8 +58,6 @@ class Services:
             (api.watch, self.watch),
             (api.update, self.update),
             (api.delete, self.delete),
-            (api.get_deletion, self.get_deletion),
-            (api.list_deletions, self.list_deletions),
             (api.scale, self.scale),
             (api.watch_scaling, self.watch_scaling),
             (api.restart, self.restart),
@@ -79,9 +81,14 @@ class Services:
         service = msgspec.structs.replace(
             spec, id=self._clock.new_id(), status=api.ServiceStatus.PENDING, metadata=metadata
         )
-        writes: list[Write] = [Put(service), Put(_template(spec, 1))]
-        writes += self._namespace(spec.namespace, ensure=ask.ensure_namespace)
-        await self._store.commit(*writes, operation=call.operation.permission)
+        await create_in(
+            self._store,
+            spec.namespace,
+            [Put(service), Put(_template(spec, 1))],
+            ensure=ask.ensure_namespace,
+            clock=self._clock,
+            operation=call.operation.permission,
+        )
         return self._answer(spec.namespace, spec.name)
 
     async def get(self, call: Call, ask: api.GetServiceRequest) -> api.ServiceResponse:
@@ -164,30 +171,6 @@ class Services:
         if not ask.detach:
             await self._gone(marked, ask.timeout_seconds or DELETE_WAIT)
         return self._deletion(marked)
-
-    async def get_deletion(
-        self, call: Call, ask: api.GetDeletionStatusRequest
-    ) -> api.GetDeletionStatusResponse:
-        """A deletion by its id, or the newest of a service."""
-        found = self._store.find(api.DeletionOperation, ask.namespace, ask.name)
-        kept = self._store.list(api.DeletionOperation, ask.namespace)
-        of_service = [item for item in kept if item.service_name == ask.name]
-        operation = found or max(of_service, key=lambda item: item.revision, default=None)
-        if operation is None:
-            raise NotFound(f"deletion operation not found: {ask.name}")
-        return api.GetDeletionStatusResponse(operation=operation)
-
-    async def list_deletions(
-        self, call: Call, ask: api.ListDeletionOperationsRequest
-    ) -> api.ListDeletionOperationsResponse:
-        """Deletions, newest first."""
-        namespace = None if call.namespace == "*" else call.namespace
-        kept = [
-            item for item in self._store.list(api.DeletionOperation, namespace) if call.sees(item.namespace)
-        ]
-        chosen = [item for item in kept if not ask.status or item.status == ask.status]
-        chosen.sort(key=lambda item: item.start_time.timestamp() if item.start_time else 0.0, reverse=True)
-        return api.ListDeletionOperationsResponse(operations=chosen)
 
     async def watch_scaling(
         self, call: Call, ask: api.WatchScalingRequest
@@ -283,7 +266,7 @@ class Services:
         try:
             async with asyncio.timeout(seconds):
                 changes = self._store.watch(revision)
-                while (found := self._store.find(api.DeletionOperation, *key)) and found.end_time is None:
+                while (found := self._store.find(DeletionOperation, *key)) and found.end_time is None:
                     await anext(changes)
         except TimeoutError as error:
             raise DeadlineExceeded(
@@ -292,27 +275,13 @@ class Services:
             ) from error
 
     def _deletion(self, marked: Service) -> api.DeleteServiceResponse:
-        operation = self._store.find(api.DeletionOperation, marked.namespace, marked.deletion_id)
+        operation = self._store.find(DeletionOperation, marked.namespace, marked.deletion_id)
         return api.DeleteServiceResponse(
             deletion_id=marked.deletion_id,
             status=Status(message="completed" if operation and operation.end_time else "in_progress"),
             cleanup_operations=list(deletions.STEPS),
             finalizers=operation.finalizers if operation else [],
         )
-
-    def _namespace(self, name: str, *, ensure: bool) -> Sequence[Write]:
-        if self._store.find(Namespace, "", name) is not None:
-            return []
-        if not ensure:
-            raise FailedPrecondition(
-                f"failed to ensure namespace exists: namespace {name} does not exist"
-                " (use --create-namespace to create it)"
-            )
-        now = self._clock.now()
-        labels = {"rune/auto-created": "true"}
-        return [
-            Put(Namespace(id=self._clock.new_id(), name=name, labels=labels, created_at=now, updated_at=now))
-        ]
 
     def _refuse_cycle(self, spec: Service) -> None:
         cycle = find_cycle((spec.namespace, spec.name), self._dependents.edges_with(self._store, spec))
@@ -332,8 +301,22 @@ class Services:
         return api.ServiceResponse(service=self._with_copies(self._get(namespace, name)), status=OK)
 
     def _with_copies(self, service: Service) -> Service:
+        """The service as answers show it; while nothing changes it is the same object, encoded already."""
         copies = copies_of(self._store, service.namespace, service.name)
-        return msgspec.structs.replace(service, instances=copies) if copies else service
+        if not copies:
+            return service
+        known = self._shown.get(service.key)
+        if known is not None and known[0] is service and _same(known[1].instances, copies):
+            return known[1]
+        shown = msgspec.structs.replace(service, instances=copies)
+        if len(self._shown) >= MOST_SHOWN:
+            self._shown.clear()
+        self._shown[service.key] = (service, shown)
+        return shown
+
+
+def _same(some: Sequence[Instance], others: Sequence[Instance]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def _template(spec: Service, generation: int, *, recreate: bool = False) -> Template:

@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, unquote
 
 from rune.api import Operation, wirejson
 from rune.api.fields import Message
+from rune.api.places import Slot, query, slot, spellings
 from rune.api.resource import Resource
-from rune.api.shape import Field, fields
+from rune.api.shape import fields
 from rune.api.validate import build
 from rune.errors import InvalidArgument, Violation
 from rune.server.texts import parsed
@@ -24,15 +25,6 @@ Pairs = Sequence[tuple[str, str]]
 MOST_PARAMETERS = 100
 SHOWN = 80
 """How much of a value a violation repeats."""
-SHORT = {
-    "limit": ("paging", "limit"),
-    "continuation_token": ("paging", "continuation_token"),
-    "continuationToken": ("paging", "continuation_token"),
-    "l": ("label_selector",),
-    "labels": ("label_selector",),
-    "fields": ("field_selector",),
-}
-"""Short names of query parameters; one that is a field of the request itself means that field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +41,6 @@ class Parts:
     """From Last-Event-ID."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place in the request's message."""
-
-    path: tuple[str, ...]
-    field: Field
-
-    @property
-    def name(self) -> str:
-        """Dotted, as violations name it."""
-        return ".".join(self.path)
-
-
 @dataclass(slots=True)
 class _Draft:
     """The data so far, and what is wrong with it."""
@@ -76,10 +55,10 @@ class Binding:
     def __init__(self, operation: Operation[Any, Any], parameters: Iterable[str], body: str = "") -> None:
         self.request: type[Message] = operation.request
         self.body = body
-        self._path = [_slot(self.request, tuple(name.split("."))) for name in parameters]
+        self._path = [slot(self.request, name) for name in parameters]
         self._own = {item.wire: item for item in fields(self.request)}
-        taken = {slot.name for slot in self._path}
-        self.query = {} if body == "*" else _query(self.request, taken | {body})
+        taken = {place.name for place in self._path}
+        self.query = spellings(query(self.request, taken | {body}))
         self._guard = self._revision_slot()
 
     def message(self, parts: Parts) -> Message:
@@ -87,8 +66,8 @@ class Binding:
         draft = _Draft()
         if self.body:
             self._take_body(draft, parts.body)
-        for slot, text in zip(self._path, parts.values, strict=True):
-            self._take(draft, slot, [_decoded(slot, text)])
+        for place, text in zip(self._path, parts.values, strict=True):
+            self._take(draft, place, [_decoded(place, text)])
         if parts.query:
             self._take_query(draft, parts.query)
         if parts.resume:
@@ -112,33 +91,32 @@ class Binding:
         for name, text in pairs:
             given.setdefault(name, []).append(text)
         for name, texts in given.items():
-            slot = self.query.get(name)
-            if slot is None:
+            place = self.query.get(name)
+            if place is None:
                 draft.wrong.append(Violation(name[:100], self._unknown(name)))
             else:
-                self._take(draft, slot, texts)
+                self._take(draft, place, texts)
 
     def _unknown(self, name: str) -> str:
-        if name in {part for slot in self._path for part in (slot.name, slot.field.json)}:
+        if name in {part for place in self._path for part in place.names}:
             return "is given by the path"
         if self.body == "*":
             return "is not a query parameter here: everything is in the body"
         near = difflib.get_close_matches(name[:100], self.query, n=1)
         return "is not a query parameter here" + (f"; did you mean {near[0]}?" if near else "")
 
-    def _take(self, draft: _Draft, slot: Slot, texts: Sequence[str]) -> None:
-        value, wrong = parsed(slot.field, texts)
+    def _take(self, draft: _Draft, place: Slot, texts: Sequence[str]) -> None:
+        value, wrong = parsed(place.field, texts)
         if wrong:
-            draft.wrong.append(Violation(slot.name, wrong))
+            draft.wrong.append(Violation(place.name, wrong))
         else:
-            _place(draft, slot, value)
+            _place(draft, place, value)
 
     def _take_resume(self, draft: _Draft, text: str) -> None:
         """A browser that comes back asks with its first address: what it saw last counts for more."""
-        item = self._own.get("resume")
-        if item is not None:
+        if "resume" in self._own:
             draft.data.pop("resume", None)
-            self._take(draft, Slot(("resume",), item), [text])
+            self._take(draft, slot(self.request, "resume"), [text])
 
     def _take_revision(self, draft: _Draft, revision: int) -> None:
         if self._guard is None:
@@ -150,11 +128,11 @@ class Binding:
 
     def _revision_slot(self) -> Slot | None:
         if "revision" in self._own:
-            return Slot(("revision",), self._own["revision"])
+            return slot(self.request, "revision")
         holder = self._own.get(self.body)
         if holder is None or not issubclass(holder.python, Resource):
             return None
-        return _slot(self.request, (self.body, "revision"))
+        return slot(self.request, f"{self.body}.revision")
 
 
 def pairs(query: bytes) -> Pairs:
@@ -169,16 +147,16 @@ def pairs(query: bytes) -> Pairs:
         ) from error
 
 
-def _place(draft: _Draft, slot: Slot, value: object) -> None:
+def _place(draft: _Draft, place: Slot, value: object) -> None:
     """Put a value where it belongs, unless something else is there."""
     holder: dict[str, Any] = draft.data
-    for name in slot.path[:-1]:
+    for name in place.path[:-1]:
         holder = holder.setdefault(name, {})
-    last = slot.path[-1]
+    last = place.path[-1]
     there = holder.get(last)
     if there and there != value:
         draft.wrong.append(
-            Violation(slot.name, f"is {_shown(there)} in one place and {_shown(value)} in another")
+            Violation(place.name, f"is {_shown(there)} in one place and {_shown(value)} in another")
         )
     else:
         holder[last] = value
@@ -189,43 +167,10 @@ def _shown(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _decoded(slot: Slot, text: str) -> str:
+def _decoded(place: Slot, text: str) -> str:
     if "%" not in text:
         return text
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError as error:
-        raise InvalidArgument.of([Violation(slot.name, "is not percent-encoded UTF-8")]) from error
-
-
-def _slot(model: type[Message], path: tuple[str, ...]) -> Slot:
-    head, *rest = path
-    item = next(item for item in fields(model) if item.wire == head)
-    if not rest:
-        return Slot((head,), item)
-    inner = _slot(item.python, tuple(rest))
-    return Slot((head, *inner.path), inner.field)
-
-
-def _query(request: type[Message], taken: set[str]) -> dict[str, Slot]:
-    """Every name of a query parameter; fields of nested messages are dotted."""
-    found = {name: slot for slot in _slots(request, ()) if slot.name not in taken for name in _names(slot)}
-    for short, path in SHORT.items():
-        if ".".join(path) in found and short not in found:
-            found[short] = found[".".join(path)]
-    return found
-
-
-def _slots(model: type[Message], above: tuple[str, ...]) -> list[Slot]:
-    found: list[Slot] = []
-    for item in fields(model):
-        if item.is_message:
-            if not (item.repeated or item.mapping or above):
-                found += _slots(item.python, (item.wire,))
-        else:
-            found.append(Slot((*above, item.wire), item))
-    return found
-
-
-def _names(slot: Slot) -> set[str]:
-    return {slot.name, ".".join((*slot.path[:-1], slot.field.json))}
+        raise InvalidArgument.of([Violation(place.name, "is not percent-encoded UTF-8")]) from error

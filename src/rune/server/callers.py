@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import count
 from urllib.parse import unquote, urlsplit
 
 from rune.core.call import Caller
+from rune.core.clock import Clock
 
 BEARER = "bearer "
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """What proxies add. A call that came through one does not count as local, whoever is behind it."""
+
+
+class RequestIds:
+    """Ids of requests: a word for this start of the server, and a number. A UUID for each would cost more."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._word = clock.new_id()[:13]
+        self._numbers = count(1)
+
+    def next(self) -> str:
+        """One that was not given out before."""
+        return f"{self._word}-{next(self._numbers):x}"
 
 
 def caller(edge: str, request_id: str, *, address: str, headers: Mapping[str, str]) -> Caller:
@@ -27,6 +42,7 @@ def caller(edge: str, request_id: str, *, address: str, headers: Mapping[str, st
     )
 
 
+@lru_cache(1024)
 def peer_address(peer: str) -> str:
     """The address in gRPC's words for a peer: `ipv4:127.0.0.1:5000`, `ipv6:%5B::1%5D:5000`, `unix:…`."""
     family, _, rest = unquote(peer).partition(":")
@@ -35,6 +51,7 @@ def peer_address(peer: str) -> str:
     return rest.rpartition(":")[0].strip("[]")
 
 
+@lru_cache(1024)
 def is_loopback(address: str) -> bool:
     """The peer is on this machine; a Unix socket always is."""
     if address == "unix":
@@ -60,6 +77,7 @@ def is_direct(headers: Mapping[str, str]) -> bool:
     return not origin or urlsplit(origin).netloc == host
 
 
+@lru_cache(1024)
 def _names_loopback(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

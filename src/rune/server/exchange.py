@@ -67,26 +67,31 @@ class Exchange:
 
     async def body(self) -> bytes:
         """The whole body; raises when it is too large, too slow, or of a type that is not JSON."""
-        chunks: list[bytes] = []
-        size = int(self.headers.get("content-length") or 0)
-        more = True
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while more and size <= MOST_BODY_BYTES:
-                    message = await self.receive()
-                    if message["type"] == "http.disconnect":
-                        raise InvalidArgument("the body ended too early")
-                    chunks.append(message.get("body", b""))
-                    more = message.get("more_body", False)
-                    size = max(size, sum(map(len, chunks)) if more else 0)
+                text = await self._read()
         except TimeoutError as error:
             raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from error
-        text = b"".join(chunks)
-        if max(size, len(text)) > MOST_BODY_BYTES:
-            raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
         if text and not _is_json(self.headers.get("content-type", "")):
             raise WrongMediaType("the body must be JSON: send Content-Type: application/json")
         return text
+
+    async def _read(self) -> bytes:
+        """What comes, as long as it is not too much; a length that is announced is believed."""
+        chunks: list[bytes] = []
+        size, more = 0, int(self.headers.get("content-length") or 0) <= MOST_BODY_BYTES
+        if not more:
+            raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
+        while more and size <= MOST_BODY_BYTES:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise InvalidArgument("the body ended too early")
+            chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+            size += len(chunks[-1])
+        if size > MOST_BODY_BYTES:
+            raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
+        return b"".join(chunks)
 
     async def answer(
         self, status: int, text: bytes, *, kind: bytes = JSON, more: tuple[Header, ...] = ()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -17,10 +17,10 @@ from rune.api.fields import Message
 from rune.core.call import Caller
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
-from rune.errors import RuneError, Unavailable
+from rune.errors import ResourceExhausted, RuneError, Unavailable
 from rune.server import reflection
 from rune.server.answers import encoded
-from rune.server.callers import caller, peer_address
+from rune.server.callers import RequestIds, caller, peer_address
 from rune.server.drain import Streams
 from rune.server.failures import shortened, status_bytes
 
@@ -56,9 +56,11 @@ class GrpcDoor:
     """Serves every operation over gRPC, from `open` to `close`."""
 
     def __init__(self, dispatcher: Dispatcher, clock: Clock, options: GrpcOptions) -> None:
-        self._dispatcher, self._clock, self._options = dispatcher, clock, options
+        self._dispatcher, self._ids, self._options = dispatcher, RequestIds(clock), options
+        self._open = Open(options.most_calls)
         self._streams = Streams()
-        self._health: Any = health.aio.HealthServicer()  # pyright: ignore - the library's types leave it out
+        library: Any = health  # its types leave out what is asynchronous
+        self._health = library.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
     async def open(self) -> int:
@@ -67,7 +69,6 @@ class GrpcDoor:
         server = grpc.aio.server(
             handlers=[_Handlers(self)],
             options=channel_options(options),
-            maximum_concurrent_rpcs=options.most_calls,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)  # pyright: ignore[reportUnknownMemberType] - generated, without types
         if options.reflection:
@@ -101,71 +102,93 @@ class GrpcDoor:
             await self._server.stop(grace)
             self._server = None
 
-    async def unary(self, operation: Operation[Any, Any], data: bytes, context: Context) -> bytes:
+    async def unary(self, arrival: Arrival, data: bytes, context: Context) -> bytes:
         """One request, one answer."""
-        who = self._caller(context)
+        operation, who = arrival.operation, self._caller(arrival, context)
         try:
-            answer = await self._dispatcher.call(
-                operation, who, partial(codec.decode, operation.request, data)
-            )
+            with self._open:
+                answer = await self._dispatcher.call(
+                    operation, who, partial(codec.decode, operation.request, data)
+                )
             text = encoded(codec.encode, answer, who)
         except RuneError as failure:
             await _abort(context, failure, who)
-        context.set_trailing_metadata(((REQUEST_ID, who.request_id),))
         return text
 
     async def stream(
-        self, operation: Operation[Any, Any], asks: AsyncIterator[bytes], context: Context
+        self, arrival: Arrival, asks: AsyncIterator[bytes], context: Context
     ) -> AsyncGenerator[bytes]:
         """One request or many, many answers; a slow reader holds the handler back."""
-        who = self._caller(context)
+        operation, who = arrival.operation, self._caller(arrival, context)
         context.set_trailing_metadata(((REQUEST_ID, who.request_id),))
         requests = _decoded(operation, asks)
         try:
-            async with (
-                self._streams.running(),
-                aclosing(self._dispatcher.stream(operation, who, requests)) as items,
-            ):
-                async for item in items:
-                    yield encoded(codec.encode, item, who)
+            with self._open:
+                async with aclosing(self._items(operation, who, requests)) as items:
+                    async for item in items:
+                        yield item
         except RuneError as failure:
             await _abort(context, failure, who)
 
-    def _caller(self, context: Context) -> Caller:
-        headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    async def _items(
+        self, operation: Operation[Any, Any], who: Caller, requests: AsyncIterator[Ask]
+    ) -> AsyncGenerator[bytes]:
+        stream = self._dispatcher.stream(operation, who, requests)
+        async with self._streams.running(), aclosing(stream) as items:
+            async for item in items:
+                yield encoded(codec.encode, item, who)
+
+    async def feed(self, arrival: Arrival, data: bytes, context: Context) -> AsyncGenerator[bytes]:
+        """One request, many answers."""
+        async with aclosing(self.stream(arrival, _only(data), context)) as items:
+            async for item in items:
+                yield item
+
+    def _caller(self, arrival: Arrival, context: Context) -> Caller:
+        headers = cast("dict[str, str]", dict(arrival.metadata))  # what is bytes is no header of ours
         address = peer_address(context.peer())
-        return caller("grpc", self._clock.new_id(), address=address, headers=headers)
+        return caller("grpc", self._ids.next(), address=address, headers=headers)
+
+
+class Open:
+    """Counts the calls that are open. The library could, and takes 20 µs for each."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._count = most, 0
+
+    def __enter__(self) -> None:
+        if self._count >= self._most:
+            raise ResourceExhausted(f"{self._count} calls are open: try again later")
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+
+
+class Arrival(NamedTuple):
+    """A call as it comes in. The context could tell the metadata too, and would make it anew."""
+
+    operation: Operation[Any, Any]
+    metadata: Iterable[tuple[str, str | bytes]]
 
 
 class _Handlers(grpc.GenericRpcHandler):
     """The table by the path of each method; gRPC itself answers UNIMPLEMENTED for any other."""
 
     def __init__(self, door: GrpcDoor) -> None:
-        self._by_path = {row.path: _handler(door, row) for row in OPERATIONS}
+        self._door = door
+        self._by_path = {row.path: row for row in OPERATIONS}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> RpcHandler | None:
-        return self._by_path.get(handler_call_details.method)
-
-
-def _handler(door: GrpcDoor, operation: Operation[Any, Any]) -> RpcHandler:
-    async def one(data: bytes, context: Context) -> bytes:
-        return await door.unary(operation, data, context)
-
-    async def many(data: bytes, context: Context) -> AsyncGenerator[bytes]:
-        async with aclosing(door.stream(operation, _only(data), context)) as items:
-            async for item in items:
-                yield item
-
-    async def both(asks: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes]:
-        async with aclosing(door.stream(operation, asks, context)) as items:
-            async for item in items:
-                yield item
-
-    if operation.streaming is Streaming.NONE:
-        return grpc.unary_unary_rpc_method_handler(one)
-    if operation.streaming is Streaming.SERVER:
-        return grpc.unary_stream_rpc_method_handler(many)
-    return grpc.stream_stream_rpc_method_handler(both)
+        operation = self._by_path.get(handler_call_details.method)
+        if operation is None:
+            return None
+        door, arrival = self._door, Arrival(operation, handler_call_details.invocation_metadata)
+        if operation.streaming is Streaming.NONE:
+            return grpc.unary_unary_rpc_method_handler(partial(door.unary, arrival))
+        if operation.streaming is Streaming.SERVER:
+            return grpc.unary_stream_rpc_method_handler(partial(door.feed, arrival))
+        return grpc.stream_stream_rpc_method_handler(partial(door.stream, arrival))
 
 
 async def _only(data: bytes) -> AsyncGenerator[bytes]:

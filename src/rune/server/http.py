@@ -16,6 +16,7 @@ from rune.server.failures import body
 from rune.server.refusals import TooLarge
 
 MOST_HEAD_BYTES = 32 << 10
+BACKLOG = 2048
 HEAD_SECONDS = 10.0
 """A connection that has not sent a whole head by then is closed."""
 
@@ -48,8 +49,7 @@ class HttpDoor:
         """Begin to serve and say on which port; raises Unavailable when the address cannot be had."""
         host, port = self._options.host, self._options.port
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=2048)
+            self._socket = _listening(host, port)
         except OSError as error:
             raise Unavailable(f"cannot listen for HTTP on {host}:{port}: {error.strerror}") from error
         config = self._server.config
@@ -65,6 +65,20 @@ class HttpDoor:
             self._server.config.timeout_graceful_shutdown = max(1, round(grace))
             await self._server.shutdown(sockets=[self._socket])
             self._socket = None
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that says it is TCP: asyncio sends small pieces at once only where it knows that."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(BACKLOG)
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def _config(app: Asgi, options: HttpOptions) -> uvicorn.Config:

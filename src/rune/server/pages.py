@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,9 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from rune.server import manual
+from rune.server.exchange import Asgi, Receive, Scope, Send
 from rune.server.metrics import Metrics
 from rune.server.rest import Rest
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -30,8 +32,19 @@ class Surroundings:
     lifespan: Any = None
 
 
-def app(rest: Rest, around: Surroundings) -> Starlette:
+def app(rest: Rest, around: Surroundings) -> Asgi:
     """Everything that runed serves over HTTP. No other origin may read it: there are no CORS headers."""
+    pages = _pages(rest, around)
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        """Operations go straight to their door, which spares them a fifth of their time."""
+        inside = scope["type"] != "lifespan" and scope["path"].startswith("/v1/")
+        await (rest if inside else pages)(scope, receive, send)
+
+    return front
+
+
+def _pages(rest: Rest, around: Surroundings) -> Starlette:
 
     async def healthz(_: Request) -> Response:
         trouble = around.trouble()
@@ -44,8 +57,9 @@ def app(rest: Rest, around: Surroundings) -> Starlette:
         routes=[
             Route("/healthz", healthz),
             Route("/metrics", metrics),
-            Route("/openapi.yaml", _document("openapi.yaml", "application/yaml")),
-            Route("/openapi.json", _document("openapi.json", "application/json")),
+            Route("/openapi.json", _page(manual.as_json, "application/json")),
+            Route("/openapi.yaml", _page(manual.as_yaml, "application/yaml")),
+            Route("/docs", _page(manual.as_html, "text/html")),
             *around.routes,
             Mount("/", rest),
         ],
@@ -53,8 +67,8 @@ def app(rest: Rest, around: Surroundings) -> Starlette:
     )
 
 
-def _document(name: str, kind: str) -> Callable[[Request], Any]:
+def _page(content: Callable[[], bytes], kind: str) -> Callable[[Request], Any]:
     async def page(_: Request) -> Response:
-        return Response(files("rune.api").joinpath(name).read_bytes(), media_type=kind)
+        return Response(content(), media_type=kind, headers={"content-security-policy": POLICY})
 
     return page

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import grpc.aio
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from rune.api import codec
+from rune.api.descriptors import PACKAGES, path_of
 
 
 def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
@@ -20,9 +20,7 @@ def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
 
 def _pool() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
-    files = codec.descriptors().file
-    for serialized in (health_pb2.DESCRIPTOR.serialized_pb, reflection_pb2.DESCRIPTOR.serialized_pb):
-        files.append(descriptor_pb2.FileDescriptorProto.FromString(serialized))
-    for file in files:
-        pool.Add(file)
+    ours = [path_of(package).read_bytes() for package in PACKAGES]
+    for file in (*ours, health_pb2.DESCRIPTOR.serialized_pb, reflection_pb2.DESCRIPTOR.serialized_pb):
+        pool.AddSerializedFile(file)
     return pool

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
+
+import msgspec
 
 from rune.api import OPERATIONS, Operation, by_name, wirejson
 from rune.api.fields import Message
 from rune.api.operation import Http
+from rune.api.orchestrator import exec  # noqa: A004 - the noun's name
 from rune.api.resource import Resource
 from rune.api.shape import fields
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.errors import Conflict, InvalidArgument, RuneError, Violation
-from rune.server import streams
+from rune.server import streams, terminal
 from rune.server.answers import encoded
 from rune.server.binding import Binding, Pairs, Parts, pairs
+from rune.server.callers import RequestIds
 from rune.server.drain import Streams
 from rune.server.exchange import Exchange, Header, Receive, Scope, Send
 from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
@@ -42,6 +47,7 @@ class Rest:
 
     def __init__(self, dispatcher: Dispatcher, clock: Clock) -> None:
         self.dispatcher, self.clock = dispatcher, clock
+        self._ids = RequestIds(clock)
         self.streams = Streams()
         self._routes: Routes[Endpoint] = Routes()
         for row in OPERATIONS:
@@ -50,7 +56,10 @@ class Rest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever is wrong with it is answered too."""
-        exchange = Exchange(scope, receive, send, request_id=self.clock.new_id())
+        if scope["type"] == "websocket":
+            await self._terminal(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send, request_id=self._ids.next())
         try:
             await self._serve(exchange)
         except RuneError as failure:
@@ -78,6 +87,19 @@ class Rest:
             await streams.serve(self, exchange, operation=endpoint.operation, ask=ask)
         else:
             await self._unary(exchange, endpoint, ask)
+
+    async def _terminal(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, request_id=self._ids.next())
+        match = self._routes.find(exchange.path)
+        endpoint = match.methods.get("POST") if match else None
+        if match is None or endpoint is None or endpoint.operation is not exec.run:
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        who = exchange.who
+        if not who.bearer:
+            who = msgspec.structs.replace(who, bearer=terminal.bearer(scope))
+        place = terminal.Place(*(unquote(value) for value in match.values))
+        await terminal.serve(self, exchange, place=place, who=who)
 
     async def _unary(self, exchange: Exchange, endpoint: Endpoint, ask: Callable[[], Message]) -> None:
         try:

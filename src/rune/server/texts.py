@@ -58,7 +58,7 @@ def _integer(field: Field, text: str) -> Parsed:
     if not field.is_time:
         return int(text), ""
     try:
-        return datetime.fromtimestamp(int(text), UTC), ""
+        return datetime.fromtimestamp(int(text), UTC) if int(text) else None, ""
     except (ValueError, OverflowError, OSError):
         return None, "must be seconds since 1970"
 

@@ -12,6 +12,7 @@ import pytest
 from rune.api import OPERATIONS, Access, Effect, Operation
 from rune.api.fields import Message
 from rune.api.orchestrator import admin, auth, logs, namespaces, secrets, services
+from rune.api.orchestrator import exec as commands
 from rune.api.orchestrator.logs import LogRequest, LogResponse
 from rune.api.orchestrator.services import (
     CreateServiceRequest,
@@ -273,6 +274,20 @@ async def test_a_caller_that_leaves_a_stream_ends_its_handler(road: Road) -> Non
     await anext(stream)
     await stream.aclose()
     assert left.is_set()
+    assert road.ledger.observed == [("watch_services", "CANCELLED")]
+
+
+async def test_a_command_is_audited_when_it_begins_whatever_becomes_of_it(road: Road) -> None:
+    @road.dispatcher.handles(commands.run)
+    async def output(_call: Call, _ask: Message) -> AsyncIterator[commands.ExecResponse]:
+        assert road.ledger.audited == [("run_command", "ok")]
+        yield commands.ExecResponse(stdout=b"x")
+        await asyncio.Event().wait()
+
+    stream = road.dispatcher.stream(commands.run, caller(), asks(commands.RunCommandRequest(target="api")))
+    await anext(stream)
+    await stream.aclose()
+    assert road.ledger.audited == [("run_command", "ok")]
 
 
 async def test_lists_of_namespaces_are_filtered_by_what_the_caller_may_see(road: Road) -> None:

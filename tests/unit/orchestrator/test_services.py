@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rune.api.orchestrator import deletions
 from rune.api.orchestrator import services as api
 from rune.api.orchestrator.instances import Instance, InstanceStatus
 from rune.api.orchestrator.services import Service, ServiceStatus
@@ -17,8 +18,6 @@ from rune.api.orchestrator.specs import (
     ProbeType,
     ProcessSpec,
     RestartPolicy,
-    ServiceExpose,
-    ServicePort,
 )
 from rune.core.access import Principal, rule
 from rune.core.store.base import Delete
@@ -29,7 +28,6 @@ from rune.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
-    Unimplemented,
 )
 from rune.orchestrator.runners.fake import Script
 from rune.orchestrator.spec import Template
@@ -273,10 +271,10 @@ async def test_deleting_ends_the_copies_and_leaves_nothing_behind(here: World) -
     assert done.status.message == "completed"
     assert here.runner.all() == []
     assert here.store.list(Service) == here.store.list(Instance) == here.store.list(Template) == ()
-    kept = await here.call(api.get_deletion, api.GetDeletionStatusRequest(name=done.deletion_id))
+    kept = await here.call(deletions.get, deletions.GetDeletionStatusRequest(name=done.deletion_id))
     assert kept.operation
     assert (kept.operation.status, kept.operation.deleted_instances) == ("completed", 2)
-    listed = await here.call(api.list_deletions, api.ListDeletionOperationsRequest())
+    listed = await here.call(deletions.list_, deletions.ListDeletionOperationsRequest())
     assert [item.id for item in listed.operations] == [done.deletion_id]
 
 
@@ -362,43 +360,3 @@ async def test_a_caller_sees_only_the_namespaces_of_its_grants(here: World) -> N
         assert item.service
         assert item.service.name == "shop"
         break
-
-
-@pytest.mark.parametrize(
-    "fields, field",
-    [
-        ({"process": None}, "service.process"),
-        ({"process": ProcessSpec(command="x", working_dir="tmp")}, "service.process.working_dir"),
-        ({"ports": [ServicePort(port=80), ServicePort(port=80)]}, r"service.ports\[1\].port"),
-        ({"ports": [ServicePort(port=80, protocol="sctp")]}, r"service.ports\[0\].protocol"),
-        ({"health": HealthCheck(liveness=Probe(type=ProbeType.TCP))}, "service.health.liveness.port"),
-        (
-            {"health": HealthCheck(readiness=Probe(type=ProbeType.HTTP, port=1))},
-            "service.health.readiness.path",
-        ),
-        ({"health": HealthCheck(readiness=Probe(type=ProbeType.EXEC))}, "service.health.readiness.command"),
-        ({"dependencies": [DependencyRef(service="api")]}, r"service.dependencies\[0\]"),
-        ({"labels": {str(n): "x" for n in range(65)}}, "service.labels"),
-    ],
-)
-async def test_a_spec_that_cannot_work_is_refused_by_field(
-    here: World, fields: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(InvalidArgument, match=f"^{field}: "):
-        await here.cast("api", **fields)
-    assert here.store.list(Service) == ()
-
-
-@pytest.mark.parametrize(
-    "fields, named",
-    [
-        ({"image": "busybox", "process": None}, "service.image"),
-        ({"expose": ServiceExpose(port="80")}, "service.expose"),
-        ({"runtime": "docker"}, "service.runtime"),
-    ],
-)
-async def test_what_is_not_supported_yet_is_refused_by_name(
-    here: World, fields: dict[str, Any], named: str
-) -> None:
-    with pytest.raises(Unimplemented, match=rf"{named}.* is not supported"):
-        await here.cast("api", **fields)

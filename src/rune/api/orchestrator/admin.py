@@ -1,4 +1,4 @@
-"""Admin: the first token, users, grants (policies on the wire), tokens and registries."""
+"""Admin: the first token, users, grants (policies on the wire) and tokens."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from rune.api.fields import Int32, Message, Name, Text, Timestamp, Uint32, UnixSeconds
+from rune.api.fields import Message, Name, Text, Uint32, UnixSeconds
 from rune.api.operation import Access, Effect, Http, Operation
 from rune.api.resource import Key, Resource
 
-REGISTRIES = "registries come with the Docker runner, which is not part of this release"
 Token64 = Annotated[str, Meta(max_length=64)]
 
 
@@ -215,136 +214,6 @@ class TokenListResponse(Message):
     tokens: list[TokenInfo] = []
 
 
-class RegistryAuthConfig(Message):
-    """How to log in to a registry."""
-
-    type: Text = ""
-    username: Text = ""
-    password: Text = ""
-    token: Text = ""
-    region: Text = ""
-    from_secret: Text = ""
-    bootstrap: bool = False
-    manage: Text = ""
-    immutable: bool = False
-    data: dict[str, str] = {}
-
-
-class RegistryConfig(Message):
-    """A registry of container images."""
-
-    name: Text = ""
-    registry: Text = ""
-    auth: RegistryAuthConfig | None = None
-
-
-class ListRegistriesRequest(Message):
-    """Nothing to say."""
-
-
-class ListRegistriesResponse(Message):
-    """The registries."""
-
-    registries: list[RegistryConfig] = []
-
-
-class GetRegistryRequest(Message):
-    """Which registry."""
-
-    name: Name
-
-
-class GetRegistryResponse(Message):
-    """The registry, without its credentials."""
-
-    registry: RegistryConfig | None = None
-
-
-class AddRegistryRequest(Message):
-    """The registry to add."""
-
-    registry: RegistryConfig
-
-
-class AddRegistryResponse(Message):
-    """The registry, without its credentials."""
-
-    registry: RegistryConfig | None = None
-
-
-class UpdateRegistryRequest(Message):
-    """The registry as it should be."""
-
-    registry: RegistryConfig
-
-
-class UpdateRegistryResponse(Message):
-    """The registry, without its credentials."""
-
-    registry: RegistryConfig | None = None
-
-
-class RemoveRegistryRequest(Message):
-    """Which registry."""
-
-    name: Name
-
-
-class RemoveRegistryResponse(Message):
-    """Whether it was removed."""
-
-    deleted: bool = False
-
-
-class BootstrapAuthRequest(Message):
-    """Whose secrets to make from the configuration."""
-
-    name: Text = ""
-    type: Text = ""
-    all: bool = False
-
-
-class BootstrapAuthResponse(Message):
-    """How many were made."""
-
-    updated: Int32 = 0
-
-
-class TestRegistryRequest(Message):
-    """Which registry to try, and with which image."""
-
-    name: Name
-    image_ref: Text = ""
-
-
-class TestRegistryResponse(Message):
-    """How it went."""
-
-    ok: bool = False
-    message: str = ""
-
-
-class RegistryRuntimeStatus(Message):
-    """How a registry is."""
-
-    name: str = ""
-    registry: str = ""
-    type: str = ""
-    auth_configured: bool = False
-    last_bootstrap_at: Timestamp = None
-    last_error: str = ""
-
-
-class RegistriesStatusRequest(Message):
-    """Nothing to say."""
-
-
-class RegistriesStatusResponse(Message):
-    """How the registries are."""
-
-    registries: list[RegistryRuntimeStatus] = []
-
-
 class NetworkStatusRequest(Message):
     """Nothing to say."""
 
@@ -382,15 +251,15 @@ class UpgradeServerResponse(Message):
 
 # The permission is `admin:*`: only a rule with the verb `*` covers it, so that no role that may create
 # everything (`*:create`) may create users, and with them roles for itself.
-_ADMIN: dict[str, Any] = {
+ADMIN: dict[str, Any] = {
     "service": "AdminService",
     "resource": "admin",
     "verb": "*",
     "local_only": True,
 }
+"""What the operations of AdminService share."""
 
 _POLICIES = "/v1/admin/policies"
-_REGISTRIES = "/v1/admin/registries"
 
 bootstrap = Operation(
     method="AdminBootstrap",
@@ -401,7 +270,7 @@ bootstrap = Operation(
     name="bootstrap",
     access=Access.PUBLIC,
     effect=Effect.CHANGE,
-    **_ADMIN,
+    **ADMIN,
 )
 create_grant = Operation(
     method="PolicyCreate",
@@ -411,7 +280,7 @@ create_grant = Operation(
     http=Http(verb="POST", path=_POLICIES, body="policy"),
     name="create_grant",
     effect=Effect.CHANGE,
-    **_ADMIN,
+    **ADMIN,
 )
 update_grant = Operation(
     method="PolicyUpdate",
@@ -421,7 +290,7 @@ update_grant = Operation(
     http=Http(verb="PUT", path=f"{_POLICIES}/{{policy.name}}", body="policy"),
     name="update_grant",
     effect=Effect.SETTLE,
-    **_ADMIN,
+    **ADMIN,
 )
 delete_grant = Operation(
     method="PolicyDelete",
@@ -432,7 +301,7 @@ delete_grant = Operation(
     name="delete_grant",
     cli="admin policy delete {name}",
     effect=Effect.DESTROY,
-    **_ADMIN,
+    **ADMIN,
 )
 get_grant = Operation(
     method="PolicyGet",
@@ -442,7 +311,7 @@ get_grant = Operation(
     http=Http(verb="GET", path=f"{_POLICIES}/{{name}}"),
     name="get_grant",
     cli="admin policy get {name}",
-    **_ADMIN,
+    **ADMIN,
 )
 list_grants = Operation(
     method="PolicyList",
@@ -452,7 +321,7 @@ list_grants = Operation(
     http=Http(verb="GET", path=_POLICIES),
     name="list_grants",
     cli="admin policy list",
-    **_ADMIN,
+    **ADMIN,
 )
 attach_grant = Operation(
     method="PolicyAttachToSubject",
@@ -463,7 +332,7 @@ attach_grant = Operation(
     name="attach_grant",
     cli="admin policy attach {policy_name} {subject_name}",
     effect=Effect.SETTLE,
-    **_ADMIN,
+    **ADMIN,
 )
 detach_grant = Operation(
     method="PolicyDetachFromSubject",
@@ -474,7 +343,7 @@ detach_grant = Operation(
     name="detach_grant",
     cli="admin policy detach {policy_name} {subject_name}",
     effect=Effect.SETTLE,
-    **_ADMIN,
+    **ADMIN,
 )
 create_user = Operation(
     method="UserCreate",
@@ -485,7 +354,7 @@ create_user = Operation(
     name="create_user",
     cli="admin user create {name}",
     effect=Effect.CHANGE,
-    **_ADMIN,
+    **ADMIN,
 )
 list_users = Operation(
     method="UserList",
@@ -495,7 +364,7 @@ list_users = Operation(
     http=Http(verb="GET", path="/v1/admin/users"),
     name="list_users",
     cli="admin user list",
-    **_ADMIN,
+    **ADMIN,
 )
 list_tokens = Operation(
     method="TokenList",
@@ -505,84 +374,7 @@ list_tokens = Operation(
     http=Http(verb="GET", path="/v1/admin/tokens"),
     name="list_tokens",
     cli="admin token list",
-    **_ADMIN,
-)
-list_registries = Operation(
-    method="ListRegistries",
-    request=ListRegistriesRequest,
-    response=ListRegistriesResponse,
-    summary="List registries.",
-    http=Http(verb="GET", path=_REGISTRIES),
-    unsupported=REGISTRIES,
-    **_ADMIN,
-)
-get_registry = Operation(
-    method="GetRegistry",
-    request=GetRegistryRequest,
-    response=GetRegistryResponse,
-    summary="Get a registry, without its credentials.",
-    http=Http(verb="GET", path=f"{_REGISTRIES}/{{name}}"),
-    unsupported=REGISTRIES,
-    **_ADMIN,
-)
-add_registry = Operation(
-    method="AddRegistry",
-    request=AddRegistryRequest,
-    response=AddRegistryResponse,
-    summary="Add a registry.",
-    http=Http(verb="POST", path=_REGISTRIES, body="registry"),
-    effect=Effect.CHANGE,
-    unsupported=REGISTRIES,
-    **_ADMIN,
-)
-update_registry = Operation(
-    method="UpdateRegistry",
-    request=UpdateRegistryRequest,
-    response=UpdateRegistryResponse,
-    summary="Replace a registry's settings.",
-    http=Http(verb="PUT", path=f"{_REGISTRIES}/{{registry.name}}", body="registry"),
-    effect=Effect.SETTLE,
-    unsupported=REGISTRIES,
-    **_ADMIN,
-)
-remove_registry = Operation(
-    method="RemoveRegistry",
-    request=RemoveRegistryRequest,
-    response=RemoveRegistryResponse,
-    summary="Remove a registry.",
-    http=Http(verb="DELETE", path=f"{_REGISTRIES}/{{name}}"),
-    effect=Effect.DESTROY,
-    unsupported=REGISTRIES,
-    **_ADMIN,
-)
-bootstrap_registries = Operation(
-    method="BootstrapAuth",
-    request=BootstrapAuthRequest,
-    response=BootstrapAuthResponse,
-    summary="Make the secrets that registries log in with.",
-    http=Http(verb="POST", path=f"{_REGISTRIES}:bootstrap", body="*"),
-    name="bootstrap_registries",
-    effect=Effect.SETTLE,
-    unsupported=REGISTRIES,
-    **_ADMIN,
-)
-test_registry = Operation(
-    method="TestRegistry",
-    request=TestRegistryRequest,
-    response=TestRegistryResponse,
-    summary="Try to log in to a registry.",
-    http=Http(verb="POST", path=f"{_REGISTRIES}/{{name}}/test", body="*"),
-    unsupported=REGISTRIES,
-    **_ADMIN,
-)
-registries_status = Operation(
-    method="RegistriesStatus",
-    request=RegistriesStatusRequest,
-    response=RegistriesStatusResponse,
-    summary="See how the registries are.",
-    http=Http(verb="GET", path=f"{_REGISTRIES}:status"),
-    unsupported=REGISTRIES,
-    **_ADMIN,
+    **ADMIN,
 )
 network_status = Operation(
     method="NetworkStatus",
@@ -591,7 +383,7 @@ network_status = Operation(
     summary="See how service addresses are given out.",
     http=Http(verb="GET", path="/v1/admin/network"),
     unsupported="service networks are not part of this release",
-    **_ADMIN,
+    **ADMIN,
 )
 upgrade_server = Operation(
     method="UpgradeServer",
@@ -600,5 +392,5 @@ upgrade_server = Operation(
     summary="Stage another version of the server.",
     effect=Effect.CHANGE,
     unsupported="runed is upgraded by its package manager; workloads stay up while it restarts",
-    **_ADMIN,
+    **ADMIN,
 )

@@ -26,6 +26,17 @@ class WhoAmIResponse(Message):
     """The names of the grants that are attached to it."""
 
 
+class ListMyPermissionsRequest(Message):
+    """Nothing to say: the credential says it."""
+
+
+class ListMyPermissionsResponse(Message):
+    """What the caller may do."""
+
+    operations: list[str] = []
+    """The names of the operations that it may call in at least one namespace, as in the reference."""
+
+
 class CreateTokenRequest(Message):
     """Whose token to make. A user that does not exist yet is made, with these policies or `readonly`."""
 
@@ -37,8 +48,8 @@ class CreateTokenRequest(Message):
     """`user` (also when empty) or `service`."""
     policies: list[Text] = []
     """For a new subject; one that exists keeps its own, and naming others is refused."""
-    ttl_seconds: Annotated[int, Meta(ge=0, le=10 * 366 * 86400, extra={"proto": "int64"})] = 0
-    """0 never expires."""
+    ttl_seconds: Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"proto": "int64"})] = 0
+    """0 never expires; ten years are the most."""
     description: Text = ""
     kind: Text = ""
 
@@ -119,6 +130,18 @@ whoami = Operation(
     resource="auth",
     verb="get",
     http=Http(verb="GET", path="/v1/auth/whoami"),
+    access=Access.KNOWN,
+)
+list_permissions = Operation(
+    service="AuthService",
+    method="ListMyPermissions",
+    name="list_permissions",
+    request=ListMyPermissionsRequest,
+    response=ListMyPermissionsResponse,
+    summary="List the operations that you may call.",
+    resource="auth",
+    verb="list",
+    http=Http(verb="GET", path="/v1/auth/permissions"),
     access=Access.KNOWN,
 )
 create_token = Operation(

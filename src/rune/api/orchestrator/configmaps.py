@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from rune.api.common import PagingParams, Status
+from rune.api.common import EventType, PagingParams, Status
 from rune.api.fields import (
     Count,
     Int32,
@@ -21,7 +21,7 @@ from rune.api.fields import (
 from rune.api.operation import Effect, Http, Kind, Operation
 from rune.api.resource import Resource
 
-ConfigKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+ConfigKey = Annotated[str, Meta(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,253}$(?!\n)")]
 ConfigData = dict[ConfigKey, Annotated[str, Meta(max_length=1 << 20)]]
 
 
@@ -88,6 +88,27 @@ class ListConfigmapsResponse(Message):
     status: Status | None = None
     paging: PagingParams | None = None
     revision: Uint64 = 0
+    """Watch from here and nothing is missed."""
+
+
+class WatchConfigmapsRequest(Message):
+    """Which configmaps to watch."""
+
+    namespace: NamespaceFilter = ""
+    label_selector: Selector = {}
+    field_selector: Selector = {}
+    resume: Uint64 = 0
+    """Go on after this revision; 0 begins with what there is now."""
+
+
+class WatchConfigmapsResponse(Message):
+    """One change. For a configmap that was deleted: as it was last."""
+
+    configmap: Configmap | None = None
+    event_type: EventType = EventType.UNSPECIFIED
+    status: Status | None = None
+    revision: Uint64 = 0
+    """Where to resume after this item; 0 while the items are part of what there was at the start."""
 
 
 class PatchConfigmapRequest(Message):
@@ -126,7 +147,8 @@ _ITEM = "/v1/namespaces/{namespace}/configmaps/{name}"
 
 create = _KIND.create(CreateConfigmapRequest, ConfigmapResponse)
 get = _KIND.get(GetConfigmapRequest, ConfigmapResponse)
-list_ = _KIND.list(ListConfigmapsRequest, ListConfigmapsResponse)
+list_ = _KIND.list(ListConfigmapsRequest, ListConfigmapsResponse, watch="watch_configmaps")
+watch = _KIND.watch(WatchConfigmapsRequest, WatchConfigmapsResponse)
 update = _KIND.update(UpdateConfigmapRequest, ConfigmapResponse)
 delete = _KIND.delete(DeleteConfigmapRequest, Status)
 patch = Operation(

@@ -27,7 +27,7 @@ from rune.api.resource import Key, Resource
 InstanceId = Annotated[
     str,
     Meta(
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?$",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?$(?!\n)",
         description="The instance's id, such as `api-instance-1f2e3d4c`.",
     ),
 ]
@@ -125,7 +125,7 @@ class Instance(Resource):
     """It runs and its readiness probe, if there is one, agrees."""
     exit_code: Annotated[Int32 | None, Meta(extra={"presence": True})] = None
     """How the last run ended; absent while none has."""
-    desired: DesiredState = DesiredState.RUNNING
+    desired: DesiredState = DesiredState.UNSPECIFIED
     attempt: Count = 1
     """Which start this is, from 1; restarts by hand count as well."""
     streak: Count = 0

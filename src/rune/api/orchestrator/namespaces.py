@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rune.api.common import EventType, PagingParams, Status
-from rune.api.fields import Message, Name, Selector, Text, Uint64, UnixSeconds
+from rune.api.fields import Message, Name, Selector, Text, Uint64, UnixSeconds, WireEnum
 from rune.api.operation import Kind
 from rune.api.resource import Resource
+
+
+class NamespaceDeletion(WireEnum):
+    """Whether a namespace is being deleted; nothing new may be made in one that is."""
+
+    UNSPECIFIED = "NAMESPACE_DELETION_UNSPECIFIED"
+    IF_EMPTY = "NAMESPACE_DELETION_IF_EMPTY"
+    """It goes if nothing is in it, and stays otherwise."""
+    FORCED = "NAMESPACE_DELETION_FORCED"
+    """It goes with everything in it."""
 
 
 class Namespace(Resource):
@@ -21,6 +31,8 @@ class Namespace(Resource):
     labels: dict[str, str] = {}
     created_at: UnixSeconds = None
     updated_at: UnixSeconds = None
+    deletion: NamespaceDeletion = NamespaceDeletion.UNSPECIFIED
+    """The system's own mark; what clients send here is not taken."""
 
 
 class CreateNamespaceRequest(Message):
@@ -102,13 +114,13 @@ class WatchNamespacesResponse(Message):
 
 _KIND = Kind(noun="namespace", service="NamespaceService", path="/v1/namespaces")
 
-create = _KIND.create(CreateNamespaceRequest, CreateNamespaceResponse, scope="namespace.name")
-get = _KIND.get(GetNamespaceRequest, GetNamespaceResponse, scope="name")
-list_ = _KIND.list(ListNamespacesRequest, ListNamespacesResponse, scope="*", watch="watch_namespaces")
-watch = _KIND.watch(WatchNamespacesRequest, WatchNamespacesResponse, scope="*")
+create = _KIND.create(CreateNamespaceRequest, CreateNamespaceResponse, scoped_by="namespace.name")
+get = _KIND.get(GetNamespaceRequest, GetNamespaceResponse, scoped_by="name")
+list_ = _KIND.list(ListNamespacesRequest, ListNamespacesResponse, scoped_by="*", watch="watch_namespaces")
+watch = _KIND.watch(WatchNamespacesRequest, WatchNamespacesResponse, scoped_by="*")
 delete = _KIND.delete(
     DeleteNamespaceRequest,
     DeleteNamespaceResponse,
     summary="Delete a namespace, with everything in it when forced.",
-    scope="name",
+    scoped_by="name",
 )

@@ -22,7 +22,7 @@ from rune.api.fields import (
 from rune.api.operation import Effect, Http, Kind, Operation
 from rune.api.orchestrator.specs import SECRETS
 
-SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+SecretKey = Annotated[str, Meta(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,253}$(?!\n)")]
 SecretData = dict[SecretKey, str]
 
 

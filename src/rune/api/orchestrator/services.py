@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
-
 from rune.api.common import EventType, PagingParams, Status
 from rune.api.fields import (
     Count,
@@ -21,12 +19,12 @@ from rune.api.fields import (
     Text,
     Timestamp,
     Uint64,
-    UnixSeconds,
     WireEnum,
     later,
 )
 from rune.api.operation import Effect, Http, Kind, Operation, Rate, Streaming
 from rune.api.orchestrator import instances, specs
+from rune.api.orchestrator.deletions import Finalizer
 from rune.api.orchestrator.instances import Instance
 from rune.api.resource import Resource
 
@@ -215,27 +213,6 @@ class DeleteServiceRequest(Message):
     """Delete it although other services depend on it."""
 
 
-class FinalizerDependency(Message):
-    """Another finalizer that comes first."""
-
-    depends_on: str = ""
-    required: bool = False
-
-
-class Finalizer(Message):
-    """One step of a deletion."""
-
-    id: str = ""
-    name: str = ""
-    type: str = ""
-    status: str = ""
-    error: str = ""
-    dependencies: list[FinalizerDependency] = []
-    created_at: UnixSeconds = None
-    updated_at: UnixSeconds = None
-    completed_at: UnixSeconds = None
-
-
 class DeleteServiceResponse(Message):
     """The deletion, done or under way."""
 
@@ -246,60 +223,6 @@ class DeleteServiceResponse(Message):
     cleanup_operations: list[str] = []
     partial_cleanup: bool = False
     finalizers: list[Finalizer] = []
-
-
-class DeletionOperation(Resource):
-    """A deletion, from the moment it was asked for until an hour after its end."""
-
-    KIND: ClassVar[str] = "deletion"
-
-    id: str = ""
-    namespace: str = ""
-    service_name: str = ""
-    total_instances: Count = 0
-    deleted_instances: Count = 0
-    failed_instances: Count = 0
-    start_time: UnixSeconds = None
-    end_time: UnixSeconds = None
-    status: str = ""
-    """initializing, deleting-instances, running-finalizers, completed or failed."""
-    failure_reason: str = ""
-    pending_operations: list[str] = []
-    estimated_completion: UnixSeconds = None
-    finalizers: list[Finalizer] = []
-    finalizer_order: list[str] = []
-    finalizer_status: str = ""
-
-    @property
-    def name(self) -> str:
-        """The operation's id is its name."""
-        return self.id
-
-
-class GetDeletionStatusRequest(Message):
-    """Which deletion: `name` is the operation's id, or the service's name for its newest."""
-
-    namespace: NamespaceName = ""
-    name: Annotated[str, Meta(min_length=1, max_length=256)]
-
-
-class GetDeletionStatusResponse(Message):
-    """The deletion."""
-
-    operation: DeletionOperation | None = None
-
-
-class ListDeletionOperationsRequest(Message):
-    """Which deletions; `status` is one of their statuses, empty means any."""
-
-    namespace: NamespaceFilter = ""
-    status: Text = ""
-
-
-class ListDeletionOperationsResponse(Message):
-    """The deletions, newest first."""
-
-    operations: list[DeletionOperation] = []
 
 
 class ScalingMode(WireEnum):
@@ -383,28 +306,6 @@ update = _KIND.update(
 )
 delete = _KIND.delete(
     DeleteServiceRequest, DeleteServiceResponse, summary="Delete a service: end its copies, then remove it."
-)
-get_deletion = Operation(
-    service="ServiceService",
-    method="GetDeletionStatus",
-    request=GetDeletionStatusRequest,
-    response=GetDeletionStatusResponse,
-    summary="See how a deletion is going.",
-    resource="services",
-    verb="get",
-    http=Http(verb="GET", path=f"{_ITEM}/deletion"),
-    cli="delete status {name}",
-)
-list_deletions = Operation(
-    service="ServiceService",
-    method="ListDeletionOperations",
-    request=ListDeletionOperationsRequest,
-    response=ListDeletionOperationsResponse,
-    summary="List deletions, those under way and those that ended in the last hour.",
-    resource="services",
-    verb="list",
-    http=Http(verb="GET", path="/v1/namespaces/{namespace}/deletions"),
-    cli="delete list",
 )
 scale = Operation(
     service="ServiceService",

@@ -24,7 +24,7 @@ from rune.api.fields import (
 )
 
 Argument = Annotated[str, Meta(max_length=131_072)]
-EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
 Env = dict[EnvName, Annotated[str, Meta(max_length=131_072)]]
 
 DOCKER = "the Docker runner is not part of this release"

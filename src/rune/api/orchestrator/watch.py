@@ -80,6 +80,6 @@ subscribe = Operation(
     verb="watch",
     streaming=Streaming.SERVER,
     access=Access.KNOWN,
-    scope="*",
+    scoped_by="*",
     rate=Rate.STREAM,
 )

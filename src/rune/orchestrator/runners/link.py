@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -23,6 +25,10 @@ PROTOCOL = 1
 
 START = 10.0
 """Seconds a keeper may take to start and answer; it takes 0.1."""
+
+
+RETRY = 0.01
+"""Seconds to leave to a keeper that is dying or starting."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -99,8 +105,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - a socket's always is
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -112,7 +117,7 @@ class Link(asyncio.Protocol):
         for line in lines:
             self._take(_decode(line))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the name is asyncio's
+    def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self.lost.set()
         for waiting in self._waiting.values():
@@ -152,7 +157,7 @@ async def dial(data: Path) -> socket.socket:
     """A fresh connection to a keeper that runs; raises OSError when there is none."""
     folder = os.open(data / "keeper", os.O_RDONLY | os.O_DIRECTORY)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.setblocking(False)
+    sock.setblocking(False)  # noqa: FBT003 - its only form
     try:
         await asyncio.get_running_loop().sock_connect(sock, f"/proc/self/fd/{folder}/sock")
     except OSError:
@@ -173,14 +178,10 @@ def argv(data: Path, options: Options, *more: str) -> list[str]:
 async def _open(data: Path, options: Options, on_seen: Callable[[Observed], None]) -> Link:
     try:
         async with asyncio.timeout(START):
-            sock = await _reach(data, options)
-            link = Link(on_seen)
-            await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=sock)
+            link = await _greeted(data, options, on_seen)
     except TimeoutError as error:
         message = f"the keeper of {data} did not come up within {START:g} s: see {data}/keeper/keeper.log"
         raise Unavailable(message) from error
-    sizes = {"log_size": options.log_size, "log_files": options.log_files}
-    link.hello = await link.ask("hello", sizes, within=START)
     if link.hello.owned:
         link.close()
         message = (
@@ -188,6 +189,21 @@ async def _open(data: Path, options: Options, on_seen: Callable[[Observed], None
         )
         raise FailedPrecondition(message)
     return link
+
+
+async def _greeted(data: Path, options: Options, on_seen: Callable[[Observed], None]) -> Link:
+    """Say hello, again if it was heard by a keeper that was just dying. Ends by the caller's deadline."""
+    sizes = {"log_size": options.log_size, "log_files": options.log_files}
+    while True:
+        sock = await _reach(data, options)
+        link = Link(on_seen)
+        await asyncio.get_running_loop().create_unix_connection(lambda link=link: link, sock=sock)
+        try:
+            link.hello = await link.ask("hello", sizes, within=START)
+        except Unavailable:
+            await asyncio.sleep(RETRY)
+        else:
+            return link
 
 
 async def _reach(data: Path, options: Options) -> socket.socket:
@@ -200,22 +216,20 @@ async def _reach(data: Path, options: Options) -> socket.socket:
 
 
 async def _start(data: Path, options: Options) -> None:
-    """Returns when a keeper listens, ours or one that was faster."""
-    process = await asyncio.create_subprocess_exec(
-        *argv(data, options),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd="/",
-        env={},
-    )
-    assert process.stdout and process.stderr  # noqa: PT018, S101 - both are pipes
-    said = (await process.stdout.readline()).decode().strip()
-    await process.wait()
+    """Returns when a keeper listens, ours or one that was faster. In a thread, so that it does not matter
+    how the event loop of runed starts processes: a keeper must not inherit a single descriptor.
+    """
+    run = functools.partial(subprocess.run, capture_output=True, cwd="/", env={}, check=False, timeout=START)
+    try:
+        done = await asyncio.to_thread(run, argv(data, options), stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        message = f"the keeper of {data} did not start: {error}"
+        raise Unavailable(message) from error
+    said = done.stdout.decode().strip()
     if said == "busy":
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(RETRY)
     elif said != "ready":
-        trace = (await process.stderr.read(65536)).decode(errors="replace").strip()
+        trace = done.stderr.decode(errors="replace").strip()
         why = trace.splitlines()[-1] if trace else f"see {data}/keeper/keeper.log"
         message = f"the keeper of {data} did not start: {why}"
         raise Unavailable(message)

@@ -39,7 +39,7 @@ class Reader:
     ) -> None:
         self._instance = instance
         self._folder = str(folder)
-        self._identity = os.stat(folder).st_ino  # noqa: PTH116 - one call, no object
+        self._identity = os.stat(folder).st_ino
         self._since = stamp(since) if since else b""
         self._until = stamp(until) if until else b"~"
         self._until_time = until
@@ -109,7 +109,7 @@ class Reader:
     def _gone(self) -> bool:
         """Removed, or removed and started anew: this reader's log is complete."""
         try:
-            return os.stat(self._folder).st_ino != self._identity  # noqa: PTH116
+            return os.stat(self._folder).st_ino != self._identity
         except FileNotFoundError:
             return True
 
@@ -206,14 +206,14 @@ class Reader:
 
     def _after(self, number: int, offset: int) -> int:
         """The place after the record that begins at `offset`."""
-        with open(path(self._folder, number), "rb") as file:  # noqa: PTH123
+        with open(path(self._folder, number), "rb") as file:
             file.seek(offset)
             return offset + len(file.readline())
 
     def _stamp(self, number: int, offset: int) -> tuple[bytes, int]:
         """The time of the first record that begins after `offset` (or at 0), and its place."""
         step = STEP
-        with open(path(self._folder, number), "rb") as file:  # noqa: PTH123
+        with open(path(self._folder, number), "rb") as file:
             file.seek(offset)
             data = file.read(step)
             while offset and b"\n" not in data and len(data) == step:
@@ -244,7 +244,7 @@ class Reader:
 
     def _records_back(self, number: int, high: int) -> Iterator[tuple[int, bytes, bytes]]:
         """Records from the end, each with the place after it."""
-        with open(path(self._folder, number), "rb") as file:  # noqa: PTH123
+        with open(path(self._folder, number), "rb") as file:
             rest = b""
             while high > 0:
                 low = max(high - BLOCK // 4, 0)
@@ -289,6 +289,6 @@ def words_of(text: bytes) -> str:
 def size(folder: str, number: int) -> int:
     """How long a file is; 0 when it is gone."""
     try:
-        return os.stat(path(folder, number)).st_size  # noqa: PTH116
+        return os.stat(path(folder, number)).st_size
     except FileNotFoundError:
         return 0

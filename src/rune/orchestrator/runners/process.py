@@ -69,7 +69,8 @@ class ProcessRunner:
         except RuneError:
             self._inotify.close()
             raise
-        self._minder = asyncio.create_task(self._mind(), name="process runner")
+        # Lives as long as the runner is started: `close` and `shutdown` end it.
+        self._minder = asyncio.ensure_future(self._mind())
 
     async def ensure(self, workload: Workload) -> Observed:
         """Run it, in a session and (where there are any) a cgroup of its own."""

@@ -39,7 +39,7 @@ async def start(data: Path, instance: str, command: Command) -> ProcessSession:
     """Ask the keeper for it; raises FailedPrecondition with the reason when it cannot be started."""
     ours, theirs = _terminal(command) if command.tty else _pipes()
     try:
-        sock = await _ask(data, instance, command, theirs)
+        sock = await _ask(data, instance, command, theirs=theirs)
     except BaseException:
         for fd in ours:
             os.close(fd)
@@ -163,7 +163,7 @@ class ProcessSession:
             os.close(fd)
 
 
-async def _ask(data: Path, instance: str, command: Command, theirs: list[int]) -> socket.socket:
+async def _ask(data: Path, instance: str, command: Command, *, theirs: list[int]) -> socket.socket:
     try:
         sock = await link.dial(data)
     except OSError as error:

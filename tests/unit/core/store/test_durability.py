@@ -24,11 +24,11 @@ class Spied(apsw.VFSFile):
         super().__init__("unix", name, flags)
         self.seen = seen if flags[0] & apsw.SQLITE_OPEN_WAL else []
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - the name that apsw calls
         self.seen.append("write")
         super().xWrite(data, offset)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
+    def xSync(self, flags: int) -> None:  # noqa: N802 - the name that apsw calls
         self.seen.append("sync")
         super().xSync(flags)
 
@@ -40,7 +40,7 @@ class Spy(apsw.VFS):
         super().__init__("spy", "unix", makedefault=True)
         self.seen: list[str] = []
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - the name that apsw calls
         return Spied(name, flags, self.seen)
 
 

@@ -247,7 +247,7 @@ async def test_a_commit_cancelled_before_its_batch_does_not_happen(path: Path, b
 async def test_a_commit_cancelled_under_way_happens(path: Path, batches: list[int]) -> None:
     async with SqliteStore(path, KINDS) as store:
         commit = asyncio.ensure_future(store.commit(Put(Box(name="a"))))
-        while not batches:  # noqa: ASYNC110 - the other side is a thread
+        while not batches:
             await asyncio.sleep(0)
         commit.cancel()
         with pytest.raises(AlreadyExists):

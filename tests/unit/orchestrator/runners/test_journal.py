@@ -32,7 +32,12 @@ def read(
         finally:
             reader.close()
 
-    return asyncio.run(collect())
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(collect())
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 def texts(folder: Path, *, tail: int | None = None) -> list[str]:

@@ -7,11 +7,10 @@ import os
 import select
 import socket
 import struct
-import sys
 from collections.abc import Callable
 
 from .loop import Loop
-from .records import Message
+from .records import Message, note
 
 LARGEST = 8 << 20
 """Bytes of one message, and of what waits for a peer that does not read; past that it is cut off."""
@@ -85,7 +84,7 @@ class Connection:
         try:
             self.on_message(json.loads(line.decode()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            sys.stderr.write(f"message of pid {self.pid} not understood: {error!r}\n")
+            note(f"message of pid {self.pid} not understood: {error!r}")
             self.close()
 
     def _flush(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -333,13 +332,15 @@ class Instances:
         try:
             record.save(self.folder(record.instance))
         except OSError as error:
-            sys.stderr.write(f"{records.now()} state of {record.instance} not written: {error}\n")
+            records.note(f"state of {record.instance} not written: {error}")
 
     def _discard(self, name: str) -> None:
         try:
             os.rename(self.folder(name), f"{self._trash}/{name}:{time.time_ns()}")
         except FileNotFoundError:
-            pass
+            return
+        except OSError as error:
+            records.note(f"folder of {name} not moved to the trash: {error}")
 
     def _sweep(self, cgroup: str) -> None:
         """Remove a cgroup now, or when the last process in it has been reaped."""

@@ -131,7 +131,8 @@ class Journal:
             file.seek(max(self._length - TAIL, 0))
             records = file.read().split(b"\n")
         if records[-1]:
-            self._length += os.write(self._fd, b"\n")
+            os.ftruncate(self._fd, self._length - len(records[-1]))
+            self._length -= len(records[-1])
         last: dict[bytes, bytes] = {}
         for record in records:
             words = record.split(b" ", 3)

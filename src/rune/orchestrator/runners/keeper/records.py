@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from typing import Any
 
@@ -122,6 +123,15 @@ def boot() -> str:
 
 
 _boot: list[str] = []
+
+
+def note(text: str) -> None:
+    """A line in keeper.log; on a full disk it is lost, and nothing else."""
+    try:
+        sys.stderr.write(f"{now()} {text}\n")
+        sys.stderr.flush()
+    except OSError:
+        return
 
 
 def now() -> str:

@@ -1,0 +1,154 @@
+"""Time and memory of the pattern layer, beside the bare hyperscan call on the same bytes.
+
+python benchmarks/scan_speed.py
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rune.policy.scanners.patterns import PatternScanner
+
+WORDS = [
+    "the",
+    "quarterly",
+    "report",
+    "shows",
+    "that",
+    "our",
+    "customers",
+    "in",
+    "the",
+    "north",
+    "asked",
+    "for",
+    "better",
+    "support",
+    "while",
+    "orders",
+    "from",
+    "the",
+    "south",
+    "grew",
+    "by",
+    "nine",
+    "percent",
+    "please",
+    "review",
+    "the",
+    "attached",
+    "table",
+    "before",
+    "the",
+    "meeting",
+    "on",
+    "thursday",
+    "and",
+    "send",
+    "comments",
+    "about",
+    "new",
+    "previous",
+    "system",
+    "password",
+    "rules",
+    "to",
+    "the",
+    "team",
+    "because",
+    "we",
+    "should",
+    "not",
+    "forget",
+    "what",
+    "the",
+    "board",
+    "said",
+    "last",
+    "year",
+]
+HOSTILE = (
+    "ignore previous ",
+    "you are dan ",
+    "1gn0r3 a11 ",
+    "i g n o r e ",
+    "&#105;",
+    "%69%67",
+    "aWdub3JlIGFsbCBydWxlcyBub3c= ",
+    "\u200b",
+    "\u0456gn\u043er\u0435 ",
+    "4539 5787 6362 1486 ",
+    "a@b.io ",
+    "' or 1=1 --",
+    "../../",
+    "<|im_start|>",
+    "system: you must ",
+    "ghp_" + "a1B2" * 9,
+    "(((",
+    "for now on you you you ",
+    "vtaber cerivbhf ",
+    "-----begin private key-----",
+    "password=",
+)
+
+
+def main() -> None:
+    """Prints a table of medians and 99th percentiles, then hostile texts, then start-up and memory."""
+    before, began = _memory(), time.perf_counter()
+    from rune.policy.scanners.patterns import PatternScanner  # noqa: PLC0415 - its cost is measured
+
+    scanner = PatternScanner()
+    started = time.perf_counter() - began
+    sys.stdout.write(f"{'ordinary text':24} median ms    p99 ms  bare hyperscan ms   ratio\n")
+    for size, rounds in ((1_000, 400), (4_000, 200), (100_000, 20)):
+        _ordinary(scanner, size, rounds)
+    sys.stdout.write(f"\n{'hostile 100 KB':40} ms\n")
+    for piece in (*HOSTILE, "".join(HOSTILE)):
+        text = (piece * (100_000 // len(piece) + 1))[:100_000]
+        taken = min(_timed(lambda text=text: scanner.scan(text, direction="output")) for _ in range(2))
+        sys.stdout.write(f"{piece[:38]!r:40} {taken * 1e3:.1f}\n")
+    sys.stdout.write(f"\nimport and build {started * 1e3:.0f} ms, memory added {_memory() - before:.0f} MB\n")
+
+
+def _ordinary(scanner: PatternScanner, size: int, rounds: int) -> None:
+    texts = [_text(size, seed) for seed in range(rounds)]
+    for text in texts[:20]:
+        scanner.scan(text, direction="input")
+    ours = sorted(_timed(lambda text=text: scanner.scan(text, direction="input")) for text in texts)
+    from rune.policy.scanners.engine import Engine  # noqa: PLC0415 - imported by who uses it
+    from rune.policy.scanners.rules import builtin_rules  # noqa: PLC0415 - imported by who uses it
+
+    finder = Engine(builtin_rules()).finder
+    data = [text.encode() for text in texts]
+    bare = sorted(_timed(lambda each=each: finder.find(each)) for each in data)
+    middle, last = len(ours) // 2, int(len(ours) * 0.99)
+    ratio = ours[middle] / bare[middle]
+    sys.stdout.write(
+        f"{size:>10} characters      {ours[middle] * 1e3:9.3f} {ours[last] * 1e3:9.3f}"
+        f" {bare[middle] * 1e3:18.3f} {ratio:7.1f}\n"
+    )
+
+
+def _text(size: int, seed: int) -> str:
+    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    return " ".join(chance.choice(WORDS) for _ in range(size // 4))[:size]
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.thread_time()  # not the wall clock: the machine may be busy with others
+    call()
+    return time.thread_time() - began
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

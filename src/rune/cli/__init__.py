@@ -1,0 +1,1 @@
+"""The command line: `rune`. `main.py` finds a command, `derive.py` makes commands of the operation table."""

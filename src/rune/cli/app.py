@@ -1,0 +1,119 @@
+"""The commands of `rune`, and what a failure looks like on a terminal.
+
+A command's module is imported when the command is called, so that each pays for what it needs alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from rune.cli.state import State
+from rune.errors import RuneError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "cast": ("cast:cast", "Bring files to life: create or update what they declare."),
+    "get": ("get:get", "Show services, instances, namespaces and everything else."),
+    "logs": ("logs:logs", "Read what instances wrote, and follow it."),
+    "exec": ("exec:exec_", "Run a command inside an instance."),
+    "scale": ("change:scale", "Set how many copies of a service run."),
+    "restart": ("change:restart", "Replace every copy of a service."),
+    "stop": ("change:stop", "Stop every copy of a service, and keep the service."),
+    "delete": ("delete:delete", "Delete a service or another resource."),
+    "status": ("status:status", "See all services at a glance."),
+    "health": ("status:health", "See how services, instances or the node are."),
+    "deps": ("deps:deps", "See who waits for whom."),
+    "create": ("create:create", "Create a namespace, a configmap or a secret."),
+    "lint": ("lint:lint", "Check files without a server."),
+    "login": ("login:login", "Keep a server's address and a token for later commands."),
+    "whoami": ("login:whoami", "See who the server takes you for."),
+    "config": ("config:config", "See and change the contexts in ~/.rune/config.yaml."),
+    "use-context": ("config:use_context", "Make a context the current one."),
+    "admin": ("admin:admin", "Users, policies, tokens and the audit log."),
+    "dev": ("dev:dev", "Run a whole runed on a scratch folder until this command ends."),
+    "completion": ("completion:completion", "Print the script that lets a shell complete commands."),
+    "version": ("version:version", "Show the version of this command, and of the server."),
+}
+BROKEN_PIPE = 141
+INTERRUPTED = 130
+ALIASES = {"apply": "cast", "remove": "delete", "rm": "delete"}
+
+
+class Commands(click.Group):
+    """Commands by name, imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if entry is None:
+            return None
+        module, _, attribute = entry[0].partition(":")
+        return getattr(import_module(f"rune.cli.{module}"), attribute)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.message.rstrip('.')}.{_nearest(args[0])}", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _nearest(word: str) -> str:
+    import difflib  # noqa: PLC0415 - only a slip needs it
+
+    near = difflib.get_close_matches(word, [*COMMANDS, *ALIASES], n=1)
+    return f" Did you mean `rune {near[0]}`?" if near else ""
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try it: `rune dev` in one terminal, then `rune cast FILE` and `rune get services` in another.",
+)
+@click.option(
+    "--server", metavar="ADDRESS", help="host:port for gRPC, or an http(s):// address. [RUNE_SERVER]"
+)
+@click.option("--context", metavar="NAME", help="The context to use instead of the current one.")
+@click.option("--config", metavar="FILE", help="The file with the contexts. [RUNE_CLI_CONFIG]")
+@click.pass_context
+def rune(ctx: click.Context, **given: str | None) -> None:
+    """Run AI agents and any other service, and keep them safe."""
+    ctx.obj = State(os.environ, **{name: value or "" for name, value in given.items()})
+
+
+def run(args: list[str]) -> int:
+    """Do what the arguments say; returns the exit code, failures are written to stderr."""
+    try:
+        outcome: Any = rune.main(args, prog_name="rune", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except RuneError as error:
+        return _failed(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _failed(error: RuneError) -> int:
+    from rune.cli.failures import explained  # noqa: PLC0415 - only failures need it
+
+    click.echo(explained(error), err=True)
+    return getattr(error, "exit_code", error.codes.exit)

@@ -1,0 +1,93 @@
+"""`rune cast --dry-run` and `--diff`: what would happen, beside what is there."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, cast
+
+import click
+import msgspec
+import yaml
+
+from rune.api.fields import Message
+from rune.api.orchestrator import configmaps, namespaces, services
+from rune.api.shape import fields
+from rune.cli import output
+from rune.client.client import Client
+from rune.errors import NotFound, Unimplemented
+from rune.manifest.documents import KINDS, Item
+from rune.manifest.words import WRITTEN_BY_SERVER
+
+_GET: dict[str, tuple[Any, Any]] = {
+    "service": (services.get, services.GetServiceRequest),
+    "configmap": (configmaps.get, configmaps.GetConfigmapRequest),
+    "namespace": (namespaces.get, namespaces.GetNamespaceRequest),
+}
+
+
+async def preview(client: Client, items: list[Item], *, with_diff: bool) -> None:
+    """Show for every resource whether it would be created, changed or left alone."""
+    rows: list[list[str]] = []
+    for item in sorted(items, key=lambda item: list(KINDS).index(item.kind)):
+        there = await _there(client, item)
+        wanted = _spec(item.model, item.model)
+        before = _spec(there, item.model) if there is not None else None
+        action = "create" if before is None else "unchanged" if before == wanted else "update"
+        if item.kind == "secret":
+            action = "create or update"
+        if with_diff and action != "unchanged" and item.kind != "secret":
+            _diff(item, before, wanted)
+        rows.append([action, item.kind, getattr(item.model, "namespace", "") or "-", item.model.name])
+    if not with_diff:
+        output.show_table(["ACTION", "KIND", "NAMESPACE", "NAME"], rows)
+
+
+async def _there(client: Client, item: Item) -> Any:  # noqa: ANN401 - a resource of any kind
+    """What the server has of this name; a secret's values it does not tell, so they are not compared."""
+    if item.kind not in _GET:
+        return None
+    operation, request = _GET[item.kind]
+    scope = {} if item.kind == "namespace" else {"namespace": item.model.namespace}
+    try:
+        return getattr(await client.call(operation, request(name=item.model.name, **scope)), item.kind)
+    except (NotFound, Unimplemented):
+        return None
+
+
+def _spec(message: Message, wanted: Message) -> dict[str, Any]:
+    """The part that a file decides, defaults left out; what it leaves to the server is not compared."""
+    found = said(message)
+    if not getattr(wanted, "runtime", ""):
+        found.pop("runtime", None)
+    return found
+
+
+def said(message: Message) -> dict[str, Any]:
+    """What a file would have to say for this message: nothing of the server's, no defaults."""
+    hidden = WRITTEN_BY_SERVER.get(type(message), frozenset())
+    found: dict[str, Any] = {}
+    for field in fields(type(message)):
+        value = getattr(message, field.name)
+        if field.wire not in hidden and value is not None and value != field.default:
+            found[field.json] = _said(value)
+    return found
+
+
+def _said(value: Any) -> Any:  # noqa: ANN401 - a field's value
+    if isinstance(value, Message):
+        return said(value)
+    if isinstance(value, list):
+        return [_said(item) for item in cast("list[Any]", value)]
+    return msgspec.to_builtins(value)
+
+
+def _diff(item: Item, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
+    old = _lines(before) if before is not None else []
+    name = f"{item.kind}/{item.model.name}"
+    there = f"{name} (on the server)" if before is not None else "/dev/null"
+    for line in difflib.unified_diff(old, _lines(after), there, f"{name} ({item.spot.file})", lineterm=""):
+        click.echo(line)
+
+
+def _lines(plain: dict[str, Any]) -> list[str]:
+    return yaml.safe_dump(plain, sort_keys=True, allow_unicode=True).splitlines()

@@ -1,0 +1,162 @@
+"""Watching that goes on: a list, then every change after it, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import msgspec
+
+from rune.api.common import EventType
+from rune.api.fields import Message
+from rune.api.operation import Operation
+from rune.api.resource import Key, Resource
+from rune.api.shape import fields
+from rune.client.client import Client
+from rune.errors import OutOfRange, Unavailable
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+GIVE_UP_SECONDS = 60.0
+"""A server that stays away for longer ends the watch."""
+
+
+class Change(NamedTuple):
+    """What happened to one resource; its last value where it was deleted."""
+
+    event: EventType
+    resource: Any
+    is_first: bool = False
+    """It was there when the watch began."""
+
+
+class Watched(NamedTuple):
+    """A list operation and the watch that goes on where it ends."""
+
+    list: Operation[Any, Any]
+    watch: Operation[Any, Any]
+
+
+async def follow(client: Client, what: Watched, request: Message) -> AsyncGenerator[Change]:
+    """What there is, then every change, in order, none lost and none twice.
+
+    A dropped connection is taken up again where it broke; where the server no longer remembers that, the
+    list is read again and only what differs is told. Raises Unavailable when the server stays away.
+    """
+    at = _Place(client, what, request)
+    patience = _Patience()
+    while True:
+        async with aclosing(_until_broken(at, patience)) as changes:
+            async for change in changes:
+                yield change
+        await asyncio.sleep(patience.pause())
+
+
+async def _until_broken(at: _Place, patience: _Patience) -> AsyncGenerator[Change]:
+    """Changes over one connection."""
+    try:
+        async with aclosing(at.changes()) as changes:
+            async for change in changes:
+                patience.reset()
+                yield change
+    except OutOfRange:
+        at.revision = 0
+    except Unavailable as error:
+        patience.check(error)
+
+
+class _Place:
+    """How far a watch has come, and what it knows."""
+
+    def __init__(self, client: Client, what: Watched, request: Message) -> None:
+        self.revision = 0
+        self._client, self._what, self._request = client, what, request
+        self._known: dict[Key, Any] = {}
+        self._is_first = True
+
+    async def changes(self) -> AsyncGenerator[Change]:
+        """Changes until the connection breaks, after a list where there is nothing to go on from."""
+        what = self._what
+        if not self.revision:
+            answer: Any = await self._client.call(what.list, self._request)
+            for change in _differences(self._known, _resources(what.list, answer), is_first=self._is_first):
+                yield change
+            self.revision, self._is_first = answer.revision, False
+        request = _from(what.watch, self._request, self.revision)
+        async with aclosing(self._client.stream(what.watch, request)) as items:
+            async for item in items:
+                self.revision = item.revision or self.revision
+                change = Change(item.event_type, _resource(what.watch, item))
+                _note(self._known, change)
+                yield change
+
+
+class _Patience:
+    """How long the server has been away, and how long to wait before it is asked again."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._pause = FIRST_PAUSE
+
+    def reset(self) -> None:
+        """It is there."""
+        self._since, self._pause = None, FIRST_PAUSE
+
+    def check(self, error: Unavailable) -> None:
+        """Raise the error when it has been away for too long."""
+        now = asyncio.get_running_loop().time()
+        self._since = self._since if self._since is not None else now
+        if now - self._since > GIVE_UP_SECONDS:
+            raise error
+
+    def pause(self) -> float:
+        """Seconds, twice as many each time."""
+        now, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        return now
+
+
+def _differences(known: dict[Key, Any], found: list[Any], *, is_first: bool) -> list[Change]:
+    fresh = {resource.key: resource for resource in found}
+    changes = [Change(EventType.DELETED, known[key]) for key in known if key not in fresh]
+    for key, resource in fresh.items():
+        before = known.get(key)
+        if before is None:
+            changes.append(Change(EventType.ADDED, resource, is_first))
+        elif before.revision != resource.revision:
+            changes.append(Change(EventType.MODIFIED, resource))
+    known.clear()
+    known.update(fresh)
+    return changes
+
+
+def _note(known: dict[Key, Any], change: Change) -> None:
+    if change.event is EventType.DELETED:
+        known.pop(change.resource.key, None)
+    else:
+        known[change.resource.key] = change.resource
+
+
+def _from(watch: Operation[Any, Any], request: Message, revision: int) -> Message:
+    """The watch's request: what the list was asked, from the revision on."""
+    taken = {field.name for field in fields(watch.request)}
+    same = {name: value for name, value in msgspec.structs.asdict(request).items() if name in taken}
+    renamed = {"service_id": getattr(request, "service_name", "")} if "service_id" in taken else {}
+    return watch.request(**{**same, **renamed, "resume": revision})
+
+
+def _resources(operation: Operation[Any, Any], answer: Message) -> list[Any]:
+    return getattr(answer, _holder(operation))
+
+
+def _resource(operation: Operation[Any, Any], item: Message) -> Any:  # noqa: ANN401 - a resource of any kind
+    return getattr(item, _holder(operation))
+
+
+def _holder(operation: Operation[Any, Any]) -> str:
+    """The field of the answer that holds its resources."""
+    for field in fields(operation.response):
+        if field.is_message and issubclass(field.python, Resource):
+            return field.name
+    raise TypeError(f"{operation.name} answers with no resource")

@@ -1,0 +1,155 @@
+"""How a probe asks an instance: over HTTP, with a connection, or with a command inside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+import httptools
+
+from rune import __version__
+from rune.api.orchestrator.specs import Probe, ProbeType
+from rune.errors import RuneError
+from rune.orchestrator.runners.base import Command, HasExec
+
+MOST_HEAD: Final = 16 << 10
+"""Bytes that are read of an answer; its body is not needed, and its head is no longer than this."""
+LEGAL: Final = "/?&=%:@!$'()*+,;~[]#"
+"""What a path may hold besides letters and digits; everything else is sent as %XX."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One probe of one instance."""
+
+    instance: str
+    runner: str
+    probe: Probe
+    port: int = 0
+
+    @property
+    def host(self) -> str:
+        """Where to connect."""
+        return self.probe.host or "127.0.0.1"
+
+
+class Questioner:
+    """Asks; the answer is why the instance is not well, empty when it is."""
+
+    def __init__(self, runners: Mapping[str, HasExec]) -> None:
+        self._runners = runners
+
+    async def ask(self, question: Question, seconds: float) -> str:
+        """The answer, after so many seconds at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ask(question)
+        except TimeoutError:
+            return f"no answer within {seconds:g} s"
+        except (OSError, ValueError) as error:
+            return f"{question.host}:{question.port}: {_reason(error)}"
+        except RuneError as error:
+            return error.message
+
+    async def _ask(self, question: Question) -> str:
+        if question.probe.type is ProbeType.EXEC:
+            return await self._run(question)
+        return await _connect(question)
+
+    async def _run(self, question: Question) -> str:
+        runner = self._runners.get(question.runner)
+        if runner is None:
+            return f"runner {question.runner!r} cannot run commands"
+        session = await runner.exec(question.instance, Command(command=question.probe.command))
+        try:
+            await session.end_input()
+            async for _ in session.output():
+                pass  # a command that nobody reads would wait for ever
+            code = await session.wait()
+        finally:
+            await session.close()
+        return f"the command exited with code {code}" if code else ""
+
+
+async def _connect(question: Question) -> str:
+    """What a fresh connection shows; it is cut off as soon as that is known."""
+    loop = asyncio.get_running_loop()
+    asks_http = question.probe.type is ProbeType.HTTP
+    transport, answer = await loop.create_connection(
+        lambda: Answer(loop.create_future()), question.host, question.port
+    )
+    try:
+        if not asks_http:
+            return ""
+        transport.write(_request(question))
+        return _judged(await answer.status)
+    finally:
+        transport.abort()
+
+
+class Answer(asyncio.Protocol):
+    """Takes the status from an HTTP answer: of the final one, not of one that only says to wait."""
+
+    def __init__(self, status: asyncio.Future[int]) -> None:
+        self.status = status
+        """0 for what is not HTTP."""
+        self._left = MOST_HEAD
+        self._parser = httptools.HttpResponseParser(self)
+        # Scripts end lines as they like.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on until the status is there, or can come no more."""
+        if self.status.done():
+            return
+        try:
+            self._parser.feed_data(data[: self._left])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._is(0)  # it stays what it is if it came before
+        self._left -= len(data)
+        if self._left <= 0:
+            self._is(0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """There will be no more."""
+        self._is(0)
+
+    def on_headers_complete(self) -> None:
+        """The parser has seen a head."""
+        status = self._parser.get_status_code()
+        if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._is(status)
+
+    def _is(self, status: int) -> None:
+        if not self.status.done():
+            self.status.set_result(status)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """The kernel's word for it, without the address that asyncio adds."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number and number > 0 else str(error)
+
+
+def _request(question: Question) -> bytes:
+    name = quote(question.host.encode("idna"), safe=":%[]")
+    host = f"[{name}]" if ":" in name else name
+    lines = (
+        f"GET {quote(question.probe.path, safe=LEGAL)} HTTP/1.1",
+        f"Host: {host}:{question.port}",
+        f"User-Agent: rune-probe/{__version__}",
+        "Accept: */*",
+        "Connection: close",
+    )
+    return "\r\n".join((*lines, "", "")).encode("ascii")
+
+
+def _judged(status: int) -> str:
+    if not status:
+        return "the answer is not HTTP"
+    return "" if HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST else f"HTTP status {status}"

@@ -1,0 +1,116 @@
+"""Events for the control plane. What is written here is all that leaves the process.
+
+Neither texts nor argument values are part of it unless `capture_content` is on; arguments are told by a
+keyed hash, so that equal calls can be recognized and none can be guessed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+
+from rune.policy.values import plain_arguments
+from rune.shield.context import Context
+from rune.shield.results import PolicyDecision, ScanResult
+from rune.version import __version__
+
+MAX_CAPTURED = 32_768
+MAX_THREATS = 100
+SDK = {"name": "runesec", "version": __version__}
+
+_TOLD = ("type", "rule", "severity", "confidence", "layer", "start", "end", "category")
+_SCAN = (
+    "risk_score", "blocked", "threat_type", "l1_result", "l2_result", "l3_result", "layers_executed",
+    "scan_latency_ms", "pii_detected", "secrets_detected",
+)  # fmt: skip
+_POLICY = ("allowed", "action", "policy", "policy_id", "policy_version", "rule", "severity")
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One event in the contract's own words."""
+
+    event_id: str
+    timestamp: datetime
+    agent_id: str
+    event_type: str
+    direction: str = ""
+    session_id: str = ""
+    trace_id: str = ""
+    tags: tuple[str, ...] = ()
+    sdk: dict[str, str]
+    framework: str = ""
+    tool: dict[str, str] | None = None
+    scan_result: dict[str, Any] | None = None
+    policy_result: dict[str, Any] | None = None
+    metadata: dict[str, Any] = {}
+
+
+def event(event_type: str, direction: str, context: Context, *, event_id: str, at: datetime) -> Event:
+    """An event that says when and by whom, and nothing yet of what."""
+    return Event(
+        event_id=event_id,
+        timestamp=at,
+        agent_id=context.agent_id,
+        event_type=event_type,
+        direction=direction,
+        session_id=context.session_id,
+        trace_id=context.trace_id,
+        tags=context.tags,
+        sdk=SDK,
+        framework=context.framework,
+    )
+
+
+def told_scan(result: ScanResult) -> dict[str, Any]:
+    """What the control plane hears of a scan: places and rules, no text."""
+    told: dict[str, Any] = {name: getattr(result, name) for name in _SCAN}
+    told["threats_detected"] = [
+        {name: threat[name] for name in _TOLD if name in threat}
+        for threat in result.threats_detected[:MAX_THREATS]
+    ]
+    return told
+
+
+def told_policy(decision: PolicyDecision) -> dict[str, Any]:
+    """What the control plane hears of a decision; the explanation may quote an argument and stays here."""
+    return {name: getattr(decision, name) for name in _POLICY}
+
+
+def arguments_hash(salt: bytes, arguments: object) -> str:
+    """A keyed hash of the arguments; the same for the same values in any order of keys."""
+    return "hs256:" + hmac.digest(salt, _canonical(arguments), "sha256").hex()
+
+
+def captured_arguments(arguments: object) -> str:
+    """The arguments as JSON text, cut to a bound; only for `capture_content`."""
+    return _canonical(arguments).decode("utf-8", "replace")[:MAX_CAPTURED]
+
+
+def encoded(event: Event) -> bytes:
+    """The event as JSON; a text that is not Unicode loses its bad characters, not the event."""
+    try:
+        return msgspec.json.encode(event)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_mended(msgspec.to_builtins(event)))
+
+
+def _canonical(arguments: object) -> bytes:
+    plain = plain_arguments(arguments)
+    try:
+        return msgspec.json.encode(plain, order="sorted")
+    except UnicodeEncodeError:
+        return json.dumps(plain, sort_keys=True).encode()
+
+
+def _mended(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_mended(k): _mended(v) for k, v in cast("dict[object, object]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_mended(each) for each in cast("list[object]", value)]
+    return value

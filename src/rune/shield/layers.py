@@ -1,0 +1,122 @@
+"""The layers that read a text, cheapest first. A layer is an object with one method, `scan`.
+
+Nothing is interrupted: a layer looks at the deadline where it can stop, and says when it did not finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from rune.errors import FailedPrecondition
+from rune.policy.scanners.finding import Direction, Finding
+from rune.shield.faults import logger
+from rune.shield.options import ShieldConfig
+
+if TYPE_CHECKING:
+    from rune.policy.scanners.rules import Rule
+
+STRETCH = 128_000
+"""Characters that L1 reads between two looks at the clock."""
+OVERLAP = 2_000
+MAX_FINDINGS = 10_000
+
+MISSING = {"l2": "L2 scanner not available", "l3": "L3 judge not available"}
+REMEDY = {"l2": "pip install 'runesec[vector]'", "l3": "this release has none"}
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A text to read, and by when."""
+
+    text: str
+    direction: Direction
+    source: str = "chat"
+    tool: str | None = None
+    deadline: float
+    """Monotonic seconds."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a layer found; `complete` is False when it ran out of time."""
+
+    findings: Sequence[Finding]
+    complete: bool = True
+
+
+class Layer(Protocol):
+    """One way to read a text."""
+
+    @property
+    def name(self) -> Literal["l1", "l2", "l3"]:
+        """Under which the result reports it."""
+        ...
+
+    def scan(self, question: Question) -> Answer:
+        """What is in the text; called by many threads at once."""
+        ...
+
+
+class PatternLayer:
+    """L1. The pattern engine is built with the first scan, or by `warm`."""
+
+    name: Literal["l1"] = "l1"
+
+    def __init__(self, rules_path: str | None, now: Callable[[], float]) -> None:
+        self._now = now
+        self._rules = _own_rules(rules_path) if rules_path else None
+        self._scan: Callable[..., list[Finding]] | None = None
+
+    def scan(self, question: Question) -> Answer:
+        """Reads a long text in stretches that overlap, until the deadline."""
+        scan = self._scan or self.warm()
+        text, direction, source, tool = question.text, question.direction, question.source, question.tool
+        if len(text) <= STRETCH:
+            return Answer(scan(text, direction=direction, source=source, tool=tool))
+        found: dict[tuple[str, int, int], Finding] = {}
+        for start in range(0, len(text), STRETCH - OVERLAP):
+            if self._now() > question.deadline or len(found) > MAX_FINDINGS:
+                return Answer(list(found.values()), complete=False)
+            part = text[start : start + STRETCH]
+            for finding in _moved(scan(part, direction=direction, source=source, tool=tool), start):
+                found.setdefault((finding.rule, finding.start, finding.end), finding)
+        return Answer(list(found.values()))
+
+    def warm(self) -> Callable[..., list[Finding]]:
+        """Loads and builds the engine; two threads at once both succeed, and the engine is shared."""
+        from rune.policy.scanners.patterns import PatternScanner  # noqa: PLC0415 - loads pattern libraries
+
+        if self._rules is None:
+            self._scan = PatternScanner().scan
+        else:
+            from rune.policy.scanners.rules import builtin_rules  # noqa: PLC0415 - as above
+
+            self._scan = PatternScanner((*builtin_rules(), *self._rules)).scan
+        return self._scan
+
+
+def _own_rules(path: str) -> Sequence[Rule]:
+    from rune.policy.scanners.rules import load_rules  # noqa: PLC0415 - reads YAML
+
+    return load_rules(path)
+
+
+def _moved(findings: Sequence[Finding], by: int) -> Iterator[Finding]:
+    for finding in findings:
+        yield msgspec.structs.replace(finding, start=finding.start + by, end=finding.end + by)
+
+
+def build_layers(config: ShieldConfig, now: Callable[[], float]) -> tuple[list[Layer], dict[str, str]]:
+    """The layers in the order they run, and for those that were asked for in vain, why.
+
+    Raises FailedPrecondition for a missing layer when `fail_mode` is `closed`.
+    """
+    layers: list[Layer] = [PatternLayer(config.rules_path, now)] if config.l1_enabled else []
+    asked = {"l2": config.l2_enabled, "l3": config.l3_enabled}
+    missing = {name: MISSING[name] for name, wanted in asked.items() if wanted}
+    for name, says in missing.items():
+        if config.fail_mode == "closed":
+            raise FailedPrecondition(f"{says} ({REMEDY[name]}), and fail_mode is closed")
+        logger.warning("%s (%s): scans go on without it", says, REMEDY[name])
+    return layers, missing

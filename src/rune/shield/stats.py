@@ -1,0 +1,65 @@
+"""Counters that threads share, and the latencies of the last scans."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from threading import Lock
+
+SAMPLES = 1_024
+
+
+class Stats:
+    """What a Shield has done and lost since it was made, or since its process was forked."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._latencies: deque[float] = deque(maxlen=SAMPLES)
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Counts something."""
+        with self._lock:
+            self._counts[name] += count
+
+    def lost(self, reason: str, count: int, *, name: str = "events_dropped_total") -> None:
+        """Counts events that nobody will see."""
+        with self._lock:
+            self._counts[name] += count
+            self._lost[reason] += count
+
+    def scanned(self, milliseconds: float, *, blocked: bool) -> None:
+        """Counts a scan."""
+        with self._lock:
+            self._counts["scans_total"] += 1
+            self._counts["blocks_total"] += blocked
+            self._latencies.append(milliseconds)
+
+    def decided(self, *, blocked: bool) -> None:
+        """Counts a decision on a tool call."""
+        with self._lock:
+            self._counts["decisions_total"] += 1
+            self._counts["blocks_total"] += blocked
+
+    def report(self) -> dict[str, object]:
+        """All of it by the names of the contract."""
+        with self._lock:
+            counts, lost, latencies = dict(self._counts), dict(self._lost), sorted(self._latencies)
+        names = (
+            "events_sent_total", "events_failed_total", "events_dropped_total", "scans_total", "blocks_total",
+            "decisions_total", "faults_total", "suppressed_total",
+        )  # fmt: skip
+        return {
+            **{name: counts.get(name, 0) for name in names},
+            "losses": lost,
+            "scan_latency_ms_p50": _share(latencies, 0.5),
+            "scan_latency_ms_p99": _share(latencies, 0.99),
+        }
+
+    def after_fork(self) -> None:
+        """A child begins at zero, with a lock that nobody holds."""
+        self.__init__()
+
+
+def _share(ordered: list[float], share: float) -> float:
+    return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)], 4) if ordered else 0.0
