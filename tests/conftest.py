@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import engines
 import leftovers
 import machine
 
@@ -73,6 +74,19 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ["TMPDIR"] = outer
     shutil.rmtree(folder, ignore_errors=True)
     assert not strays, f"processes outlived the tests that started them: {strays}"
+
+
+@pytest.fixture(scope="session")
+def docker_engine(_scratch: Path) -> Iterator[engines.Engine]:
+    """A Docker Engine of our own, started when the first test wants one; skips where none can run."""
+    if reason := machine.missing("docker"):
+        pytest.skip(reason)
+    try:
+        engine = engines.begin()
+    except RuntimeError as error:
+        pytest.skip(f"needs docker ({error})")
+    yield engine
+    engine.end()
 
 
 @pytest.fixture(autouse=True)

@@ -41,7 +41,12 @@ TOOLS = {
     "root": Tool(lambda: os.geteuid() == 0, "run the tests as root"),
     "bubblewrap": Tool(runs("bwrap", "--ro-bind", "/", "/", "true"), "apt-get install bubblewrap"),
     "cgroups": Tool(lambda: os.access("/sys/fs/cgroup", os.W_OK), "a writable /sys/fs/cgroup"),
-    "docker": Tool(runs("docker", "info"), "apt-get install docker.io, with dockerd running"),
+    "docker": Tool(
+        lambda: (
+            os.geteuid() == 0 and all(map(shutil.which, ("dockerd", "docker"))) and runs("busybox", "true")()
+        ),
+        "apt-get install docker.io busybox-static, as root",
+    ),
     "chromium": Tool(on_path("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "postgres": Tool(on_path("postgres", "pg_ctlcluster"), "apt-get install postgresql"),
     "go": Tool(on_path("go"), "apt-get install golang-go"),

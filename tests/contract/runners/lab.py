@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
+from engines import IMAGE
 from rune.orchestrator.runners.base import (
     Command,
     HasExec,
@@ -17,6 +18,7 @@ from rune.orchestrator.runners.base import (
     Runner,
     Workload,
 )
+from rune.orchestrator.runners.docker.runner import DockerRunner
 from rune.orchestrator.runners.fake import FakeRunner, Script
 
 
@@ -49,15 +51,18 @@ class Lab:
 
     def missing(self, **given: object) -> Workload:
         self._script("no-such-program", Script(refused="command 'no-such-program' not found in PATH: /bin"))
-        named = {"instance": f"i{next(self.numbers)}", **given}
+        named = {"instance": f"i{next(self.numbers)}", **self._image(), **given}
         return Workload(command=["no-such-program"], env={"PATH": "/bin"}, **named)  # pyright: ignore[reportArgumentType] - fields by name
 
     def command(self, name: str, shell: str, script: Script, *, tty: bool = False) -> Command:
         return Command(command=self._argv(name, shell, script), tty=tty)
 
     def _workload(self, name: str, shell: str, script: Script, given: dict[str, object]) -> Workload:
-        named = {"instance": f"i{next(self.numbers)}", **given}
+        named = {"instance": f"i{next(self.numbers)}", **self._image(), **given}
         return Workload(command=self._argv(name, shell, script), **named)  # pyright: ignore[reportArgumentType] - fields by name
+
+    def _image(self) -> dict[str, object]:
+        return {"image": IMAGE} if isinstance(self.runner, DockerRunner) else {}
 
     def _argv(self, name: str, shell: str, script: Script) -> list[str]:
         self._script(name, script)

@@ -18,6 +18,82 @@ class State(StrEnum):
     EXITED = "exited"
 
 
+class Port(msgspec.Struct, frozen=True, kw_only=True):
+    """A port that the workload listens on."""
+
+    port: int
+    protocol: str = "tcp"
+    """`tcp` or `udp`."""
+    publish: int | None = None
+    """The port of the host that leads to it; 0 lets the engine choose, None publishes nothing."""
+    address: str = "127.0.0.1"
+    """The host's address that is listened on, when it is published."""
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or folder of the host inside the workload's file system."""
+
+    source: str
+    """An absolute path of the host; it must be there."""
+    target: str
+    """An absolute path of the workload."""
+    read_only: bool = True
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What it may use; 0 means no limit."""
+
+    cpu: float = 0
+    """Cores."""
+    memory: int = 0
+    """Bytes, with no swap on top; past them the kernel kills it."""
+    cpu_request: float = 0
+    """Cores it is promised where others want them too."""
+    memory_request: int = 0
+    """Bytes it is left with when the machine runs short."""
+    processes: int = 0
+
+
+class Security(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container may do. It never gains rights by what it executes, unless it is privileged."""
+
+    read_only_root: bool = False
+    """Nothing can be written but mounts and a /tmp of its own."""
+    cap_add: Sequence[str] = ()
+    cap_drop: Sequence[str] = ()
+    """`ALL` drops the engine's own set; what `cap_add` names stays."""
+    seccomp: str = ""
+    """A profile as JSON, or `unconfined`; empty means the engine's own profile."""
+    privileged: bool = False
+
+
+class PullPolicy(StrEnum):
+    """When an image is asked for at its registry."""
+
+    MISSING = "missing"
+    """Only when this machine does not have it."""
+    ALWAYS = "always"
+    """At every start; it fails when the registry is out of reach, whatever this machine has."""
+    NEVER = "never"
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What a registry wants to see before it gives an image away."""
+
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+    """In place of a name and a password."""
+    server: str = ""
+    """The registry they are for; empty means that of the image."""
+
+    def __repr__(self) -> str:
+        return f"Credentials(server={self.server!r}, ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("server", self.server)]
+
+
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """What is to run: everything a runner must know, and nothing about why."""
 
@@ -27,15 +103,30 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Counts up with each restart, so that a late answer about the last attempt is not taken for this one."""
     namespace: str = "default"
     service: str = ""
-    command: Sequence[str]
-    """Program and arguments; a program without a slash is looked for in PATH of `env`, then of runed."""
+    command: Sequence[str] = ()
+    """Program and arguments; a program without a slash is looked for in PATH of `env`, then of runed.
+    With an image it stands in for the image's entrypoint and arguments; empty leaves them."""
     env: Mapping[str, str] = {}
-    """The whole environment of the workload; nothing is inherited from runed but PATH when it is absent."""
+    """The whole environment of the workload; nothing is inherited from runed but PATH when it is absent.
+    With an image it is added to the image's own."""
     workdir: str = ""
-    """Where it starts; empty means a scratch folder of the instance."""
+    """Where it starts; empty means a scratch folder of the instance, or what the image says."""
     user: str = ""
     group: str = ""
+
+    # What follows is for containers.
     image: str = ""
+    args: Sequence[str] = ()
+    """Arguments of `command`, or of the image's entrypoint in place of the image's own arguments."""
+    labels: Mapping[str, str] = {}
+    ports: Sequence[Port] = ()
+    mounts: Sequence[Mount] = ()
+    networks: Sequence[str] = ()
+    """Networks of the engine to join besides that of the namespace; they must be there."""
+    limits: Limits = Limits()
+    security: Security = Security()
+    pull: PullPolicy = PullPolicy.MISSING
+    credentials: Credentials | None = None
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +141,29 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     """The exit code, 128 + signal for one that was killed, None when nobody could see it."""
     message: str = ""
+    address: str = ""
+    """Where its ports are reached from this machine while it runs; empty means at the machine's own."""
+    published: Mapping[str, int] = {}
+    """The host's port for each published one (`8080/tcp`), while it runs."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an instance had used at one moment."""
+
+    instance: str
+    at: datetime
+    cpu_seconds: float
+    """Of all cores together, since its start."""
+    memory: int
+    """Bytes in use, without what the kernel merely caches."""
+    memory_limit: int = 0
+    """Bytes; 0 means none."""
+
+    def cpu_percent(self, since: Usage) -> float:
+        """Of one core, between an earlier moment and this one; 0 across a restart."""
+        seconds = (self.at - since.at).total_seconds()
+        used = self.cpu_seconds - since.cpu_seconds
+        return 100 * used / seconds if seconds > 0 and used > 0 else 0.0
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,4 +300,12 @@ class HasExec(Protocol):
 
     async def exec(self, instance: str, command: Command) -> Session:
         """Raises FailedPrecondition when the instance does not run or the command cannot be started."""
+        ...
+
+
+class HasUsage(Protocol):
+    """A runner that can tell what its instances use."""
+
+    async def usage(self, instance: str) -> Usage:
+        """What it has used by now; raises FailedPrecondition when the instance does not run."""
         ...

@@ -7,10 +7,15 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 
 from rune.errors import FailedPrecondition, InvalidArgument, Violation
-from rune.orchestrator.runners.base import Command, Observed, State, Workload
+from rune.orchestrator.runners.base import Command, Limits, Mount, Observed, Port, State, Workload
 
 INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 """An instance's id is also the name of a folder and a cgroup: no slash, no leading dot, no surprises."""
+
+NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+"""A namespace is part of the names of containers and networks, and of the names services have there."""
+
+LAST_PORT = 65_535
 
 LARGEST = 1 << 20
 """Bytes of a command with its environment. The kernel takes 2 MiB; past 1 MiB it is a mistake."""
@@ -27,7 +32,26 @@ def instance_id(instance: str) -> str:
 def workload(asked: Workload) -> Workload:
     """The workload itself; raises InvalidArgument with everything that is wrong with it."""
     instance_id(asked.instance)
-    _refuse([*_command(asked.command), *_env(asked.env), *_text("workdir", asked.workdir)])
+    _refuse(list(_shape(asked)))
+    return asked
+
+
+def native(asked: Workload) -> Workload:
+    """The workload itself; raises InvalidArgument also for what only a container can have."""
+    instance_id(asked.instance)
+    foreign = [
+        Violation(field, "is for containers: this runner runs plain processes")
+        for field in CONTAINER_ONLY
+        if getattr(asked, field) != getattr(PLAIN, field)
+    ]
+    _refuse([*_shape(asked), *foreign])
+    return asked
+
+
+def container(asked: Workload) -> Workload:
+    """The workload itself; raises InvalidArgument with all that is wrong with it as a container."""
+    instance_id(asked.instance)
+    _refuse([*_shape(asked), *_container(asked)])
     return asked
 
 
@@ -59,6 +83,65 @@ def signal_number(name: str) -> int:
         if known.name == wanted:
             return known.value
     raise InvalidArgument.of([Violation("signal", f"{name[:40]!r} is no signal of this machine")])
+
+
+CONTAINER_ONLY = (
+    "image",
+    "args",
+    "ports",
+    "mounts",
+    "networks",
+    "limits",
+    "security",
+    "credentials",
+)
+
+PLAIN = Workload(instance="plain")
+
+
+def _shape(asked: Workload) -> Iterator[Violation]:
+    """What is wrong with it wherever it runs; with an image it needs no command."""
+    if asked.command or not asked.image:
+        yield from _command(asked.command)
+    for position, argument in enumerate(asked.args):
+        yield from _text(f"args[{position}]", argument)
+    yield from _env(asked.env)
+    yield from _text("workdir", asked.workdir)
+
+
+def _container(asked: Workload) -> Iterator[Violation]:
+    if not asked.image or not asked.image.isprintable() or " " in asked.image:
+        yield Violation("image", f"must name an image, not {asked.image[:140]!r}")
+    if not NAMESPACE.fullmatch(asked.namespace):
+        yield Violation("namespace", f"must be a name of a-z 0-9 and -, not {asked.namespace[:70]!r}")
+    if asked.group and not asked.user:
+        yield Violation("group", "needs a user beside it in a container")
+    if asked.workdir and not asked.workdir.startswith("/"):
+        yield Violation("workdir", "must be an absolute path of the container")
+    for position, port in enumerate(asked.ports):
+        yield from _port(f"ports[{position}]", port)
+    yield from _mounts(asked.mounts)
+    for field in Limits.__struct_fields__:
+        if getattr(asked.limits, field) < 0:
+            yield Violation(f"limits.{field}", "must not be negative")
+
+
+def _mounts(mounts: Sequence[Mount]) -> Iterator[Violation]:
+    for position, mount in enumerate(mounts):
+        for field, path in (("source", mount.source), ("target", mount.target)):
+            if not path.startswith("/") or "\0" in path:
+                yield Violation(
+                    f"mounts[{position}].{field}", f"must be an absolute path, not {path[:140]!r}"
+                )
+
+
+def _port(field: str, port: Port) -> Iterator[Violation]:
+    if not 0 < port.port <= LAST_PORT:
+        yield Violation(f"{field}.port", f"must be 1 to {LAST_PORT}, not {port.port}")
+    if port.publish is not None and not 0 <= port.publish <= LAST_PORT:
+        yield Violation(f"{field}.publish", f"must be 0 to {LAST_PORT}, not {port.publish}")
+    if port.protocol not in {"tcp", "udp"}:
+        yield Violation(f"{field}.protocol", f"must be tcp or udp, not {port.protocol[:40]!r}")
 
 
 def _refuse(found: Sequence[Violation]) -> None:

@@ -74,7 +74,7 @@ class ProcessRunner:
 
     async def ensure(self, workload: Workload) -> Observed:
         """Run it, in a session and (where there are any) a cgroup of its own."""
-        checks.workload(workload)
+        checks.native(workload)
         seen = self.observe(workload.instance)
         if not checks.turn(workload, seen):
             return seen

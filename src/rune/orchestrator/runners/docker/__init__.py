@@ -1,0 +1,1 @@
+"""The runner of containers, on one Docker Engine. Read `runner.py` first, then `watch.py`."""
