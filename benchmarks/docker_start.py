@@ -35,11 +35,11 @@ def workloads(kind: str) -> list[Workload]:
     ]
 
 
-async def bare(docker: Any) -> float:  # noqa: ANN401 - half of aiodocker has no types
+async def bare(docker: Any) -> float:
     """Seconds for create and start, and nothing else."""
     turns = asyncio.Semaphore(PARALLEL)
 
-    async def one(workload: Workload) -> Any:  # noqa: ANN401 - as above
+    async def one(workload: Workload) -> Any:
         async with turns:
             config = containers.config("bare", workload)
             container = await docker.containers.create(config, name=containers.name("bare", workload))

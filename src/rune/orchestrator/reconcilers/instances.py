@@ -17,8 +17,9 @@ from rune.errors import Conflict, FailedPrecondition, InvalidArgument
 from rune.orchestrator import lifecycle
 from rune.orchestrator.copies import template_of
 from rune.orchestrator.lifecycle import Note, Rest, Run, Stop, View, decide
-from rune.orchestrator.runners.base import Runner, State, Workload
+from rune.orchestrator.runners.base import Runner, State
 from rune.orchestrator.spec import Template
+from rune.orchestrator.workloads import workload
 
 DEFAULT_DRAIN: Final = 10
 MOST_STEPS: Final = 8
@@ -157,32 +158,3 @@ def grace_of(instance: Instance, drain: int) -> float:
     if instance.grace is not None:
         return float(instance.grace)
     return float(drain or DEFAULT_DRAIN)
-
-
-def workload(instance: Instance, template: Template) -> Workload:
-    """What the runner is asked to run."""
-    spec = template.spec
-    process = spec.process
-    if process is None:
-        raise InvalidArgument("the service has no process to run")
-    security = process.security_context
-    return Workload(
-        instance=instance.id,
-        attempt=instance.attempt,
-        namespace=instance.namespace,
-        service=instance.service_name,
-        command=[process.command, *process.args],
-        env={**spec.env, **identity(instance)},
-        workdir=process.working_dir,
-        user=security.user if security else "",
-        group=security.group if security else "",
-    )
-
-
-def identity(instance: Instance) -> dict[str, str]:
-    """The variables that tell a copy who it is."""
-    return {
-        "RUNE_SERVICE_NAME": instance.service_name,
-        "RUNE_SERVICE_NAMESPACE": instance.namespace,
-        "RUNE_INSTANCE_ID": instance.id,
-    }
