@@ -48,7 +48,7 @@ class Tour:
             )
         env = {**os.environ, "RUNE_SERVER": self.grpc, "RUNE_TOKEN": self.token}
         done = subprocess.run(
-            [BIN / "rune", *arguments], env=env, capture_output=True, text=True, check=False
+            [BIN / "rune", *arguments], cwd=HERE.parent, env=env, capture_output=True, text=True, check=False
         )
         if show or done.returncode:
             print(done.stdout.rstrip())
@@ -87,7 +87,7 @@ def main() -> int:
 def walk(tour: Tour) -> dict[str, Any]:
     """The main job, step by step; returns what was seen."""
     say("Declare two services: a small web server with a health probe, and a worker that depends on it.")
-    tour.rune("cast", str(example()))
+    tour.rune("cast", str(example().relative_to(HERE.parent)))
     tour.rune("get", "services")
     tour.rune("get", "instances")
     say("What did the worker write?")
@@ -171,7 +171,7 @@ def server() -> Generator[Tour]:
     if not line:
         raise SystemExit(f"runed did not start: see {SCRATCH / 'runed.log'}")
     told = json.loads(line)
-    say(f"runed listens on {told['grpc']} (gRPC) and {told['http']} (REST); its folder is {SCRATCH}.")
+    say(f"runed listens on {told['grpc']} (gRPC) and {told['http']} (REST); its folder is {SCRATCH.name}/.")
     ended = True
     try:
         yield Tour(told["grpc"], told["http"], told["token"], process.pid)

@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2
 from openapi_spec_validator import validate
 
 from rune.api import OPERATIONS, Operation, generate, proto
-from rune.api.descriptors import path_of
+from rune.api.descriptors import serialized
 from rune.api.fields import Message, WireEnum
 from rune.api.shape import Field, fields
 from rune.core import permissions
@@ -70,7 +70,7 @@ def test_everything_that_was_published_of_a_declared_message_is_declared() -> No
 
 
 def ours() -> descriptor_pb2.FileDescriptorProto:
-    return descriptor_pb2.FileDescriptorProto.FromString(path_of("rune.api").read_bytes())
+    return descriptor_pb2.FileDescriptorProto.FromString(serialized("rune.api"))
 
 
 def test_the_descriptors_have_the_locked_numbers_and_types() -> None:

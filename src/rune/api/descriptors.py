@@ -6,9 +6,9 @@ The compiled half of protobuf has all that is needed; its public modules give th
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message as ProtoMessage
@@ -19,9 +19,15 @@ from rune.api.shape import proto_name
 PACKAGES = ("rune.api",)
 
 
-def path_of(package: str) -> Path:
-    """Where the descriptors of a package are."""
-    return Path(__file__).with_name(f"{package}.binpb")
+def path_of(package: str) -> str:
+    """Where the descriptors of a package are; as text, since every command would wait for pathlib."""
+    return os.path.join(os.path.dirname(__file__), f"{package}.binpb")  # noqa: PTH118, PTH120 - the same
+
+
+def serialized(package: str) -> bytes:
+    """The descriptors of a package, as protobuf writes a FileDescriptorProto."""
+    with open(path_of(package), "rb") as file:  # noqa: PTH123 - as above
+        return file.read()
 
 
 @cache
@@ -30,7 +36,7 @@ def pool() -> Any:
     engine = _engine() or import_module("google.protobuf.descriptor_pool")
     found = engine.DescriptorPool()
     for package in PACKAGES:
-        found.AddSerializedFile(path_of(package).read_bytes())
+        found.AddSerializedFile(serialized(package))
     return found
 
 

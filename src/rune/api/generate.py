@@ -44,7 +44,7 @@ def files(locked: Mapping[str, Any]) -> dict[Path, bytes]:
     for package, lock in locks.items():
         rows = [row for row in OPERATIONS if row.package == package]
         described = proto.describe(package, rows, lock)
-        texts[path_of(package).relative_to(ROOT)] = described.SerializeToString(deterministic=True)
+        texts[Path(path_of(package)).relative_to(ROOT)] = described.SerializeToString(deterministic=True)
         texts[PROTO[package]] = prototext.text(described, rows).encode()
     document = json.loads(json.dumps(openapi.document(OPERATIONS)))  # apart, so that YAML needs no anchors
     return {

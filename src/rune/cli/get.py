@@ -10,7 +10,7 @@ import click
 from rune.cli import options, output
 from rune.cli.connect import asked, connected
 from rune.cli.state import State
-from rune.cli.views import BY_WORD, VIEWS
+from rune.cli.views import BY_WORD, VIEWS, View
 from rune.cli.wishes import Wish, ask, request, rows
 from rune.errors import NotFound
 
@@ -24,6 +24,7 @@ from rune.errors import NotFound
 @click.option("-w", "--watch", is_flag=True, help="Go on with every change.")
 @click.option("-l", "--selector", type=options.SELECTOR, default="", help="Labels, such as app=api,tier!=db.")
 @click.option("--field-selector", type=options.SELECTOR, default="", help="Fields, such as status=running.")
+@click.option("--service-name", metavar="NAME", default="", help="Of instances: those of this service.")
 @click.option("--sort-by", metavar="COLUMN", default="", help="A column's heading, such as age or status.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="At most so many.")
 @click.option("--no-headers", is_flag=True, help="Leave out the headings.")
@@ -40,7 +41,7 @@ def get(state: State, type: str, names: tuple[str, ...], **given: Any) -> int | 
         namespace="*" if given["all_namespaces"] else state.namespace(given["namespace"]),
         format=given["output"],
         labels=given["selector"],
-        fields=given["field_selector"],
+        fields=_fields(view, given),
         sort=given["sort_by"].upper(),
         limit=given["limit"],
         no_headers=given["no_headers"],
@@ -53,12 +54,21 @@ def get(state: State, type: str, names: tuple[str, ...], **given: Any) -> int | 
     return _show(wish, fetch(state, wish))
 
 
+def _fields(view: View, given: dict[str, Any]) -> dict[str, str]:
+    """What the fields must be: `--service-name` is the short way to say which service instances are of."""
+    service = given["service_name"]
+    if service and view.noun != "instance":
+        raise click.UsageError(f"--service-name is for instances, and this asks for {view.plural}")
+    return {**given["field_selector"], **({"service": service} if service else {})}
+
+
 def _check(wish: Wish, *, watch: bool) -> None:
     """Say what cannot be asked for before anything is asked."""
     view = wish.view
     if watch and (not view.watch_name or wish.names):
         what = "one thing by name" if view.watch_name else view.plural
-        raise click.UsageError(f"{what} cannot be watched; services, instances and namespaces can")
+        known = ", ".join(item.plural for item in VIEWS if item.watch_name)
+        raise click.UsageError(f"{what} cannot be watched; {known} can")
     headings = [column.heading for column in wish.columns]
     if wish.sort and wish.sort not in headings:
         raise click.UsageError(f"--sort-by takes one of {', '.join(headings).lower()}")

@@ -163,6 +163,7 @@ VIEWS = (
     View(
         noun="configmap",
         module="configmaps",
+        watch_name="watch",
         words=("cm", "config", "cfg"),
         columns=(
             Column("NAME", _field("name")),

@@ -26,14 +26,12 @@ def toolset(operation: Operation[Any, Any]) -> str:
 def is_possible(operation: Operation[Any, Any]) -> bool:
     """One call of a tool can do it.
 
-    Watches never end, streams both ways need somebody who types, and what changes something without any
-    credential (the first token) is for a person at the machine.
+    Streams both ways need somebody who types, and what changes something without any credential (the first
+    token) is for a person at the machine.
     """
     if operation.unsupported or operation.streaming is Streaming.BOTH:
         return False
-    if operation.access is Access.PUBLIC and operation.effect is not Effect.READ:
-        return False
-    return not (operation.streams and operation.verb == "watch")
+    return operation.access is not Access.PUBLIC or operation.effect is Effect.READ
 
 
 POSSIBLE: Final = tuple(row for row in OPERATIONS if is_possible(row))

@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from rune.api.descriptors import PACKAGES, path_of
+from rune.api.descriptors import PACKAGES, serialized
 
 
 def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
@@ -20,7 +20,7 @@ def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
 
 def _pool() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
-    ours = [path_of(package).read_bytes() for package in PACKAGES]
+    ours = [serialized(package) for package in PACKAGES]
     for file in (*ours, health_pb2.DESCRIPTOR.serialized_pb, reflection_pb2.DESCRIPTOR.serialized_pb):
         pool.AddSerializedFile(file)
     return pool
