@@ -38,6 +38,7 @@ def runs(*command: str) -> Callable[[], bool]:
 
 
 TOOLS = {
+    "curl": Tool(on_path("curl"), "apt-get install curl"),
     "root": Tool(lambda: os.geteuid() == 0, "run the tests as root"),
     "bubblewrap": Tool(runs("bwrap", "--ro-bind", "/", "/", "true"), "apt-get install bubblewrap"),
     "cgroups": Tool(lambda: os.access("/sys/fs/cgroup", os.W_OK), "a writable /sys/fs/cgroup"),

@@ -49,6 +49,12 @@ PROMISES = (
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
+    Promise("doors.numbers", "A client generated from the published contract works unchanged.", API),
+    Promise("rest.get", "GET on a resource's path is its Get operation.", API),
+    Promise("rest.list", "GET on a collection's path is its List operation.", API),
+    Promise("rest.create", "POST on a collection's path is its Create operation.", API),
+    Promise("rest.update", "PUT on a resource's path is its Update operation.", API),
+    Promise("rest.delete", "DELETE on a resource's path is its Delete operation.", API),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -57,17 +63,11 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise("doors.rest", "REST is served on port 7861 unless told otherwise.", API),
         Promise("doors.one-road", "Both doors lead through the same identity, rights and validation.", API),
         Promise("doors.package", "Each group of resources is one gRPC service in the package rune.api.", API),
-        Promise("doors.numbers", "A client generated from the published contract works unchanged.", API),
         Promise("doors.reflection", "gRPC reflection answers when it is switched on, and only then.", OURS),
         Promise("doors.health", "/healthz is 200 while reconciling and 503 when the store is away.", OURS),
         Promise("doors.openapi", "/openapi.yaml describes every REST operation that is served.", OURS),
     ),
     "server: REST": (
-        Promise("rest.get", "GET on a resource's path is its Get operation.", API),
-        Promise("rest.list", "GET on a collection's path is its List operation.", API),
-        Promise("rest.create", "POST on a collection's path is its Create operation.", API),
-        Promise("rest.update", "PUT on a resource's path is its Update operation.", API),
-        Promise("rest.delete", "DELETE on a resource's path is its Delete operation.", API),
         Promise("rest.streams", "A streaming operation is served as Server-Sent Events.", API),
         Promise("rest.logs", "GET …/logs/{target}?follow=true goes on sending lines as they come.", API),
         Promise("rest.bases", "Each group of resources lies under the path the contract names.", API),

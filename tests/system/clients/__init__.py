@@ -1,0 +1,1 @@
+"""The same few words, spoken by everybody who can talk to a server."""
