@@ -15,11 +15,12 @@ from itertools import takewhile
 import apsw
 
 from rune.core.events.base import Retention
+from rune.core.events.intake import COUNT, counted
 from rune.core.events.layout import BLOCKED, one
 from rune.core.events.record import micros
-from rune.core.events.rollups import MINUTE
+from rune.core.events.rollups import MINUTE, Share
 from rune.core.events.streams import Stream
-from rune.core.events.writer import COUNT, MOVE, Writer, counted
+from rune.core.events.writer import MOVE, Writer
 
 STEP = 500
 """Events of one transaction."""
@@ -86,7 +87,7 @@ def _oldest(db: apsw.Connection, writer: Writer, max_bytes: int) -> Stream | Non
 
 def _drop(db: apsw.Connection, stream: Stream, rows: Sequence[Row]) -> None:
     """Undo what storing these events did."""
-    shares: dict[tuple[int, ...], list[int]] = {}
+    shares: dict[Share, list[int]] = {}
     agents: dict[int, list[int]] = {}
     postings: list[tuple[int, int]] = []
     for id, at, agent, kind, threat, tool, blocked, risk in rows:
