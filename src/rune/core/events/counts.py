@@ -33,7 +33,8 @@ BY_COLUMN = {
     "tool": f"{STARTS} SELECT tool, sum(events), sum(blocked) {OF_ONE} GROUP BY tool",
 }
 MIX = f"{STARTS} SELECT start, type, threat, tool, events, blocked, threats, risk {OF_ONE} ORDER BY start"
-EXTENT = "SELECT min(start), max(start) + 1 FROM rollups WHERE organization = ? AND grain = 0"
+OF_MINUTES = "FROM rollups WHERE organization = ?1 AND grain = 0"
+EXTENT = f"SELECT (SELECT min(start) {OF_MINUTES}), (SELECT max(start) + 1 {OF_MINUTES})"  # noqa: S608
 AGENTS = (
     "SELECT agent, framework, events, blocked, first_seen, last_seen FROM agents"
     " WHERE organization = ?1 AND (?2 = 0 OR agent = ?2)"
