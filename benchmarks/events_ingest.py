@@ -79,9 +79,7 @@ class Bare:
 
     def write(self, rows: list[Row]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
-        self.db.executemany(
-            "INSERT INTO events (event_id, agent_id, at, body) VALUES (?, ?, ?, ?)", rows
-        )
+        self.db.executemany("INSERT INTO events (event_id, agent_id, at, body) VALUES (?, ?, ?, ?)", rows)
         self.db.execute("COMMIT")
 
 

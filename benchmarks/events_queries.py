@@ -119,7 +119,9 @@ async def main() -> int:
             print(f"{asked.count:,} events stored in {took:,.0f} s, {asked.count / took:,.0f}/s")
             kept = await queries(store, asked.times)
         size = path.stat().st_size / asked.count
-        print(f"  {size:.0f} bytes an event, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB at most")
+        print(
+            f"  {size:.0f} bytes an event, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB at most"
+        )
         started = time.perf_counter()
         async with SqliteEvents(path):
             print(f"  opened again in {time.perf_counter() - started:.2f} s")

@@ -192,4 +192,6 @@ class Agreement(RuleBasedStateMachine):
 
 
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, phases=[Phase.generate])
+TestAgreement.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, phases=[Phase.generate]
+)

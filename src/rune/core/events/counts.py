@@ -91,9 +91,10 @@ class Counts:
         """The most frequent first."""
         with layout.snapshot(self._reader.db) as db:
             code = self._reader.code(organization)
-            parts = self._parts(code, *figures.whole(span))
             if what == "tool":
-                parts = [_hours(parts[0].first, parts[-1].end)] if parts else []
+                parts = self._whole_hours(code, span)
+            else:
+                parts = self._parts(code, *figures.whole(span))
             rows = [row for part in parts for row in self._top(db, what, code=code, part=part)]
         return figures.ranked(added(rows), limit)
 
@@ -126,10 +127,8 @@ class Counts:
         with layout.snapshot(self._reader.db) as db:
             code = self._reader.code(organization)
             agent = self._reader.term(code, AGENT, agent_id)
-            within = self._within(code, *(hour * 60 for hour in figures.whole(span, 60)))
-            if not agent or within is None:
-                return Baseline(hours=(), tools={}, types={}, threats={})
-            rows = db.execute(MIX, (code, *_hours(*within), agent)).fetchall()
+            parts = self._whole_hours(code, span) if agent else []
+            rows = [row for part in parts for row in db.execute(MIX, (code, *part, agent))]
         hours: dict[int, list[int]] = {}
         for start, _, _, _, *sums in rows:
             before = hours.setdefault(start, [0, 0, 0, 0])
@@ -162,6 +161,10 @@ class Counts:
     def _parts(self, code: int, since: int, until: int) -> list[Stretch]:
         within = self._within(code, since, until)
         return stretches(*within) if within else []
+
+    def _whole_hours(self, code: int, span: Span) -> list[Stretch]:
+        within = self._within(code, *(hour * 60 for hour in figures.whole(span, 60)))
+        return [_hours(*within)] if within else []
 
     def _named(self, rows: Iterable[tuple[int, int]]) -> dict[str, int]:
         """Counts by word, the most frequent first; those without a word are left out."""
