@@ -50,11 +50,11 @@ class Range(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A filter in the numbers of the file: conditions on a row, their values, and the word to drive by."""
+    """A filter in the numbers of the file: conditions on a row, their values, and the words with postings."""
 
     conditions: str
     values: tuple[int, ...]
-    driver: int
+    drivers: tuple[int, ...]
 
 
 class Reader:
@@ -109,15 +109,15 @@ class Reader:
 
     def _page(self, asked: Wanted, unsealed: Range, indexed: Range, limit: int) -> Page:
         """Newest first: what is in no index yet, then what is."""
-        found = self._matches(Wanted(asked.conditions, asked.values, 0), unsealed, limit + 1)
-        end = 0
+        found = self._matches(asked, 0, within=unsealed, limit=limit + 1)
+        floor = 0
         if len(found) <= limit:
-            end = self._floor(asked.driver, indexed)
-            rest = Range(max(indexed.first, end - 1), indexed.last)
-            found += self._matches(asked, rest, limit + 1 - len(found))
+            floor, driver = min((self._floor(word, indexed), word) for word in asked.drivers or (0,))
+            rest = Range(max(indexed.first, floor - 1), indexed.last)
+            found += self._matches(asked, driver, within=rest, limit=limit + 1 - len(found))
         if len(found) > limit:
             return Page(found[:limit], found[limit - 1].position)
-        return Page(found, (end & MASK) or None)
+        return Page(found, (floor & MASK) or None)
 
     def _floor(self, driver: int, within: Range) -> int:
         """The last candidate that the budget allows to look at, 0 when it allows all."""
@@ -125,9 +125,9 @@ class Reader:
             return one(self.db.execute(FLOOR_OF_WORD, (driver, *within, BUDGET - 1))) or 0
         return one(self.db.execute(FLOOR, (*within, BUDGET - 1))) or 0
 
-    def _matches(self, asked: Wanted, within: Range, limit: int) -> list[Stored]:
-        if asked.driver:
-            sql, values = BY_WORD, (asked.driver, *within, *asked.values, limit)
+    def _matches(self, asked: Wanted, driver: int, *, within: Range, limit: int) -> list[Stored]:
+        if driver:
+            sql, values = BY_WORD, (driver, *within, *asked.values, limit)
         else:
             sql, values = BY_ID, (*within, *asked.values, limit)
         return list(self._stored(sql.format(asked.conditions), values))
@@ -170,7 +170,7 @@ class Reader:
             if moment is not None:
                 conditions.append(f"AND e.at {operator} ?")
                 values.append(micros(moment))
-        return Wanted(" ".join(conditions), tuple(values), drivers[0] if drivers else 0)
+        return Wanted(" ".join(conditions), tuple(values), tuple(drivers))
 
     def code(self, organization: str) -> int:
         """The number of an organization, 0 when it has no events."""
