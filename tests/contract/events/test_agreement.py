@@ -1,4 +1,4 @@
-"""Both event stores do the same, whatever comes in and whatever is asked, across restarts of the one on disk."""
+"""Both event stores do the same, whatever comes in or is asked, across restarts of the one on disk."""
 
 from __future__ import annotations
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from contract.events.samples import NOW, blocked, call, event
-from rune.core.events.base import EventStore, Ranked, Span
+from rune.core.events.base import EventStore, Ranked, Span, Step
 from rune.core.events.event import Scan
 from rune.errors import InvalidArgument
 
@@ -33,14 +34,14 @@ async def test_an_overview_of_hours_is_the_sum_of_its_minutes(store: EventStore)
 
 @pytest.mark.parametrize("step, points, filled", [("minute", 61, 4), ("hour", 2, 2), ("day", 1, 1)])
 async def test_a_series_has_a_point_for_every_step(
-    store: EventStore, step: str, points: int, filled: int
+    store: EventStore, step: Step, points: int, filled: int
 ) -> None:
     await store.append("default", [event(str(n), ago=n * 15) for n in range(4)])
-    series = await store.timeseries("default", HOUR, step=step)  # type: ignore[arg-type] - a table's column
+    series = await store.timeseries("default", HOUR, step=step)
     assert len(series) == points
     assert sum(point.events for point in series) == 4
     assert len([point for point in series if point.events]) == filled
-    assert all(later.start > earlier.start for earlier, later in zip(series, series[1:], strict=False))
+    assert all(later.start > earlier.start for earlier, later in pairwise(series))
 
 
 async def test_a_series_of_one_agent_leaves_the_others_out(store: EventStore) -> None:

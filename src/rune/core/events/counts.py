@@ -34,7 +34,7 @@ BY_COLUMN = {
 }
 MIX = f"{STARTS} SELECT start, type, threat, tool, events, blocked, threats, risk {OF_ONE} ORDER BY start"
 OF_MINUTES = "FROM rollups WHERE organization = ?1 AND grain = 0"
-EXTENT = f"SELECT (SELECT min(start) {OF_MINUTES}), (SELECT max(start) + 1 {OF_MINUTES})"  # noqa: S608
+EXTENT = f"SELECT (SELECT min(start) {OF_MINUTES}), (SELECT max(start) + 1 {OF_MINUTES})"
 AGENTS = (
     "SELECT agent, framework, events, blocked, first_seen, last_seen FROM agents"
     " WHERE organization = ?1 AND (?2 = 0 OR agent = ?2)"
@@ -58,8 +58,8 @@ class Counts:
         with layout.snapshot(self._reader.db) as db:
             code = self._reader.code(organization)
             parts = self._parts(code, *figures.whole(span))
-            rows = [row for part in parts for row in db.execute(KINDS, (code, *part, 0))]
-            busy = {row for part in parts for row in db.execute(BUSY, (code, *part))}
+            rows = [row for part in parts for row in layout.rows(db, KINDS, (code, *part, 0))]
+            busy = {row for part in parts for row in layout.rows(db, BUSY, (code, *part))}
         events, blocked, threats, risk = (sum(row[column] for row in rows) for column in range(2, 6))
         return Overview(
             events=events,
@@ -71,7 +71,7 @@ class Counts:
             by_threat=self._named((row[1], row[2]) for row in rows),
         )
 
-    def timeseries(self, organization: str, span: Span, step: Step, agent_id: str) -> list[Point]:
+    def timeseries(self, organization: str, span: Span, *, step: Step, agent_id: str) -> list[Point]:
         """A point for every step."""
         first, end = figures.steps(span, step)
         size = figures.MINUTES_OF[step]
@@ -80,14 +80,14 @@ class Counts:
             agent = self._reader.term(code, AGENT, agent_id) if agent_id else 0
             within = self._within(code, first * size, end * size)
             if (agent_id and not agent) or within is None:
-                return figures.points(first, end, step, {})
+                return figures.points(first, end, step=step, sums={})
             part = Stretch(MINUTES, *within) if step == "minute" else _hours(*within)
             size = size if step == "minute" else size // 60
-            rows = db.execute(SERIES, (code, *part, agent, size))
+            rows = layout.rows(db, SERIES, (code, *part, agent, size))
             sums = {number: tuple(rest) for number, *rest in rows}
-        return figures.points(first, end, step, sums)
+        return figures.points(first, end, step=step, sums=sums)
 
-    def top(self, organization: str, what: Dimension, span: Span, limit: int) -> list[Ranked]:
+    def top(self, organization: str, what: Dimension, span: Span, *, limit: int) -> list[Ranked]:
         """The most frequent first."""
         with layout.snapshot(self._reader.db) as db:
             code = self._reader.code(organization)
@@ -106,8 +106,8 @@ class Counts:
             one = self._reader.term(code, AGENT, agent_id) if agent_id else 0
             if agent_id and not one:
                 return []
-            risks = {agent: sums for agent, *sums in db.execute(RISKS, (code, one, minute))}
-            rows = db.execute(AGENTS, (code, one)).fetchall()
+            risks = {agent: sums for agent, *sums in layout.rows(db, RISKS, (code, one, minute))}
+            rows = list(layout.rows(db, AGENTS, (code, one)))
         agents = [
             Agent(
                 agent_id=self._reader.word(agent),
@@ -128,7 +128,7 @@ class Counts:
             code = self._reader.code(organization)
             agent = self._reader.term(code, AGENT, agent_id)
             parts = self._whole_hours(code, span) if agent else []
-            rows = [row for part in parts for row in db.execute(MIX, (code, *part, agent))]
+            rows = [row for part in parts for row in layout.rows(db, MIX, (code, *part, agent))]
         hours: dict[int, list[int]] = {}
         for start, _, _, _, *sums in rows:
             before = hours.setdefault(start, [0, 0, 0, 0])
@@ -144,15 +144,15 @@ class Counts:
         self, db: apsw.Connection, what: Dimension, *, code: int, part: Stretch
     ) -> Iterator[tuple[str, int, int]]:
         if what == "agent":
-            rows = db.execute(BY_AGENT, (code, *part))
+            rows = layout.rows(db, BY_AGENT, (code, *part))
         else:
-            rows = db.execute(BY_COLUMN[what], (code, *part, 0))
+            rows = layout.rows(db, BY_COLUMN[what], (code, *part, 0))
         for term, events, blocked in rows:
             yield self._reader.word(term), events, blocked
 
     def _within(self, code: int, since: int, until: int) -> tuple[int, int] | None:
         """The minutes of a time that have events at all; None when there are none."""
-        first, end = self._reader.db.execute(EXTENT, (code,)).fetchone() or (None, None)
+        first, end = next(layout.rows(self._reader.db, EXTENT, (code,)))
         if first is None:
             return None
         since, until = max(since, first), min(until, end)

@@ -1,6 +1,6 @@
 """What one transaction is going to store: rows, and what they count.
 
-The loop over events here is the hottest of the store: it takes plain tuples apart and does no more than it must.
+The loop over events here is the hottest of the store: it takes plain tuples apart, no more.
 """
 # apsw's stubs name collections.abc.Buffer, which Python 3.11 lacks:
 # pyright: reportUnknownMemberType=false
@@ -51,13 +51,13 @@ class Draft:
         self.keys.update(zip(ids, (row[0] for row in rows), strict=True))
         keep, shares = self.rows.append, self.shares
         agents, types, threats, tools = (stream.words[kind] for kind in (AGENT, TYPE, THREAT, TOOL))
-        for id, row in zip(ids, rows, strict=True):
+        for number, row in zip(ids, rows, strict=True):
             key, _, at, agent, kind, threat, tool, blocked, risk, body, framework = row
             a = agents.get(agent) or stream.number(db, AGENT, agent)
             k = types.get(kind) or stream.number(db, TYPE, kind)
             h = threats.get(threat) or stream.number(db, THREAT, threat) if threat else 0
             t = tools.get(tool) or stream.number(db, TOOL, tool) if tool else 0
-            keep((id, at, a, k, h, t, blocked, risk, key, body))
+            keep((number, at, a, k, h, t, blocked, risk, key, body))
             if framework:
                 self.frameworks[a] = framework
             share = (stream.code, at // MINUTE, a, k, h, t, blocked)
@@ -79,7 +79,7 @@ class Draft:
         db.executemany(COUNT, counted(self.shares, 1))
         db.executemany(SEEN, self._agents())
 
-    def _agents(self) -> list[tuple[int, int, str, int, int, int, int]]:
+    def _agents(self) -> list[tuple[int | str, ...]]:
         agents: dict[int, list[int]] = {}
         for (organization, _, agent, _, _, _, blocked), (events, _, first, last) in self.shares.items():
             row = agents.setdefault(agent, [organization, 0, 0, first, last])

@@ -25,6 +25,7 @@ BUDGET = 20_000
 
 COLUMNS = "e.id, e.key, e.at, e.agent, e.type, e.body"
 CODE = "SELECT term FROM terms WHERE organization = ? AND kind = ? AND value = ?"
+STREAM = "SELECT dropped, sealed, newest FROM streams WHERE organization = ?"
 WORD = "SELECT value FROM terms WHERE term = ?"
 SPANNED = (
     "SELECT min(first), max(last) FROM segments WHERE organization = ? AND first_at < ? AND last_at >= ?"
@@ -83,21 +84,20 @@ class Reader:
             raise layout.closed()
         return self._connection
 
-    def event(self, id: int) -> Stored | None:
+    def event(self, number: int) -> Stored | None:
         """The event of an id, None when it was dropped."""
-        return next(self._stored(EVENT, (id,)), None)
+        return next(self._stored(EVENT, (number,)), None)
 
     def tail(self, organization: str, after: int, limit: int) -> Sequence[Stored]:
         """Events behind a position, oldest first."""
         base = self.code(organization) << POSITIONS
         return list(self._stored(TAIL, (base + max(after, 0), base | MASK, limit)))
 
-    def query(self, organization: str, wanted: Filter, limit: int, before: int | None) -> Page:
+    def query(self, organization: str, wanted: Filter, *, limit: int, before: int | None) -> Page:
         """A page of what is wanted, newest first."""
         with layout.snapshot(self.db) as db:
             code = self.code(organization)
-            row = db.execute("SELECT dropped, sealed, newest FROM streams WHERE organization = ?", (code,))
-            dropped, sealed, newest = row.fetchone() or (0, 0, 0)
+            dropped, sealed, newest = next(layout.rows(db, STREAM, (code,)), (0, 0, 0))
             asked = self._wanted(code, wanted)
             if asked is None:
                 return Page((), None)
@@ -105,9 +105,9 @@ class Reader:
             top = newest if before is None else min(newest, before - 1)
             indexed = self._spanned(code, Range(base + dropped, base + min(sealed, top)), wanted)
             unsealed = Range(base + sealed, base + top)
-            return self._page(asked, unsealed, indexed, limit)
+            return self._page(asked, unsealed, indexed, limit=limit)
 
-    def _page(self, asked: Wanted, unsealed: Range, indexed: Range, limit: int) -> Page:
+    def _page(self, asked: Wanted, unsealed: Range, indexed: Range, *, limit: int) -> Page:
         """Newest first: what is in no index yet, then what is."""
         found = self._matches(asked, 0, within=unsealed, limit=limit + 1)
         floor = 0
@@ -138,7 +138,7 @@ class Reader:
             return within
         since = 0 if wanted.since is None else micros(wanted.since)
         until = ENDLESS if wanted.until is None else micros(wanted.until)
-        first, last = self.db.execute(SPANNED, (code, until, since)).fetchone() or (None, None)
+        first, last = next(layout.rows(self.db, SPANNED, (code, until, since)))
         if first is None:
             return Range(0, 0)
         return Range(max(within.first, first - 1), min(within.last, last))
@@ -187,6 +187,7 @@ class Reader:
         return self._words[term]
 
     def _stored(self, sql: str, values: Sequence[int]) -> Iterator[Stored]:
-        for id, key, at, agent, kind, body in self.db.execute(sql, values):
-            type = cast("EventType", self.word(kind))
-            yield Stored(id & MASK, unpacked(key, at, agent=self.word(agent), type=type, body=body))
+        for number, key, at, agent, kind, body in layout.rows(self.db, sql, values):
+            event_type = cast("EventType", self.word(kind))
+            event = unpacked(key, at, agent=self.word(agent), type=event_type, body=body)
+            yield Stored(number & MASK, event)

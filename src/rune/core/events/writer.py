@@ -33,7 +33,10 @@ POST = (
     " UNION ALL SELECT ?3, id FROM events WHERE id > ?1 AND id <= ?2 AND blocked <> 0"
     ") ORDER BY 1, 2"
 )
-SEAL = "INSERT INTO segments SELECT ?1, ?2, min(id), max(id), min(at), max(at) FROM events WHERE id > ?3 AND id <= ?4"
+SEAL = (
+    "INSERT INTO segments SELECT ?1, ?2, min(id), max(id), min(at), max(at)"
+    " FROM events WHERE id > ?3 AND id <= ?4"
+)
 DIGEST = "INSERT INTO digests VALUES (?, ?, ?)"
 LOOK = "SELECT id FROM digests WHERE segment = ? AND digest = ?"
 
@@ -55,7 +58,7 @@ class Written(NamedTuple):
 
 
 class Writer:
-    """The one connection that writes, and what it remembers. Everything here blocks and runs in one thread."""
+    """The one connection that writes, and what it remembers. It blocks, and runs in one thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -129,8 +132,8 @@ class Writer:
                 self.db.execute(SEAL, (self._segment, stream.code, first, last))
                 stream.sealed = stream.newest
                 self.db.execute(MOVE, stream.row)
-        rows = sorted((self._segment, each, id) for each, id in self._tail.items())
-        self.db.executemany(DIGEST, rows)
+        marks = sorted((self._segment, mark, number) for mark, number in self._tail.items())
+        self.db.executemany(DIGEST, marks)
         generation = self._segment // GENERATION
         self._filters.add(generation, self._tail)
         self._tail.clear()
@@ -184,21 +187,21 @@ class Writer:
     def _stored(
         self, stream: Stream, key: bytes | str, mark: int, *, drafted: Mapping[int, bytes | str] = EMPTY
     ) -> int:
-        """The id of the stored event with this key, 0 if there is none; the digest only says where to look."""
-        id = self._tail.get(mark, 0)
-        if id and (drafted.get(id) == key or self._has(id, key, stream)):
-            return id
+        """The id of the stored event with this key, 0 if there is none; a digest says only where to look."""
+        number = self._tail.get(mark, 0)
+        if number and (drafted.get(number) == key or self._has(stream, number, key)):
+            return number
         for generation in self._filters.perhaps(mark):
-            segment = generation * GENERATION
-            for each in range(segment, min(segment + GENERATION, self._segment)):
-                for (id,) in self.db.execute(LOOK, (each, mark)):
-                    if self._has(id, key, stream):
-                        return id
+            first = generation * GENERATION
+            for segment in range(first, min(first + GENERATION, self._segment)):
+                for (candidate,) in layout.rows(self.db, LOOK, (segment, mark)):
+                    if self._has(stream, candidate, key):
+                        return candidate
         return 0
 
-    def _has(self, id: int, key: bytes | str, stream: Stream) -> bool:
-        found = one(self.db.execute("SELECT key FROM events WHERE id = ?", (id,)))
-        return found == key and id >> layout.POSITIONS == stream.code
+    def _has(self, stream: Stream, number: int, key: bytes | str) -> bool:
+        found = one(self.db.execute("SELECT key FROM events WHERE id = ?", (number,)))
+        return found == key and number >> layout.POSITIONS == stream.code
 
     def _refresh(self) -> None:
         """Remember what the file says, if a transaction failed since."""
@@ -212,8 +215,8 @@ class Writer:
         self._tail = {}
         for stream in self.streams.values():
             unsealed = (stream.base + stream.sealed, stream.base + stream.newest)
-            rows = db.execute("SELECT key, id FROM events WHERE id > ? AND id <= ?", unsealed)
-            self._tail |= {digest(key, stream.salt): id for key, id in rows}
+            newest = layout.rows(db, "SELECT key, id FROM events WHERE id > ? AND id <= ?", unsealed)
+            self._tail |= {digest(key, stream.salt): number for key, number in newest}
         self._stale = False
 
     def _load_filters(self) -> None:
@@ -223,5 +226,5 @@ class Writer:
         newest = self._segment // GENERATION
         if self._segment % GENERATION == 0:
             return
-        rows = self.db.execute("SELECT digest FROM digests WHERE segment >= ?", (newest * GENERATION,))
-        self._filters.add(newest, (mark for (mark,) in rows))
+        marks = layout.rows(self.db, "SELECT digest FROM digests WHERE segment >= ?", (newest * GENERATION,))
+        self._filters.add(newest, (mark for (mark,) in marks))
