@@ -49,6 +49,12 @@ PROMISES = (
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
+    Promise(
+        "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
+    ),
+    Promise("events.once", "An event that is sent again is accepted, and stored once.", OURS),
+    Promise("events.counted", "Counters, series and rankings say what the stored events say.", OURS),
+    Promise("events.full", "A full disk refuses events with Unavailable, and is got over.", OURS),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.events.samples import NOW, event
+from promises import promise
 from rune.core.events.base import Appended, Filter
 from rune.core.events.sqlite import SqliteEvents
 from rune.errors import Unavailable
@@ -66,6 +67,7 @@ async def every(store: SqliteEvents, organization: str):  # noqa: ANN201 - an as
         position = events[-1].position
 
 
+@promise("events.durable")
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_killed_store_has_lost_nothing_that_it_acknowledged(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -112,6 +114,7 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@promise("events.full")
 async def test_a_store_on_a_full_disk_says_so_and_goes_on_once_there_is_space(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 1_000_000)

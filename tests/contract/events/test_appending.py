@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from contract.events.samples import NOW, blocked, call, event
+from promises import promise
 from rune.core.events import streams
 from rune.core.events.base import Appended, EventStore, Filter, Retention
 from rune.core.events.event import MAX_EVENTS, Scan, Sdk
@@ -48,6 +49,7 @@ async def test_an_id_is_kept_letter_by_letter_whatever_its_form(store: EventStor
     assert found.event.event_id == event_id
 
 
+@promise("events.once")
 async def test_an_event_that_is_sent_again_is_accepted_and_stored_once(store: EventStore) -> None:
     assert await store.append("default", [event("a"), event("b")]) == Appended(2, 0)
     assert await store.append("default", [event("b", ago=5), event("c")]) == Appended(2, 1)

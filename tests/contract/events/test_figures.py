@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from contract.events.samples import NOW, blocked, call, event
+from promises import promise
 from rune.core.events.base import EventStore, Ranked, Span, Step
 from rune.core.events.event import Scan
 from rune.errors import InvalidArgument
@@ -15,6 +16,7 @@ from rune.errors import InvalidArgument
 HOUR = Span(NOW - timedelta(hours=1), NOW + timedelta(minutes=1))
 
 
+@promise("events.counted")
 async def test_an_overview_counts_a_time(store: EventStore) -> None:
     await store.append(
         "default", [blocked("a", risk=0.9), event("b", agent="mail"), call("c", "pay", ago=90)]

@@ -15,7 +15,7 @@ MOST = 20
 
 OWNER = f"id >> {POSITIONS}"
 CELLS = " UNION ALL ".join(
-    f"SELECT {OWNER}, {grain}, at / {size}, {cell}, count(*), sum(blocked), sum(threat <> 0), sum(risk)"  # noqa: S608 - our own words, here and below
+    f"SELECT {OWNER}, {grain}, at / {size}, {cell}, count(*), sum(blocked), sum(threat <> 0), sum(risk)"
     f" FROM events GROUP BY {OWNER}, at / {size}, {words}"
     for grain, size, cell, words in (
         (MINUTES, MINUTE, "agent, 0, 0, 0", "agent"),
@@ -28,25 +28,25 @@ SEALED = f"events JOIN streams s ON s.organization = {OWNER} AND id & {(1 << POS
 BLOCKED_WORD = f"JOIN terms t ON t.organization = s.organization AND t.kind = {BLOCKED}"
 POSTINGS = " UNION ALL ".join(
     (
-        f"SELECT agent, id FROM {SEALED}",  # noqa: S608
-        f"SELECT type, id FROM {SEALED}",  # noqa: S608
-        f"SELECT threat, id FROM {SEALED} WHERE threat <> 0",  # noqa: S608
-        f"SELECT term, id FROM {SEALED} {BLOCKED_WORD} WHERE blocked <> 0",  # noqa: S608
+        f"SELECT agent, id FROM {SEALED}",
+        f"SELECT type, id FROM {SEALED}",
+        f"SELECT threat, id FROM {SEALED} WHERE threat <> 0",
+        f"SELECT term, id FROM {SEALED} {BLOCKED_WORD} WHERE blocked <> 0",
     )
 )
 STREAMS = (
-    f"SELECT organization, newest - dropped, (organization << {POSITIONS}) + dropped + 1,"  # noqa: S608
+    f"SELECT organization, newest - dropped, (organization << {POSITIONS}) + dropped + 1,"
     f" (organization << {POSITIONS}) + newest FROM streams WHERE newest > dropped"
 )
 AGENTS = "SELECT agent, events - dropped, blocked - dropped_blocked FROM agents WHERE events > dropped"
-EXCEPT = f"SELECT * FROM ({{}}) EXCEPT SELECT * FROM ({{}}) LIMIT {MOST}"  # noqa: S608
+EXCEPT = f"SELECT * FROM ({{}}) EXCEPT SELECT * FROM ({{}}) LIMIT {MOST}"
 COMPARED = {
     "rollups": (CELLS, "SELECT * FROM rollups"),
     "postings": (POSTINGS, "SELECT * FROM postings"),
     "agents": ("SELECT agent, count(*), sum(blocked) FROM events GROUP BY agent", AGENTS),
-    "streams": (f"SELECT {OWNER}, count(*), min(id), max(id) FROM events GROUP BY 1", STREAMS),  # noqa: S608
-    "keys": (f"SELECT {OWNER}, key FROM events GROUP BY 1, 2 HAVING count(*) > 1", "SELECT 0, 0 WHERE 0"),  # noqa: S608
-    "digests": (f"SELECT id FROM {SEALED}", "SELECT id FROM digests JOIN events USING (id)"),  # noqa: S608
+    "streams": (f"SELECT {OWNER}, count(*), min(id), max(id) FROM events GROUP BY 1", STREAMS),
+    "keys": (f"SELECT {OWNER}, key FROM events GROUP BY 1, 2 HAVING count(*) > 1", "SELECT 0, 0 WHERE 0"),
+    "digests": (f"SELECT id FROM {SEALED}", "SELECT id FROM digests JOIN events USING (id)"),
 }
 """What follows from the events, and what is stored of it."""
 

@@ -41,7 +41,7 @@ AGENTS = (
 )
 WEIGHT = f"CAST(round({UNIT} * pow(0.5, max(?3 - start, 0) / {HALF_LIFE})) AS INTEGER)"
 RISKS = (
-    f"SELECT agent, sum(risk * {WEIGHT}), sum(events * {WEIGHT}) FROM rollups"  # noqa: S608
+    f"SELECT agent, sum(risk * {WEIGHT}), sum(events * {WEIGHT}) FROM rollups"
     f" WHERE organization = ?1 AND grain = 0 AND start > ?3 - {WINDOW}"
     " AND iif(?2 = 0, agent > 0, agent = ?2) GROUP BY agent"
 )

@@ -30,13 +30,13 @@ WORD = "SELECT value FROM terms WHERE term = ?"
 SPANNED = (
     "SELECT min(first), max(last) FROM segments WHERE organization = ? AND first_at < ? AND last_at >= ?"
 )
-EVENT = f"SELECT {COLUMNS} FROM events e WHERE id = ?"  # noqa: S608 - our own words, here and below
-TAIL = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"  # noqa: S608
+EVENT = f"SELECT {COLUMNS} FROM events e WHERE id = ?"
+TAIL = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
 FLOOR = "SELECT id FROM events WHERE id > ? AND id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
 FLOOR_OF_WORD = FLOOR.replace("events WHERE", "postings WHERE term = ? AND")
-BY_ID = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? {{}} ORDER BY id DESC LIMIT ?"  # noqa: S608
+BY_ID = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? {{}} ORDER BY id DESC LIMIT ?"
 BY_WORD = (
-    f"SELECT {COLUMNS} FROM postings p CROSS JOIN events e ON e.id = p.id"  # noqa: S608
+    f"SELECT {COLUMNS} FROM postings p CROSS JOIN events e ON e.id = p.id"
     " WHERE p.term = ? AND p.id > ? AND p.id <= ? {} ORDER BY p.id DESC LIMIT ?"
 )
 ENDLESS = 1 << 62

@@ -8,7 +8,7 @@ nothing to undo in memory. A batch that is refused costs its neighbours of the s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -191,13 +191,15 @@ class Writer:
         number = self._tail.get(mark, 0)
         if number and (drafted.get(number) == key or self._has(stream, number, key)):
             return number
+        found = (each for each in self._candidates(mark) if self._has(stream, each, key))
+        return next(found, 0)
+
+    def _candidates(self, mark: int) -> Iterator[int]:
+        """The ids that segments have under a digest."""
         for generation in self._filters.perhaps(mark):
             first = generation * GENERATION
             for segment in range(first, min(first + GENERATION, self._segment)):
-                for (candidate,) in layout.rows(self.db, LOOK, (segment, mark)):
-                    if self._has(stream, candidate, key):
-                        return candidate
-        return 0
+                yield from (number for (number,) in layout.rows(self.db, LOOK, (segment, mark)))
 
     def _has(self, stream: Stream, number: int, key: bytes | str) -> bool:
         found = one(self.db.execute("SELECT key FROM events WHERE id = ?", (number,)))
