@@ -55,6 +55,12 @@ PROMISES = (
     Promise("rest.create", "POST on a collection's path is its Create operation.", API),
     Promise("rest.update", "PUT on a resource's path is its Update operation.", API),
     Promise("rest.delete", "DELETE on a resource's path is its Delete operation.", API),
+    Promise(
+        "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
+    ),
+    Promise("events.once", "An event that is sent again is accepted, and stored once.", OURS),
+    Promise("events.counted", "Counters, series and rankings say what the stored events say.", OURS),
+    Promise("events.full", "A full disk refuses events with Unavailable, and is got over.", OURS),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
