@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import msgspec
@@ -18,6 +18,7 @@ from rune.api.validate import refuse_unsupported
 from rune.core.access import ANY, Principal
 from rune.core.call import Call, Caller
 from rune.core.clock import Clock
+from rune.core.limits import OpenStreams
 from rune.errors import (
     Internal,
     InvalidArgument,
@@ -86,6 +87,7 @@ class Guards:
     meter: Meter
     clock: Clock
     allow_remote_admin: bool = False
+    open_streams: OpenStreams = field(default_factory=OpenStreams)
 
 
 class Dispatcher:
@@ -138,13 +140,14 @@ class Dispatcher:
         trip = _Trip(self._guards, operation, caller)
         try:
             trip.authenticate()
-            request = trip.admit(await anext(asks, _missing))
-            await trip.begin()
-            rest = (_requests(asks, trip),) if operation.streaming is Streaming.BOTH else ()
-            items: AsyncGenerator[Out] = self._handler(operation)(trip.call, request, *rest)
-            async with aclosing(items):
-                async for item in _until(items, self._guards.identity.lost(trip.call.principal)):
-                    yield item
+            with self._guards.open_streams.holding(trip.call.principal):
+                request = trip.admit(await anext(asks, _missing))
+                await trip.begin()
+                rest = (_requests(asks, trip),) if operation.streaming is Streaming.BOTH else ()
+                items: AsyncGenerator[Out] = self._handler(operation)(trip.call, request, *rest)
+                async with aclosing(items):
+                    async for item in _until(items, self._guards.identity.lost(trip.call.principal)):
+                        yield item
         except (asyncio.CancelledError, GeneratorExit):
             trip.measure("CANCELLED")  # its reader has left
             raise
