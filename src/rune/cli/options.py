@@ -86,6 +86,17 @@ namespace = click.option("-n", "--namespace", metavar="NAME", help="The namespac
 wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done, or not.")
 
 
+def certificates(command: F) -> F:
+    """`--ca-file`, `--cert-file`, `--key-file`: how to speak TLS with the server."""
+    for flag, text in (
+        ("--key-file", "The private key of our certificate, as PEM."),
+        ("--cert-file", "Our own certificate, for a server that asks for one, as PEM."),
+        ("--ca-file", "The authority of the server's certificate, as PEM."),
+    ):
+        command = click.option(flag, metavar="FILE", help=text)(command)
+    return command
+
+
 def timeout(default: str) -> Callable[[F], F]:
     """`--timeout`, with the command's own default."""
     return click.option(

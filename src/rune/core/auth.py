@@ -236,9 +236,7 @@ class Identity:
         if principal.credential.startswith(BY_CERTIFICATE) and principal.expires_at is not None:
             fingerprint = principal.credential.removeprefix(BY_CERTIFICATE)
             return self._of_certificate(
-                Certificate(
-                    subject=principal.name, fingerprint=fingerprint, expires_at=principal.expires_at
-                )
+                Certificate(subject=principal.name, fingerprint=fingerprint, expires_at=principal.expires_at)
             )
         token = self._store.find(Token, SYSTEM, principal.credential)
         return None if token is None else self._current(token)

@@ -23,6 +23,7 @@ from rune.errors import (
     Internal,
     InvalidArgument,
     PermissionDenied,
+    ResourceExhausted,
     RuneError,
     Unauthenticated,
     Unimplemented,
@@ -218,7 +219,8 @@ class _Trip:
     async def end(self, failure: RuneError | None) -> None:
         """Tell the meter, and the audit log if it was a change or a denial."""
         self.measure(failure.codes.name if failure else "ok")
-        is_denial = isinstance(failure, (Unauthenticated, PermissionDenied))
+        is_guess = isinstance(failure, ResourceExhausted) and not self._known  # one too many
+        is_denial = is_guess or isinstance(failure, (Unauthenticated, PermissionDenied))
         is_news = self.call.operation.effect is not Effect.READ and (failure or not self._told)
         if is_denial or is_news:
             await self.guards.audit.record(self.call, self.ask, failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from rune.core.store.base import Store
@@ -17,6 +18,9 @@ PATIENCE: Final = 5.0
 """Seconds that the store has to answer."""
 
 
+Listener = Callable[[bool], Awaitable[None]]
+
+
 class Vitals:
     """Knows what is wrong with a store, at most a few seconds late."""
 
@@ -24,6 +28,11 @@ class Vitals:
         self._store = store
         self.trouble = ""
         """Why the store is out of reach; empty while it is not."""
+        self._told: list[Listener] = []
+
+    def on_change(self, listener: Listener) -> None:
+        """Have it told whenever the store goes out of reach (False) or is back (True)."""
+        self._told.append(listener)
 
     async def run(self) -> None:
         """Look, until it is cancelled."""
@@ -38,6 +47,9 @@ class Vitals:
             logger.error("the store is out of reach", extra={"reason": self.trouble})
         elif before and not self.trouble:
             logger.info("the store is back")
+        if bool(before) is not bool(self.trouble):
+            for listener in self._told:
+                await listener(not self.trouble)
 
     async def _asked(self) -> str:
         try:

@@ -12,8 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rune.errors import RuneError, Unavailable
 from rune.server import tls
+from rune.server.asgi import Asgi
 from rune.server.drain import Streams
-from rune.server.exchange import Asgi
 from rune.server.failures import body
 from rune.server.refusals import TooLarge
 

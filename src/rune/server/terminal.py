@@ -22,8 +22,9 @@ from rune.core.call import Caller
 from rune.core.dispatch import Dispatcher
 from rune.errors import InvalidArgument, PermissionDenied, RuneError, Violation
 from rune.server.answers import encoded
+from rune.server.asgi import Receive, Scope, Send
 from rune.server.drain import Streams
-from rune.server.exchange import Exchange, Receive, Scope, Send
+from rune.server.exchange import Exchange
 from rune.server.failures import plain
 
 PROTOCOL = "rune.exec.v1"

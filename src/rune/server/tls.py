@@ -25,6 +25,7 @@ from rune.core.clock import Clock
 from rune.core.keyfiles import read_private, read_public
 from rune.core.x509 import public_bytes, subject_of
 from rune.errors import FailedPrecondition, RuneError
+from rune.server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,12 @@ class Certificates:
         logger.info("certificates loaded", extra={"expires_at": material.expires_at.isoformat()})
         self._warn()
 
+    def measure(self, metrics: Metrics) -> None:
+        """Show when the certificate ends, and how many reloads were refused."""
+        ends = "When the server's certificate ends, in seconds since 1970."
+        metrics.gauge("tls_certificate_not_after_seconds", ends, lambda: self.expires_at.timestamp())
+        metrics.gauge("tls_reloads_refused", "Certificates that were no good.", lambda: self.failures)
+
     def for_http(self) -> ssl.SSLContext:
         """A context that begins every handshake with the newest certificate."""
         front = _context_of(self._material)
@@ -125,7 +132,9 @@ class Certificates:
         left = self.expires_at - self._clock.now()
         facts = {"file": str(self._files.certificate), "expires_at": self.expires_at.isoformat()}
         if left <= timedelta(0):
-            logger.error("the certificate has ended: clients refuse it; renew it, then send SIGHUP", extra=facts)
+            logger.error(
+                "the certificate has ended: clients refuse it; renew it, then send SIGHUP", extra=facts
+            )
         elif left < SOON:
             logger.warning("the certificate ends soon: renew it, then send SIGHUP", extra=facts)
 

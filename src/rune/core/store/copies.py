@@ -75,7 +75,9 @@ def check(path: Path) -> None:
             raise FailedPrecondition(f"{path} is not a store of Rune")
         schema = cast("int", db.pragma("user_version"))
         if schema > SCHEMA:
-            raise FailedPrecondition(f"{path} was written by a newer Rune (schema {schema}): install that one")
+            raise FailedPrecondition(
+                f"{path} was written by a newer Rune (schema {schema}): install that one"
+            )
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
         if found != ["ok"]:
             raise FailedPrecondition(f"{path} is damaged: {'; '.join(found)[:500]}")
