@@ -12,7 +12,10 @@ from rune.api import OPERATIONS
 from rune.api.orchestrator import admin as api
 from rune.api.orchestrator import auth
 from rune.api.validate import build
+from rune.cli import audit as audit_commands
+from rune.cli import backup as backup_commands
 from rune.cli import derive, options, output
+from rune.cli.certs import certs
 from rune.cli.connect import connected
 from rune.cli.contexts import Context, save
 from rune.cli.state import State
@@ -22,6 +25,13 @@ admin = click.Group("admin", help="Users, policies, tokens and the audit log.", 
 derive.attach(admin, OPERATIONS, "admin")
 policy = admin.commands["policy"]
 token = admin.commands["token"]
+audit = admin.commands["audit"]
+assert isinstance(audit, click.Group)  # noqa: S101 - as below
+audit.add_command(audit_commands.verify)
+audit.add_command(audit_commands.export)
+admin.add_command(backup_commands.backup)
+admin.add_command(backup_commands.restore)
+admin.add_command(certs)
 assert isinstance(policy, click.Group)  # noqa: S101 - which the table has just made them
 assert isinstance(token, click.Group)  # noqa: S101 - as above
 
@@ -35,7 +45,8 @@ def bootstrap(state: State, *, save_as: bool, out_file: str | None) -> None:
     _free(out_file)
     answer = connected(state, lambda client: client.call(api.bootstrap, api.AdminBootstrapRequest()))
     if save_as:
-        context = Context(server=state.address, token=answer.token_secret)
+        files = {"ca_file": state.ca_file, "cert_file": state.cert_file, "key_file": state.key_file}
+        context = Context(server=state.address, token=answer.token_secret, **files)
         contexts = state.contexts.having("root", context)
         save(state.config_path, type(contexts)(current="root", by_name=contexts.by_name))
         click.echo("the token is kept as context 'root', which is the current one")

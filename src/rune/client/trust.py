@@ -52,7 +52,11 @@ def read(*, authority: str = "", certificate: str = "", key: str = "") -> Trust:
     """The files at these paths; raises InvalidArgument when one cannot be read, or others may read the key."""
     if bool(certificate) is not bool(key):
         raise InvalidArgument("a certificate and its key belong together: name both files, or none")
-    return Trust(_bytes(authority), _bytes(certificate), _bytes(key, private=True))
+    return Trust(
+        _bytes(authority, "the authority's certificate"),
+        _bytes(certificate, "the certificate"),
+        _bytes(key, "the key", private=True),
+    )
 
 
 def refuse_plain(address: str, token: str, *, insecure: bool) -> None:
@@ -68,7 +72,7 @@ def refuse_plain(address: str, token: str, *, insecure: bool) -> None:
     )
 
 
-def _bytes(path: str, *, private: bool = False) -> bytes:
+def _bytes(path: str, what: str, *, private: bool = False) -> bytes:
     if not path:
         return b""
     import os  # noqa: PLC0415 - plain connections do without all this
@@ -77,7 +81,7 @@ def _bytes(path: str, *, private: bool = False) -> bytes:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes 3 ms to import
             mode, data = os.fstat(file.fileno()).st_mode, file.read(1 << 20)
     except OSError as error:
-        raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidArgument(f"{what} cannot be read: {path}: {error.strerror}") from error
     if private and stat.S_IMODE(mode) & OTHERS:
-        raise InvalidArgument(f"others may read the key {path}: run `chmod 600 {path}` first")
+        raise InvalidArgument(f"others may read {what} {path}: run `chmod 600 {path}` first")
     return data
