@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rune.api.orchestrator import backup as api
-from rune.cli.connect import connected
 from rune.cli.confirm import confirm
+from rune.cli.connect import connected
 from rune.cli.state import State
 from rune.core.clock import SystemClock
 from rune.errors import FailedPrecondition, InvalidArgument, Unavailable

@@ -15,7 +15,6 @@ from rune.cli.contexts import Context, save
 from rune.cli.state import State
 from rune.errors import InvalidArgument
 
-
 FILES = ("ca_file", "cert_file", "key_file")
 
 

@@ -97,5 +97,5 @@ def _entries(lines: Iterator[bytes]) -> Iterator[Entry]:
 def _read(text: bytes, number: int) -> Line:
     try:
         return _line.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FailedPrecondition(f"line {number} cannot be read: it was changed ({error})") from error

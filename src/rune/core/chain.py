@@ -175,7 +175,10 @@ def broken(entry: Entry, found: Link) -> str:
 
 def link(entry: Entry) -> Link:
     """The entry's hash and records; raises MsgspecError for what is none."""
-    return _links.decode(entry.payload)
+    try:
+        return _links.decode(entry.payload)
+    except UnicodeDecodeError as error:  # which the library lets through
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def chained(hash: str, body: bytes) -> str:

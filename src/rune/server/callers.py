@@ -82,7 +82,15 @@ def is_direct(headers: Mapping[str, str]) -> bool:
     host, origin = headers.get("host", ""), headers.get("origin", "")
     if host and not names_loopback(host):
         return False
-    return not origin or urlsplit(origin).netloc == host
+    return not origin or place_of(origin) == host
+
+
+def place_of(origin: str) -> str:
+    """Host and port of an Origin header; empty for one that names none, or is no URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 @lru_cache(1024)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from rune.errors import PermissionDenied
 from rune.server.asgi import Asgi, Receive, Scope, Send
-from rune.server.callers import is_loopback, names_loopback
+from rune.server.callers import is_loopback, names_loopback, place_of
 from rune.server.failures import body
 
 SAFE = (
@@ -66,10 +66,7 @@ class Origins:
         return guarded
 
     def _is_own(self, origin: str, host: str) -> bool:
-        try:
-            place = urlsplit(origin).netloc
-        except ValueError:
-            return False
+        place = place_of(origin)
         return bool(place) and (place == host or _name(place) in self._allowed)
 
 
