@@ -18,7 +18,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -360,4 +360,17 @@ def _hash(entry: Entry) -> str:
 
 
 def _decoded(entry: Entry) -> list[Record]:
-    return _records.decode(link(entry).records)
+    """The entry's records; of one that somebody spoiled, a record that says so, from the end of time."""
+    try:
+        return _records.decode(link(entry).records)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return [
+            Record(
+                time=datetime.max.replace(tzinfo=UTC),
+                operation=BROKEN,
+                resource="audit",
+                verb="list",
+                outcome="DATA_LOSS",
+                message=f"entry {entry.sequence} cannot be read: somebody changed it",
+            )
+        ]

@@ -335,3 +335,12 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     path.write_text("nonsense", encoding="utf-8")
     with pytest.raises(FailedPrecondition, match="not a key"):
         Signer.at(path)
+
+
+async def test_an_entry_that_was_spoiled_shows_as_such_in_the_list() -> None:
+    it = log()
+    await it.write(3)
+    it.store.journal[1] = Entry(2, b"\xff")
+    shown = [record.message async for _, record in it.audit.newest()]
+    assert shown == ["", "entry 2 cannot be read: somebody changed it", ""]
+    assert await it.audit.prune() == 0
