@@ -88,8 +88,8 @@ class Runed:
         assert self._process
         self._process.send_signal(number)
         async with asyncio.timeout(PATIENCE):
-            while log.read_text(encoding="utf-8").count(until) == before:
-                await asyncio.sleep(0.02)  # noqa: TID251 - a log of another process tells nobody
+            while log.read_text(encoding="utf-8").count(until) == before:  # noqa: ASYNC110 - a file tells nobody
+                await asyncio.sleep(0.02)  # noqa: TID251 - as above
 
     @property
     def is_up(self) -> bool:

@@ -107,7 +107,10 @@ def main() -> None:
 
 
 async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP reads `again` what can be read again. Raises RuneError when something that it needs is not to be had."""
+    """Run until SIGTERM or SIGINT; SIGHUP reads `again` what can be.
+
+    Raises RuneError when something that it needs is not to be had.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

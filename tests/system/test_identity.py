@@ -36,7 +36,7 @@ async def status(client: httpx.AsyncClient, wanted: int) -> dict[str, Any]:
     """What /healthz says once it has that status."""
     async with asyncio.timeout(PATIENCE):
         while (answer := await client.get("/healthz")).status_code != wanted:
-            await asyncio.sleep(0.05)  # noqa: TID251 - another process is asked until it knows
+            await asyncio.sleep(0.05)
     found: dict[str, Any] = answer.json()
     return found
 
@@ -83,7 +83,7 @@ async def test_the_same_over_grpc(server: Runed) -> None:
         await server.call(auth.revoke_token, auth.RevokeTokenRequest(id=server.token[:36]))
 
 
-async def test_the_audit_log_survives_a_kill_and_knows_an_entry_that_was_noted_elsewhere(server: Runed) -> None:
+async def test_the_audit_log_survives_a_kill_and_knows_an_entry_noted_elsewhere(server: Runed) -> None:
     for number in range(5):
         await server.call(admin.create_user, admin.UserCreateRequest(name=f"u{number}"))
     verdict = await server.call(audit.verify, audit.VerifyAuditRequest())

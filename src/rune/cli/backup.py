@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def backup(state: State, file: str) -> None:
     """Copy everything that the server keeps into a new file, while it goes on working.
 
-    The file holds no key: keep those of the data folder (audit.key, and the one that seals secrets) elsewhere.
+    The file holds no key: keep those of the data folder elsewhere (audit.key, and the one of secrets).
     """
     if Path(file).exists():
         raise InvalidArgument(f"{file} exists: name another file")

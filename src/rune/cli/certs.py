@@ -50,7 +50,7 @@ def init(folder: str, name: str) -> None:
 @click.option("--server", "hosts", multiple=True, metavar="HOST", help="For a server; may be repeated.")
 @click.option("--client", default="", metavar="NAME", help="For the user or service account of that name.")
 @days
-def issue(folder: str, hosts: tuple[str, ...], client: str, days: int) -> None:
+def issue(*, folder: str, hosts: tuple[str, ...], client: str, days: int) -> None:
     """Issue a certificate with a key of its own."""
     if bool(hosts) is bool(client):
         raise click.UsageError("say either --server HOST (once or more) or --client NAME")
@@ -78,7 +78,7 @@ def issue(folder: str, hosts: tuple[str, ...], client: str, days: int) -> None:
 @directory
 @days
 @click.argument("names", nargs=-1)
-def renew(folder: str, days: int, names: tuple[str, ...]) -> None:
+def renew(*, folder: str, days: int, names: tuple[str, ...]) -> None:
     """Issue certificates anew: those that are named, or all that end within 30 days."""
     authority = _authority(folder)
     wanted = names or tuple(authority.due())

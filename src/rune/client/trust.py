@@ -49,7 +49,7 @@ class Trust(NamedTuple):
 
 
 def read(*, authority: str = "", certificate: str = "", key: str = "") -> Trust:
-    """The files at these paths; raises InvalidArgument when one cannot be read, or others may read the key."""
+    """The files at these paths; raises InvalidArgument for one that is away, or a key for all to read."""
     if bool(certificate) is not bool(key):
         raise InvalidArgument("a certificate and its key belong together: name both files, or none")
     return Trust(

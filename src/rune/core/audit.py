@@ -170,7 +170,7 @@ class Audit:
         return _verdict(walk, seal)
 
     async def has(self, sequence: int, hash: str) -> bool:
-        """This entry is there with this hash, or was dropped for its age or size."""
+        """There is such an entry with this hash, or it was dropped for its age or size."""
         if sequence < self.seal.anchor:
             return True
         if sequence == self.seal.anchor:
@@ -208,7 +208,8 @@ class Audit:
             if self._last < seal.anchor:  # nothing is left of what the anchor spoke of: begin where it ends
                 self._size = 0
                 await self._write_seal(anchor=self._last, anchor_hash=self._head)
-            logger.critical("the audit log is not what it was", extra={"problem": problem, "seal": seal.hash})
+            facts = {"problem": problem, "seal": seal.hash}
+            logger.critical("the audit log is not what it was", extra=facts)
             await self._append(self._own(BROKEN, outcome="DATA_LOSS", message=problem))
 
     async def keep(self) -> None:

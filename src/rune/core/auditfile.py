@@ -13,7 +13,6 @@ from rune.core.audit import JOURNAL
 from rune.core.chain import Seal, Walk
 from rune.core.store import copies
 from rune.core.store.base import Entry
-from rune.core.tokens import SYSTEM
 from rune.errors import FailedPrecondition, InvalidArgument
 
 LONGEST_LINE: Final = 64 << 20
@@ -42,8 +41,8 @@ _seal = msgspec.json.Decoder(Seal)
 
 
 def of_store(path: Path, *, public_key: str = "") -> Report:
-    """The log in a store's file or a backup; raises FailedPrecondition or Unavailable when it cannot be read."""
-    text = copies.resource(path, Seal.KIND, SYSTEM, Seal.KIND)
+    """The log in a store's file or a backup; raises FailedPrecondition or Unavailable where it cannot be."""
+    text = copies.resource(path, Seal().key)
     seal = _seal.decode(text) if text else Seal()
     pages = copies.journal(path, JOURNAL, after=seal.anchor)
     return _judged(seal, (entry for page in pages for entry in page), public_key)

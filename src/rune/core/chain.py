@@ -1,4 +1,4 @@
-"""The chain of the audit log, as plain functions: each entry holds the SHA-256 over the one before and itself.
+"""The chain of the audit log: each entry holds the SHA-256 over the one before and itself.
 
 What is recorded of the chain's end, a seal, is signed with a key of the server's own. With a seal that was
 kept elsewhere, entries that were cut off at the end are missed too, and a chain written anew is found out.

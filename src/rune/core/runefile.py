@@ -70,7 +70,8 @@ class Server(Section, frozen=True, kw_only=True):
 
 class Tls(Section, frozen=True, kw_only=True):
     """Transport encryption of both doors: TLS 1.2 or 1.3. SIGHUP reads the files again; what is no good is
-    not used, and connections that are open stay so."""
+    not used, and connections that are open stay so.
+    """
 
     enabled: bool = False
     """Whether both doors speak TLS, and nothing else."""
@@ -138,7 +139,7 @@ class Limits(Section, frozen=True, kw_only=True):
 
 
 class Audit(Section, frozen=True, kw_only=True):
-    """The audit log: what is older or more than this goes, the oldest first. What is left stays verifiable."""
+    """The audit log. What is older or more than this goes, the oldest first; the rest can be verified."""
 
     max_age_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
     """Days that an entry is kept."""

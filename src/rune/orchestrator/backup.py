@@ -63,7 +63,7 @@ def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
 
 async def _pieces(path: Path) -> AsyncIterator[api.BackupResponse]:
     digest, size = sha256(), 0
-    with path.open("rb") as file:  # noqa: ASYNC230 - reads run in a thread, below
+    with path.open("rb") as file:
         while data := await asyncio.to_thread(file.read, PIECE):
             digest.update(data)
             size += len(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
@@ -95,8 +96,17 @@ def _config(app: Asgi, options: HttpOptions) -> uvicorn.Config:
         server_header=False,
         limit_concurrency=options.most_connections,
         timeout_keep_alive=options.keep_alive_seconds,
-        ssl_context_factory=(lambda *_: options.tls) if options.tls else None,  # pyright: ignore[reportArgumentType] - narrowed by its own condition
+        ssl_context_factory=_handing_out(options.tls) if options.tls else None,
     )
+
+
+def _handing_out(context: ssl.SSLContext) -> Callable[[object, object], ssl.SSLContext]:
+    """Uvicorn makes contexts of paths by itself; ours is made already."""
+
+    def hand_out(_config: object, _usual: object) -> ssl.SSLContext:
+        return context
+
+    return hand_out
 
 
 class Guarded(HttpToolsProtocol):

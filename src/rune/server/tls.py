@@ -81,7 +81,7 @@ class Certificates:
         return self._material.expires_at
 
     def reload(self) -> None:
-        """Use what the files hold now; raises FailedPrecondition, and changes nothing, when that is no good."""
+        """Use what the files hold now; raises FailedPrecondition, and changes nothing, where that is bad."""
         try:
             material = load(self._files)
             if material.expires_at <= self._clock.now():
@@ -98,13 +98,19 @@ class Certificates:
     def measure(self, metrics: Metrics) -> None:
         """Show when the certificate ends, and how many reloads were refused."""
         ends = "When the server's certificate ends, in seconds since 1970."
-        metrics.gauge("tls_certificate_not_after_seconds", ends, lambda: self.expires_at.timestamp())
-        metrics.gauge("tls_reloads_refused", "Certificates that were no good.", lambda: self.failures)
+        metrics.gauge("tls_certificate_not_after_seconds", ends, self._ends)
+        metrics.gauge("tls_reloads_refused", "Certificates that were no good.", self._refused)
+
+    def _ends(self) -> float:
+        return self.expires_at.timestamp()
+
+    def _refused(self) -> float:
+        return self.failures
 
     def for_http(self) -> ssl.SSLContext:
         """A context that begins every handshake with the newest certificate."""
         front = _context_of(self._material)
-        front.sni_callback = self._switch  # pyright: ignore[reportAttributeAccessIssue] - its type wants the socket's class only
+        front.sni_callback = self._switch
         return front
 
     def for_grpc(self) -> grpc.ServerCredentials:
@@ -132,9 +138,7 @@ class Certificates:
         left = self.expires_at - self._clock.now()
         facts = {"file": str(self._files.certificate), "expires_at": self.expires_at.isoformat()}
         if left <= timedelta(0):
-            logger.error(
-                "the certificate has ended: clients refuse it; renew it, then send SIGHUP", extra=facts
-            )
+            logger.error("the certificate has ended: renew it, then send SIGHUP", extra=facts)
         elif left < SOON:
             logger.warning("the certificate ends soon: renew it, then send SIGHUP", extra=facts)
 
@@ -176,7 +180,7 @@ def _context_of(material: Material) -> ssl.SSLContext:
     # The library takes files alone. These bytes were checked; the files may have changed since.
     descriptor = os.memfd_create("rune-tls", os.MFD_CLOEXEC)
     try:
-        with open(descriptor, "wb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+        with open(descriptor, "wb", closefd=False) as file:
             file.write(material.key + b"\n" + material.chain)
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     except ssl.SSLError as error:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from unit.cli.terminal import Ran, shell
 
+Rune = Callable[..., Ran]
+
 
 @pytest.fixture
-def rune(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
+def rune(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rune:
     """Runs a command in the folder, with no server anywhere."""
     monkeypatch.chdir(tmp_path)
 
@@ -20,8 +23,7 @@ def rune(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
     return run
 
 
-def test_from_nothing_to_a_login(rune: object) -> None:
-    assert callable(rune)
+def test_from_nothing_to_a_login(rune: Rune) -> None:
     made = rune("init")
     assert (made.code, made.out) == (0, "the authority is in certs\n")
     assert "next: rune admin certs issue --dir certs --server" in made.err
@@ -39,8 +41,7 @@ def test_from_nothing_to_a_login(rune: object) -> None:
     assert "SIGHUP" in rune("renew", "server").err
 
 
-def test_what_is_missing_is_told(rune: object) -> None:
-    assert callable(rune)
+def test_what_is_missing_is_told(rune: Rune) -> None:
     assert rune("issue", "--client", "ann").code == 4
     assert rune("issue").code == 2
     assert rune("issue", "--client", "ann", "--server", "a").code == 2

@@ -1,4 +1,4 @@
-"""A private authority: safe to repeat, keys for their owner alone, and certificates that say no more than asked."""
+"""A private authority: safe to repeat, keys for their owner alone, one use for each certificate."""
 
 from __future__ import annotations
 

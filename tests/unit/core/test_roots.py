@@ -66,13 +66,13 @@ async def test_a_user_is_read_changed_and_deleted_with_its_tokens() -> None:
         assert p.store.find(Token, SYSTEM, made.id) is None
         with pytest.raises(Unauthenticated):
             p.identity.authenticate(caller(made.secret))
-        for operation, nobody in (
-            (users.get, users.UserGetRequest(name="ann")),
-            (users.delete, users.UserDeleteRequest(name="ann")),
-            (users.update, users.UserUpdateRequest(name="ann")),
+        for again in (
+            p.call(users.get, users.UserGetRequest(name="ann"), by=root),
+            p.call(users.delete, users.UserDeleteRequest(name="ann"), by=root),
+            p.call(users.update, users.UserUpdateRequest(name="ann"), by=root),
         ):
             with pytest.raises(NotFound, match="'ann' does not exist"):
-                await p.call(operation, nobody, by=root)
+                await again
 
 
 async def test_the_last_root_is_neither_deleted_nor_made_less() -> None:

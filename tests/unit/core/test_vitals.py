@@ -28,7 +28,7 @@ async def test_a_store_that_answers_is_well(tmp_path: Path) -> None:
 async def test_a_store_whose_file_was_moved_away_is_in_trouble_until_it_is_back(tmp_path: Path) -> None:
     told: list[bool] = []
 
-    async def listener(well: bool) -> None:  # noqa: FBT001 - what listeners get
+    async def listener(well: bool) -> None:
         told.append(well)
 
     path = tmp_path / "state.db"

@@ -8,13 +8,14 @@ A copy is a whole SQLite file of everything: resources, their history, the audit
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, cast
 
 import apsw
 
-from rune.core.store.base import Entry
+from rune.core.store.base import Entry, Key
 from rune.core.store.file import APPLICATION, READ, SCHEMA, File
 from rune.errors import AlreadyExists, FailedPrecondition, Unavailable
 
@@ -61,7 +62,7 @@ class Copy:
     def close(self) -> None:
         """Let go of it, whole or not. A second call does nothing."""
         if self._backup is not None:
-            self._backup.close(True)
+            self._backup.close(force=True)
             self._backup = None
         if self._target is not None:
             self._target.close()
@@ -86,50 +87,66 @@ def check(path: Path) -> None:
 def journal(path: Path, name: str, *, after: int = 0) -> Iterator[Sequence[Entry]]:
     """The records of a journal in a file that nobody has open, page by page."""
     with _Reader(path) as db:
-        while page := [Entry(*row) for row in db.execute(READ, (name, after, AT_ONCE))]:  # pyright: ignore[reportArgumentType] - the columns' own types
+        while page := [Entry(*row) for row in db.execute(READ, (name, after, AT_ONCE))]:
             yield page
             after = page[-1].sequence
 
 
-def resource(path: Path, kind: str, namespace: str, name: str) -> str | None:
+def resource(path: Path, key: Key) -> str | None:
     """The JSON of a resource in a file that nobody has open."""
     ask = "SELECT value FROM resources WHERE kind = ? AND namespace = ? AND name = ?"
     with _Reader(path) as db:
-        found = db.execute(ask, (kind, namespace, name)).fetchone()
+        found = db.execute(ask, key).fetchone()
     return str(found[0]) if found else None
 
 
 def put_in_place(backup: Path, path: Path, *, aside: Path) -> None:
-    """Have the store begin with the copy; what was there is kept aside. Raises Unavailable while it is in use."""
-    if path.exists():
-        _refuse_open(path)
-        path.rename(aside)
-        for side in SIDES:
-            path.with_name(path.name + side).unlink(missing_ok=True)
+    """Have the store begin with the copy; what was there is kept aside.
+
+    Raises Unavailable while it is in use.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists():
+        _settle(path)
     beside = path.with_name(f".{path.name}.restored")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as target, backup.open("rb") as source:
-        while chunk := source.read(1 << 20):
-            target.write(chunk)
+    _copy(backup, beside)
+    if path.exists():
+        aside.hardlink_to(path)  # so that there is a store at every moment
+    for side in SIDES:
+        path.with_name(path.name + side).unlink(missing_ok=True)
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _copy(source: Path, to: Path) -> None:
+    """A durable copy, for its owner alone."""
+    to.unlink(missing_ok=True)
+    descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as target, source.open("rb") as whole:
+        shutil.copyfileobj(whole, target, 1 << 20)
         target.flush()
         os.fsync(target.fileno())
-    beside.replace(path)
 
 
-def _refuse_open(path: Path) -> None:
-    """Raise Unavailable while another process has it; then fold its log into it, to keep it whole aside."""
+def _settle(path: Path) -> None:
+    """Fold the store's log into its file, so that it is whole aside; raises Unavailable while it is in use."""
+    db = None
     try:
-        with apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE) as db:
-            db.pragma("locking_mode", "EXCLUSIVE")
-            db.execute("BEGIN EXCLUSIVE; COMMIT")
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        db.pragma("locking_mode", "EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE; COMMIT")
         db.pragma("wal_checkpoint(TRUNCATE)")
-        db.close()
     except (apsw.BusyError, apsw.LockedError) as error:
         raise Unavailable(f"{path} is in use: stop runed first") from error
     except apsw.Error:
-        return  # damaged: that is why it is replaced
+        return  # it is damaged: that is why it is replaced
+    finally:
+        if db is not None:
+            db.close()
 
 
 class _Reader:

@@ -127,7 +127,7 @@ class SqliteStore(Reads):
         await self._in_turn(self._file.prune, journal, through)
 
     async def probe(self) -> None:
-        """Raise Unavailable when the file is out of reach; after a failed write it tries one that matters not."""
+        """Raise Unavailable when the file is out of reach; after a write that failed, one is tried."""
         await self._in_turn(partial(self._file.probe, write=self._is_sick))
         self._is_sick = False
 
