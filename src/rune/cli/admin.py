@@ -60,7 +60,7 @@ def bootstrap(state: State, *, save_as: bool, out_file: str | None) -> None:
 @click.option("--subject", default="", help="The user or service account; made when there is none. [NAME]")
 @click.option("--type", "kind", type=click.Choice(("user", "service")), default="user", show_default=True)
 @click.option("--policy", "policies", multiple=True, help="For a new subject; may be repeated. [readonly]")
-@click.option("--ttl", type=options.DURATION, help="How long it is valid; without it, for ever.")
+@click.option("--ttl", type=options.LIFETIME, help="How long it is valid (24h, 90d); without it, for ever.")
 @click.option("--description", default="", help="What it is for.")
 @click.option("--out-file", metavar="FILE", help="Write the token to a new file that only you may read.")
 @click.pass_obj

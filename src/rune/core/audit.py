@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 JOURNAL: Final = "audit"
 PAGE: Final = 500
-BATCH: Final = 200
+BATCH: Final = 1_000
 """Records of one entry."""
 PER_SOURCE: Final = Quota(count=6, seconds=60, burst=30)
 FOR_ALL: Final = Quota(count=60, seconds=60, burst=600)
@@ -233,7 +233,7 @@ class Audit:
             dropped += len(part)
             self._size -= sum(len(entry.payload) for entry in part)
             newest = part[-1]
-            # The seal first: entries before its anchor are no part of the chain, whether they are gone or not.
+            # The seal first: entries before its anchor are no part of the chain, gone or not.
             await self._write_seal(anchor=newest.sequence, anchor_hash=_hash(newest))
             await self._store.prune(JOURNAL, newest.sequence)
         if dropped:

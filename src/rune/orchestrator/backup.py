@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -32,6 +33,8 @@ class Backup:
     def __init__(self, store: Copies, folder: Path) -> None:
         self._store, self._folder = store, folder
         self._busy = False
+        for stale in folder.glob(f"{PREFIX}*"):  # of a server that was killed in the middle
+            shutil.rmtree(stale, ignore_errors=True)
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make this the handler of the operation."""

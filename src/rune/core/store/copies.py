@@ -133,7 +133,7 @@ def _copy(source: Path, to: Path) -> None:
 
 
 def _settle(path: Path) -> None:
-    """Fold the store's log into its file, so that it is whole aside; raises Unavailable while it is in use."""
+    """Fold the store's log into its file, so that it is whole aside; raises Unavailable while in use."""
     db = None
     try:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
