@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rune.core.auditfile import Report
 
 
+SQLITE = b"SQLite format 3\x00"
+
+
 class Broken(FailedPrecondition):
     """The audit log is not what was written."""
 
@@ -61,13 +64,18 @@ def verify(state: State, file: str | None, data_dir: str | None, **given: str) -
 def _offline(file: str | None, data_dir: str | None, key: str) -> Report:
     from rune.core import auditfile  # noqa: PLC0415 - what asks a server does without
 
-    if file and not file.endswith(".db"):
-        try:
+    try:
+        if file and not _is_store(file):
             with Path(file).open("rb") as lines:
                 return auditfile.of_export(lines, public_key=key)
-        except OSError as error:
-            raise InvalidArgument(f"{file} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise InvalidArgument(f"{file} cannot be read: {error.strerror}") from error
     return auditfile.of_store(Path(file) if file else Path(data_dir or "") / "state.db", public_key=key)
+
+
+def _is_store(file: str) -> bool:
+    with Path(file).open("rb") as start:
+        return start.read(len(SQLITE)) == SQLITE
 
 
 def _say(report: Report) -> None:

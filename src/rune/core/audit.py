@@ -31,7 +31,7 @@ from rune.core.limits import Buckets, Quota
 from rune.core.records import Record, is_denial, record_of, source_of
 from rune.core.settle import settle
 from rune.core.store.base import Entry, Put, Store, Write
-from rune.core.tokens import SYSTEM
+from rune.core.tokens import SYSTEM, Token
 from rune.errors import RuneError
 
 logger = logging.getLogger(__name__)
@@ -152,6 +152,12 @@ class Audit:
 
     async def verify(self) -> Verdict:
         """Walk the chain from its anchor, against the seal and what this process has written itself."""
+        verdict = await self._walked()
+        while verdict.problem and self.seal.anchor > verdict.seal.anchor:  # pruned meanwhile
+            verdict = await self._walked()
+        return verdict
+
+    async def _walked(self) -> Verdict:
         known, known_hash, seal = self._last, self._head, self.seal
         walk = Walk(seal)
         if self._is_forged(seal):
@@ -192,25 +198,32 @@ class Audit:
 
     async def begin(self) -> None:
         """Compare the log with its seal; what is missing or wrong is said in the log itself, for good."""
-        seal = self.seal
-        if seal.sequence == 0:
-            return
-        span = await self._store.span(JOURNAL)
-        problem = ""
-        if span.last < seal.sequence:
-            problem = f"entries {span.last + 1} to {seal.sequence} were cut off while the server was down"
-        elif (page := await self._store.read(JOURNAL, seal.sequence - 1, 1)) and _hash(page[0]) != seal.hash:
-            problem = f"entry {seal.sequence} was changed while the server was down"
-        elif self._is_forged(seal):
-            problem = "the seal was signed with another key than this server's"
+        seal, problem = self.seal, await self._break()
+        await self._find_end()
+        if not seal.public_key:  # from now on there always is one
+            await self._write_seal(anchor=0, anchor_hash=START)
         if problem:
-            await self._find_end()
             if self._last < seal.anchor:  # nothing is left of what the anchor spoke of: begin where it ends
                 self._size = 0
                 await self._write_seal(anchor=self._last, anchor_hash=self._head)
             facts = {"problem": problem, "seal": seal.hash}
             logger.critical("the audit log is not what it was", extra=facts)
             await self._append(self._own(BROKEN, outcome="DATA_LOSS", message=problem))
+
+    async def _break(self) -> str:
+        """What is wrong between the log and its seal; empty when nothing is, or this is the first start."""
+        seal, last = self.seal, (await self._store.span(JOURNAL)).last
+        if not seal.public_key:
+            is_new = last == 0 and not self._store.list(Token, SYSTEM)
+            return "" if is_new else "the seal is gone: nobody knows which entries there were"
+        if self._is_forged(seal):
+            return "the seal was changed, or signed with another key than this server's"
+        if last < seal.sequence:
+            return f"entries {last + 1} to {seal.sequence} were cut off while the server was down"
+        page = await self._store.read(JOURNAL, seal.sequence - 1, 1) if seal.sequence else ()
+        if page and _hash(page[0]) != seal.hash:
+            return f"entry {seal.sequence} was changed while the server was down"
+        return ""
 
     async def keep(self) -> None:
         """Seal the log every few seconds, and drop what is too old or too much; until it is cancelled."""
@@ -254,6 +267,7 @@ class Audit:
         return found
 
     async def _write_seal(self, *, anchor: int, anchor_hash: str) -> None:
+        await self._find_end()
         wanted = Seal(
             sequence=self._last, hash=self._head, anchor=anchor, anchor_hash=anchor_hash, size=self._size
         )
@@ -266,7 +280,7 @@ class Audit:
 
     def _is_forged(self, seal: Seal) -> bool:
         """It was made, and not with this server's key."""
-        return seal.sequence > 0 and not (seal.is_genuine and seal.public_key == self._signer.public_key)
+        return bool(seal.public_key) and not (seal.is_genuine and seal.public_key == self._signer.public_key)
 
     def _own(
         self, operation: str, *, outcome: str = "ok", message: str = "", names: dict[str, str] | None = None

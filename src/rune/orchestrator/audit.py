@@ -15,7 +15,7 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.durations import moment
 from rune.core.records import Record
-from rune.errors import InvalidArgument, Violation
+from rune.errors import InvalidArgument, Unavailable, Violation
 
 DEFAULT: Final = 100
 MOST: Final = 1_000
@@ -74,6 +74,8 @@ class Reader:
         yield api.ExportAuditResponse(seal=sealed(seal))
         async for entry in self._audit.entries(seal):
             yield api.ExportAuditResponse(sequence=entry.sequence, entry=entry.payload.decode())
+        if self._audit.seal.anchor > seal.anchor:
+            raise Unavailable("old entries went while the log was exported: export it again")
 
     def _moment(self, field: str, text: str) -> datetime | None:
         try:

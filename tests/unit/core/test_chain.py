@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,10 +22,10 @@ from rune.core.call import Call
 from rune.core.chain import BROKEN, Link, Seal, Signer, Walk, chained, link
 from rune.core.clock import ManualClock
 from rune.core.rights import KINDS
-from rune.core.store.base import Entry, Put
+from rune.core.store.base import Delete, Entry, Put
 from rune.core.store.memory import MemoryStore
 from rune.core.store.sqlite import SqliteStore
-from rune.core.tokens import SYSTEM
+from rune.core.tokens import SYSTEM, Token
 from rune.errors import FailedPrecondition, InvalidArgument
 
 ANN = Principal(id="a1", name="ann", credential="t1")
@@ -210,6 +211,49 @@ async def test_a_seal_of_another_key_is_found_out() -> None:
     await second.audit.begin()
     await second.audit.sealed()
     assert "signed with another key" in await second.problem()
+
+
+async def test_a_seal_that_was_taken_away_is_missed() -> None:
+    first = log()
+    await first.audit.begin()
+    await first.write(3)
+    await first.audit.sealed()
+    await first.store.commit(Delete(Seal().key))
+    del first.store.journal[:]
+    await first.store.commit(Put(Token(id="t", subject="root", subject_id="s", hash="h")))
+    second = first.again()
+    await second.audit.begin()
+    assert "the seal is gone" in await second.problem()
+
+
+async def test_a_new_server_is_sealed_before_anything_happens() -> None:
+    first = log()
+    await first.audit.begin()
+    assert first.audit.seal.is_genuine
+    assert not first.store.journal
+    again = first.again()
+    await again.audit.begin()
+    assert await again.problem() == ""
+
+
+async def test_a_log_that_is_pruned_while_it_is_verified_is_not_called_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = log(Retention(age=timedelta(days=1)))
+    await it.write(4)
+    it.clock.advance(2 * 86400)
+    await it.write(2)
+    read, busy = it.store.read, list[bool]()
+
+    async def read_late(journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        if not busy:
+            busy.append(True)
+            await it.audit.prune()
+        return await read(journal, after, limit)
+
+    monkeypatch.setattr(it.store, "read", read_late)
+    assert await it.problem() == ""
+    assert it.audit.seal.anchor == 4
 
 
 async def test_an_untouched_log_begins_in_silence() -> None:

@@ -1,4 +1,4 @@
-"""Backups over the road: pieces with a hash, one at a time, nothing left behind, and told to the audit log."""
+"""Backups over the road: pieces with a hash, one at a time, nothing left behind, and audited."""
 
 from __future__ import annotations
 
