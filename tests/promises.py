@@ -48,6 +48,25 @@ PROMISES = (
     Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
+    Promise("tls.doors", "With auth.tls both doors speak TLS 1.2 or newer, and nothing else.", OURS),
+    Promise("tls.mutual", "A client's certificate stands for the subject that it names.", OURS),
+    Promise(
+        "tls.reload",
+        "SIGHUP changes the certificates of both doors, and ends no connection that is open.",
+        OURS,
+    ),
+    Promise("tls.plain", "A client sends no token unencrypted to another machine, unless told to.", OURS),
+    Promise("auth.slowed", "Wrong credentials of an address are answered more and more slowly.", OURS),
+    Promise("auth.last-root", "The last token that may do everything is not revoked unless forced.", OURS),
+    Promise(
+        "audit.tampered", "What was changed, dropped, reordered or cut off in the audit log is named.", OURS
+    ),
+    Promise("audit.retention", "What is left of the audit log after pruning can still be verified.", OURS),
+    Promise("audit.offline", "An export, a backup or a data folder is verified without the server.", OURS),
+    Promise("backup.whole", "A backup taken while others write is whole, and restores what was there.", OURS),
+    Promise("doors.origins", "No page of another origin gets an answer from REST.", OURS),
+    Promise("doors.health", "/healthz is 200 while reconciling and 503 when the store is away.", OURS),
+    Promise("limits.streams", "One subject has only so many streams open at a time.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
     Promise("doors.numbers", "A client generated from the published contract works unchanged.", API),
     Promise("rest.get", "GET on a resource's path is its Get operation.", API),
@@ -70,7 +89,6 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise("doors.one-road", "Both doors lead through the same identity, rights and validation.", API),
         Promise("doors.package", "Each group of resources is one gRPC service in the package rune.api.", API),
         Promise("doors.reflection", "gRPC reflection answers when it is switched on, and only then.", OURS),
-        Promise("doors.health", "/healthz is 200 while reconciling and 503 when the store is away.", OURS),
         Promise("doors.openapi", "/openapi.yaml describes every REST operation that is served.", OURS),
     ),
     "server: REST": (

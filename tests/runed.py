@@ -81,6 +81,16 @@ class Runed:
         self._process = None
         return code
 
+    async def signal(self, number: signal.Signals, *, until: str) -> None:
+        """Send it a signal, and wait until its log says these words once more than before."""
+        log = self.folder.with_suffix(".log")
+        before = log.read_text(encoding="utf-8").count(until)
+        assert self._process
+        self._process.send_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            while log.read_text(encoding="utf-8").count(until) == before:  # noqa: ASYNC110 - a file tells nobody
+                await asyncio.sleep(0.02)  # noqa: TID251 - as above
+
     @property
     def is_up(self) -> bool:
         """It was started and not ended."""

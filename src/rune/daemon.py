@@ -11,9 +11,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
 
 import uvloop
 
@@ -24,17 +27,21 @@ from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.services import Service
 from rune.core import logs as log_setup
 from rune.core import rights, roles, settings, upkeep
-from rune.core.audit import Audit
+from rune.core.audit import Audit, Retention
 from rune.core.auth import Identity
+from rune.core.chain import Signer
 from rune.core.clock import Clock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
-from rune.core.limits import Limits, Quota
+from rune.core.limits import Limits, OpenStreams, Quota
+from rune.core.reload import Reload
 from rune.core.runefile import Settings
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
+from rune.core.vitals import Vitals
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
 from rune.orchestrator import admin, namespaces, permissions
 from rune.orchestrator import audit as audit_handlers
+from rune.orchestrator.backup import Backup
 from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.deletions import Deletions
@@ -52,11 +59,14 @@ from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 from rune.orchestrator.watch import Watch
+from rune.server.callers import names_loopback
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
 from rune.server.metrics import Metrics
+from rune.server.origins import Origins
 from rune.server.pages import Surroundings, app
 from rune.server.rest import Rest
+from rune.server.tls import Certificates, TlsFiles
 
 logger = logging.getLogger(__name__)
 
@@ -89,27 +99,38 @@ def main() -> None:
         sys.exit(error.codes.exit)
     log_setup.configure(sys.stderr, level=chosen.server.log_level, format=chosen.server.log_format)
     try:
-        uvloop.run(serve(chosen, mode))
+        again = partial(settings.load, flags.values, os.environ, flags.file, is_root=os.geteuid() == 0)
+        uvloop.run(serve(chosen, mode, again))
     except RuneError as error:
         logger.critical("runed cannot run", extra={"reason": error.message})
         sys.exit(error.codes.exit)
 
 
-async def serve(chosen: Settings, mode: Mode) -> None:
-    """Run until SIGTERM or SIGINT. Raises RuneError when something that it needs is not to be had."""
+async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reads `again` what can be.
+
+    Raises RuneError when something that it needs is not to be had.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = SystemClock()
     data = chosen.server.data_dir
+    reload = Reload()
+    reload.add("log level", lambda: log_setup.set_level(again().server.log_level))
+    certificates = _certificates(chosen, clock, reload)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.run)
     async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
         await roles.seed(store, clock)
         await namespaces.seed(store, clock=clock)
         runner = ProcessRunner(data / "process", now=clock.now)
         parts = assemble(store, runner, chosen, clock=clock)
+        Backup(store, data).register(parts.dispatcher)
+        await parts.audit.begin()
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
-            async with _open(parts, chosen, mode, stop=stop) as doors:
+            background += [tasks.create_task(certificates.watch())] if certificates else []
+            async with _open(parts, chosen, mode, stop=stop, certificates=certificates) as doors:
                 gc.freeze()  # what is there by now stays: no collection has to look at it again
                 await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
@@ -130,6 +151,7 @@ class Parts:
     control: Control
     prober: Prober
     metrics: Metrics
+    vitals: Vitals
     rights: rights.Rights
     clock: Clock
 
@@ -137,17 +159,20 @@ class Parts:
         """What runs for as long as the server does."""
         tidying = upkeep.keep(self.store, self.identity, self.clock)
         emptying = NamespaceReconciler(self.store, KINDS, clock=self.clock).run()
-        return (self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+        watching = (self.vitals.run(), self.audit.keep())
+        return (*watching, self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
 
     async def leave(self) -> None:
         """Write down what is only in memory; the last thing before the store closes."""
         await upkeep.tidy(self.store, self.identity, self.clock)
         await self.audit.flush()
+        await self.audit.sealed()
 
 
 def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
     """The handlers, the reconcilers and what stands along the road, over one store."""
-    identity, audit, metrics = Identity(store, clock), Audit(store, clock), Metrics()
+    identity, audit, metrics = Identity(store, clock), _audit(store, chosen, clock), Metrics()
+    vitals = Vitals(store)
     powers = rights.Rights(store, clock)
     guards = Guards(
         identity=identity,
@@ -156,6 +181,7 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         meter=metrics,
         clock=clock,
         allow_remote_admin=chosen.auth.allow_remote_admin,
+        open_streams=OpenStreams(chosen.limits.open_streams),
     )
     dispatcher = Dispatcher(guards)
     runners = {runner.name: runner}
@@ -176,7 +202,7 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
-        Health(store, prober, Node(node, clock=clock), is_ready=lambda: True, clock=clock),
+        Health(store, prober, Node(node, clock=clock), is_ready=lambda: not vitals.trouble, clock=clock),
         Watch(store),
     ):
         handlers.register(dispatcher)
@@ -184,8 +210,31 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
     return Parts(
         store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
-        metrics=metrics, rights=powers, clock=clock,
+        metrics=metrics, vitals=vitals, rights=powers, clock=clock,
     )  # fmt: skip
+
+
+def _audit(store: Store, chosen: Settings, clock: Clock) -> Audit:
+    """The audit log with its own key and what it may keep."""
+    kept = chosen.audit
+    return Audit(
+        store,
+        clock,
+        signer=Signer.at(chosen.server.data_dir / "audit.key"),
+        retention=Retention(age=timedelta(days=kept.max_age_days), size=kept.max_size_mib << 20),
+    )
+
+
+def _certificates(chosen: Settings, clock: Clock, reload: Reload) -> Certificates | None:
+    """What the doors show, where TLS is on."""
+    tls = chosen.auth.tls
+    if not tls.enabled:
+        return None
+    authority = Path(tls.client_ca_file) if tls.client_ca_file else None
+    files = TlsFiles(certificate=Path(tls.cert_file), key=Path(tls.key_file), client_authority=authority)
+    certificates = Certificates(files, clock)
+    reload.add("certificates", certificates.reload)
+    return certificates
 
 
 def _quotas(chosen: Settings) -> dict[str, Quota]:
@@ -206,20 +255,36 @@ async def _running(runner: ProcessRunner, mode: Mode) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _open(parts: Parts, chosen: Settings, mode: Mode, *, stop: asyncio.Event) -> AsyncGenerator[Doors]:
+async def _open(
+    parts: Parts, chosen: Settings, mode: Mode, *, stop: asyncio.Event, certificates: Certificates | None
+) -> AsyncGenerator[Doors]:
     """Both doors, until the block ends; then calls under way get their time."""
     at = chosen.server
-    rest = Rest(parts.dispatcher, parts.clock)
+    rest = Rest(parts.dispatcher, parts.clock, Origins(at.http_addr.host, at.allowed_hosts))
     surroundings = Surroundings(
-        trouble=lambda: "the server is stopping" if stop.is_set() else "", metrics=parts.metrics
+        trouble=lambda: "the server is stopping" if stop.is_set() else parts.vitals.trouble,
+        metrics=parts.metrics,
     )
+    secured = certificates.for_http() if certificates else None
     http = HttpDoor(
-        app(rest, surroundings), rest.streams, HttpOptions(host=at.http_addr.host, port=at.http_addr.port)
+        app(rest, surroundings),
+        rest.streams,
+        HttpOptions(host=at.http_addr.host, port=at.http_addr.port, tls=secured),
     )
-    options = GrpcOptions(address=str(at.grpc_addr), reflection=mode.dev or at.reflection)
+    options = GrpcOptions(
+        address=str(at.grpc_addr),
+        credentials=certificates.for_grpc() if certificates else None,
+        is_mutual=certificates is not None and certificates.is_mutual,
+        reflection=mode.dev or at.reflection,
+    )
+    if certificates:
+        certificates.measure(parts.metrics)
+    elif not all(names_loopback(each.host) for each in (at.grpc_addr, at.http_addr)):
+        logger.warning("tokens travel unencrypted to this server: set auth.tls (rune admin certs init)")
     grpc = GrpcDoor(parts.dispatcher, parts.clock, options)
     try:
         grpc_port, http_port = await grpc.open(), await http.open()
+        parts.vitals.on_change(lambda well: grpc.serving(ready=well))
         yield Doors(
             grpc=str(at.grpc_addr._replace(port=grpc_port)), http=str(at.http_addr._replace(port=http_port))
         )

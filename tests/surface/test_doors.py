@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from promises import promise
 from rune.api import codec
 from rune.api.orchestrator.services import ServiceResponse
 from surface.conftest import Doors
@@ -226,9 +227,32 @@ async def test_the_peer_is_local_only_when_nothing_stands_between(doors: Doors) 
     async with doors.client() as rest:
         direct = (await rest.get("/v1/version")).json()
         proxied = (await rest.get("/v1/version", headers={"x-forwarded-for": "10.0.0.9"})).json()
-        rebound = (await rest.get("/v1/version", headers={"host": "evil.example"})).json()
-        page = (await rest.get("/v1/version", headers={"origin": "http://evil.example"})).json()
-    assert [direct["ready"], proxied["ready"], rebound["ready"], page["ready"]] == [True, False, False, False]
+        named = (await rest.get("/v1/version", headers={"host": "rune.internal"})).json()
+    assert [direct["ready"], proxied["ready"], named["ready"]] == [True, False, False]
+
+
+@promise("doors.origins")
+@pytest.mark.parametrize("path", ["/v1/version", "/v1/namespaces/default/services", "/healthz", "/docs"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[", ""])
+async def test_a_page_of_another_origin_gets_nothing_not_even_a_preflight(
+    doors: Doors, path: str, origin: str
+) -> None:
+    asks = {"origin": origin, "access-control-request-method": "PUT"}
+    async with doors.client() as rest:
+        answers = [await rest.get(path, headers=asks), await rest.options(path, headers=asks)]
+    for answer in answers:
+        assert answer.status_code == 403
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_every_answer_tells_browsers_to_leave_it_alone(doors: Doors) -> None:
+    async with doors.client() as rest:
+        for path in ("/v1/version", "/v1/nothing", "/healthz", "/docs", "/metrics"):
+            headers = (await rest.get(path)).headers
+            assert headers["x-content-type-options"] == "nosniff", path
+            assert headers["x-frame-options"] == "DENY", path
+            assert headers["referrer-policy"] == "no-referrer", path
+            assert "strict-transport-security" not in headers, path
 
 
 async def test_selectors_and_pages_are_read_from_the_query(doors: Doors) -> None:

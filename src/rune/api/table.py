@@ -10,6 +10,7 @@ from rune.api.orchestrator import (
     admin,
     audit,
     auth,
+    backup,
     configmaps,
     deletions,
     exec,  # noqa: A004 - the noun's name
@@ -20,6 +21,7 @@ from rune.api.orchestrator import (
     registries,
     secrets,
     services,
+    users,
     watch,
 )
 
@@ -35,6 +37,8 @@ NOUNS: tuple[ModuleType, ...] = (
     configmaps,
     auth,
     admin,
+    users,
+    backup,
     registries,
     audit,
     watch,

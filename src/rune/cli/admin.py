@@ -12,7 +12,10 @@ from rune.api import OPERATIONS
 from rune.api.orchestrator import admin as api
 from rune.api.orchestrator import auth
 from rune.api.validate import build
+from rune.cli import audit as audit_commands
+from rune.cli import backup as backup_commands
 from rune.cli import derive, options, output
+from rune.cli.certs import certs
 from rune.cli.connect import connected
 from rune.cli.contexts import Context, save
 from rune.cli.state import State
@@ -22,6 +25,13 @@ admin = click.Group("admin", help="Users, policies, tokens and the audit log.", 
 derive.attach(admin, OPERATIONS, "admin")
 policy = admin.commands["policy"]
 token = admin.commands["token"]
+audit = admin.commands["audit"]
+assert isinstance(audit, click.Group)  # noqa: S101 - as below
+audit.add_command(audit_commands.verify)
+audit.add_command(audit_commands.export)
+admin.add_command(backup_commands.backup)
+admin.add_command(backup_commands.restore)
+admin.add_command(certs)
 assert isinstance(policy, click.Group)  # noqa: S101 - which the table has just made them
 assert isinstance(token, click.Group)  # noqa: S101 - as above
 
@@ -35,7 +45,8 @@ def bootstrap(state: State, *, save_as: bool, out_file: str | None) -> None:
     _free(out_file)
     answer = connected(state, lambda client: client.call(api.bootstrap, api.AdminBootstrapRequest()))
     if save_as:
-        context = Context(server=state.address, token=answer.token_secret)
+        files = {"ca_file": state.ca_file, "cert_file": state.cert_file, "key_file": state.key_file}
+        context = Context(server=state.address, token=answer.token_secret, **files)
         contexts = state.contexts.having("root", context)
         save(state.config_path, type(contexts)(current="root", by_name=contexts.by_name))
         click.echo("the token is kept as context 'root', which is the current one")
@@ -49,7 +60,7 @@ def bootstrap(state: State, *, save_as: bool, out_file: str | None) -> None:
 @click.option("--subject", default="", help="The user or service account; made when there is none. [NAME]")
 @click.option("--type", "kind", type=click.Choice(("user", "service")), default="user", show_default=True)
 @click.option("--policy", "policies", multiple=True, help="For a new subject; may be repeated. [readonly]")
-@click.option("--ttl", type=options.DURATION, help="How long it is valid; without it, for ever.")
+@click.option("--ttl", type=options.LIFETIME, help="How long it is valid (24h, 90d); without it, for ever.")
 @click.option("--description", default="", help="What it is for.")
 @click.option("--out-file", metavar="FILE", help="Write the token to a new file that only you may read.")
 @click.pass_obj

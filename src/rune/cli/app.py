@@ -86,10 +86,11 @@ def _nearest(word: str) -> str:
 )
 @click.option("--context", metavar="NAME", help="The context to use instead of the current one.")
 @click.option("--config", metavar="FILE", help="The file with the contexts. [RUNE_CLI_CONFIG]")
+@click.option("--insecure", is_flag=True, help="Send the token even where others could read it on its way.")
 @click.pass_context
-def rune(ctx: click.Context, **given: str | None) -> None:
+def rune(ctx: click.Context, *, insecure: bool, **given: str | None) -> None:
     """Run AI agents and any other service, and keep them safe."""
-    ctx.obj = State(os.environ, **{name: value or "" for name, value in given.items()})
+    ctx.obj = State(os.environ, insecure=insecure, **{name: value or "" for name, value in given.items()})
 
 
 def run(args: list[str]) -> int:

@@ -32,24 +32,26 @@ def view(state: State) -> None:
 @config.command(epilog="Example: rune config set-context prod --server prod.internal:7863 -n payments")
 @click.argument("name")
 @click.option("--server", metavar="ADDRESS", help="host:port for gRPC, or an http(s):// address.")
-@click.option("--ca-file", metavar="FILE", help="The authority of the server's certificate, as PEM.")
+@options.certificates
+@click.option("--insecure/--no-insecure", default=None, help="Send the token even unencrypted, or not.")
 @options.namespace
 @click.pass_obj
-def set_context(state: State, name: str, **given: str | None) -> None:
+def set_context(state: State, name: str, *, insecure: bool | None, **given: str | None) -> None:
     """Make a context, or change it; its token comes with `rune login`.
 
     A context that is given another server loses its token: a token belongs to one server.
     """
     before = state.contexts.by_name.get(name, Context())
-    ca_file = given["ca_file"]
+    files = {name: given[name] for name in ("ca_file", "cert_file", "key_file")}
     changes = {
         "server": given["server"],
         "namespace": given["namespace"],
-        "ca_file": str(Path(ca_file).resolve()) if ca_file else ca_file,
+        "insecure": None if insecure is None else "true" if insecure else "",
+        **{name: str(Path(path).resolve()) if path else path for name, path in files.items()},
     }
     after = replace(before, **{key: value for key, value in changes.items() if value is not None})
     if after.server != before.server:
-        after = replace(after, token="")
+        after = replace(after, token="", insecure="true" if insecure else "")
     save(state.config_path, state.contexts.having(name, after))
     click.echo(f"context {name!r} {'changed' if name in state.contexts.by_name else 'made'}")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from rune.api.operation import In, Operation, Out
 from rune.cli.state import State
 from rune.client.client import CALL_SECONDS, Client, HasNow, Transport
-from rune.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from rune.client.trust import Trust
 
 T = TypeVar("T")
 
@@ -40,35 +42,24 @@ def asked(state: State, operation: Operation[In, Out], request: In) -> Out:
 
 def transport(state: State) -> Transport:
     """The transport that the server's address asks for."""
-    address, token = state.address, state.token
+    address, token, insecure = state.address, state.token, state.insecure
     if address.startswith(("http://", "https://")):
         from rune.client.http import HttpTransport  # noqa: PLC0415 - 230 ms that gRPC does not need
 
-        return HttpTransport(address, token=token, verify=_verify(state.ca_file))
+        secured = _trust(state) if address.startswith("https://") else None
+        return HttpTransport(address, token=token, trust=secured, insecure=insecure)
     from rune.client.quick import do_without_aio  # noqa: PLC0415 - as above, the other way round
 
     do_without_aio()
     from rune.client.grpc import GrpcTransport  # noqa: PLC0415 - after the line above
 
-    secure = address.startswith("grpcs://")
     target = address.removeprefix("grpcs://").removeprefix("grpc://")
-    if not secure:
-        return GrpcTransport(target, token=token)
-    return GrpcTransport(target, token=token, tls=True, ca=_pem(state.ca_file))
+    if not address.startswith("grpcs://"):
+        return GrpcTransport(target, token=token, insecure=insecure)
+    return GrpcTransport(target, token=token, trust=_trust(state))
 
 
-def _pem(path: str) -> bytes:
-    from pathlib import Path  # noqa: PLC0415 - plain connections do without
+def _trust(state: State) -> Trust:
+    from rune.client.trust import read  # noqa: PLC0415 - plain connections do without
 
-    try:
-        return Path(path).read_bytes() if path else b""
-    except OSError as error:
-        raise InvalidArgument(f"the authority's certificate cannot be read: {error}") from error
-
-
-def _verify(path: str) -> object:
-    if not path:
-        return True
-    import ssl  # noqa: PLC0415 - only for an authority of one's own
-
-    return ssl.create_default_context(cadata=_pem(path).decode())
+    return read(authority=state.ca_file, certificate=state.cert_file, key=state.key_file)

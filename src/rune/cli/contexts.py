@@ -24,13 +24,25 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     token: str = ""
     namespace: str = ""
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    insecure: str = ""
+    """`true` where the token may travel unencrypted."""
 
     def __repr__(self) -> str:
         """Without the token."""
         return f"Context(server={self.server!r})"
 
 
-NAMES = {"server": "server", "token": "token", "defaultNamespace": "namespace", "caFile": "ca_file"}
+NAMES = {
+    "server": "server",
+    "token": "token",
+    "defaultNamespace": "namespace",
+    "caFile": "ca_file",
+    "certFile": "cert_file",
+    "keyFile": "key_file",
+    "insecure": "insecure",
+}
 
 
 class Contexts(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,27 +15,43 @@ from rune.cli.contexts import Context, save
 from rune.cli.state import State
 from rune.errors import InvalidArgument
 
+FILES = ("ca_file", "cert_file", "key_file")
 
-@click.command(epilog="Examples: rune login --server prod.internal:7863; rune login --token-file - < token")
+
+@click.command(
+    epilog="Examples: rune login --server grpcs://prod.internal:7863; rune login --token-file - < token"
+)
 @click.option("--server", default="", metavar="ADDRESS", help="host:port for gRPC, or an http(s):// address.")
 @click.option("--name", default="", metavar="CONTEXT", help="What to call the context. [the server's host]")
 @click.option("--token-file", default="", metavar="FILE", help="Read the token from there; - is stdin.")
-@click.option("--ca-file", default="", metavar="FILE", help="The authority of its certificate, as PEM.")
+@options.certificates
 @options.namespace
 @click.pass_obj
 def login(state: State, server: str, **given: str | None) -> None:
     """Keep a server's address and a token for later commands, once they are known to work."""
     address = server or state.address
-    token = _token(given["token_file"] or "", state)
+    files = {name: str(Path(path).resolve()) for name in FILES if (path := given[name])}
+    token = "" if _is_enough(files, given, state) else _token(given["token_file"] or "", state)
     name = given["name"] or address.rpartition("://")[2].partition(":")[0] or "default"
-    ca_file = str(Path(given["ca_file"]).resolve()) if given["ca_file"] else ""
-    context = Context(server=address, token=token, namespace=given["namespace"] or "", ca_file=ca_file)
+    insecure = "true" if state.insecure else ""
+    context = Context(
+        server=address, token=token, namespace=given["namespace"] or "", insecure=insecure, **files
+    )
+    said = {f"RUNE_{key.upper()}": files.get(key, "") for key in FILES}
     tried = State(
-        {**state.environ, "RUNE_TOKEN": token, "RUNE_CA_FILE": ca_file}, server=address, config=state.config
+        {**state.environ, "RUNE_TOKEN": token, **said},
+        server=address,
+        config=state.config,
+        insecure=state.insecure,
     )
     who = connected(tried, lambda client: client.call(auth.whoami, auth.WhoAmIRequest()))
     save(state.config_path, replace(state.contexts.having(name, context), current=name))
     click.echo(f"logged in to {address} as {who.subject_name}; context {name!r} is the current one")
+
+
+def _is_enough(files: dict[str, str], given: dict[str, str | None], state: State) -> bool:
+    """A certificate of our own stands for a token, unless one is given."""
+    return "cert_file" in files and not given["token_file"] and not state.environ.get("RUNE_TOKEN")
 
 
 def _token(path: str, state: State) -> str:

@@ -10,14 +10,17 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DURATION = r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?"
+_DURATION = r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?"
 LONGEST = 30 * 86400.0
 
 
 class Duration(click.ParamType[float]):
-    """`90`, `90s`, `5m`, `1h30m`: seconds."""
+    """`90`, `90s`, `5m`, `1h30m`, `7d`: seconds."""
 
     name = "duration"
+
+    def __init__(self, longest: float = LONGEST) -> None:
+        self._longest = longest
 
     def convert(
         self,
@@ -30,10 +33,11 @@ class Duration(click.ParamType[float]):
         found = re.fullmatch(_DURATION, str(value).strip())
         if not value or not found:
             self.fail(f"{value!r} is no duration: write 90s, 5m or 1h30m", param, ctx)
-        hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        total = hours * 3600 + minutes * 60 + seconds
-        if not 0 < total <= LONGEST:
-            self.fail(f"{value!r} is not between a moment and 30 days", param, ctx)
+        days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        total = days * 86400 + hours * 3600 + minutes * 60 + seconds
+        if not 0 < total <= self._longest:
+            most = f"{self._longest / 86400:g} days"
+            self.fail(f"{value!r} is not between a moment and {most}", param, ctx)
         return total
 
 
@@ -79,11 +83,23 @@ class Selector(click.ParamType[dict[str, str]]):
 
 
 DURATION = Duration()
+LIFETIME = Duration(3652 * 86400.0)
 PAIR = Pair()
 SELECTOR = Selector()
 
 namespace = click.option("-n", "--namespace", metavar="NAME", help="The namespace. [RUNE_NAMESPACE]")
 wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done, or not.")
+
+
+def certificates(command: F) -> F:
+    """`--ca-file`, `--cert-file`, `--key-file`: how to speak TLS with the server."""
+    for flag, text in (
+        ("--key-file", "The private key of our certificate, as PEM."),
+        ("--cert-file", "Our own certificate, for a server that asks for one, as PEM."),
+        ("--ca-file", "The authority of the server's certificate, as PEM."),
+    ):
+        command = click.option(flag, metavar="FILE", help=text)(command)
+    return command
 
 
 def timeout(default: str) -> Callable[[F], F]:

@@ -16,10 +16,16 @@ class State:
     """Options of `rune` itself; an option goes before the environment, that before the context's file."""
 
     def __init__(
-        self, environ: Mapping[str, str], *, server: str = "", context: str = "", config: str = ""
+        self,
+        environ: Mapping[str, str],
+        *,
+        server: str = "",
+        context: str = "",
+        config: str = "",
+        insecure: bool = False,
     ) -> None:
         self.environ = environ
-        self.server, self.context, self.config = server, context, config
+        self.server, self.context, self.config, self.allowed = server, context, config, insecure
 
     @property
     def config_path(self) -> str:
@@ -57,6 +63,24 @@ class State:
         """PEM file with the authority that the server's certificate must come from."""
         said = self.environ.get("RUNE_CA_FILE", "")
         return said or self.contexts.chosen(self.context).ca_file
+
+    @property
+    def cert_file(self) -> str:
+        """PEM file with our own certificate, for servers that ask for one."""
+        return self.environ.get("RUNE_CERT_FILE", "") or self.contexts.chosen(self.context).cert_file
+
+    @property
+    def key_file(self) -> str:
+        """PEM file with our certificate's private key."""
+        return self.environ.get("RUNE_KEY_FILE", "") or self.contexts.chosen(self.context).key_file
+
+    @property
+    def insecure(self) -> bool:
+        """The token may travel unencrypted; what a context says of that holds for its own server alone."""
+        if self.allowed or self.environ.get("RUNE_INSECURE", "").lower() in ("1", "true", "yes"):
+            return True
+        chosen = self.contexts.chosen(self.context)
+        return chosen.insecure.lower() == "true" and self.address == (chosen.server or DEFAULT_SERVER)
 
     def namespace(self, option: str | None) -> str:
         """The namespace that the option names, or the usual one."""

@@ -15,6 +15,7 @@ from rune.api import codec
 from rune.api.fields import Message
 from rune.api.operation import Operation, Streaming
 from rune.client.failures import failure
+from rune.client.trust import Trust, refuse_plain
 from rune.errors import RuneError, Unavailable, Violation
 
 MOST_MESSAGE_BYTES = 64 << 20
@@ -22,15 +23,18 @@ _DETAILS = "grpc-status-details-bin"
 
 
 class GrpcTransport:
-    """One channel to one server; `ca` is PEM, without it the system's authorities are asked."""
+    """One channel to one server, over TLS where `trust` says how.
+
+    Raises FailedPrecondition where the token would travel unencrypted, unless `insecure` allows that.
+    """
 
     def __init__(
         self,
         target: str,
         *,
         token: str = "",
-        tls: bool = False,
-        ca: bytes = b"",
+        trust: Trust | None = None,
+        insecure: bool = False,
     ) -> None:
         self._target = target
         options = [
@@ -39,9 +43,13 @@ class GrpcTransport:
             ("grpc.enable_http_proxy", 0),
         ]
         self._channel: Any  # raw bytes both ways, which the stubs of grpc have no word for
-        if tls:
-            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca or None), options)
+        if trust is not None:
+            shown = grpc.ssl_channel_credentials(
+                trust.authority or None, trust.key or None, trust.certificate or None
+            )
+            self._channel = grpc.secure_channel(target, shown, options)
         else:
+            refuse_plain(target, token, insecure=insecure)
             self._channel = grpc.insecure_channel(target, options)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
 

@@ -16,6 +16,7 @@ from rune.api.operation import Http, Operation
 from rune.api.shape import Field, fields
 from rune.api.validate import build
 from rune.client.failures import failure
+from rune.client.trust import Trust, refuse_plain
 from rune.errors import (
     FAILURES,
     DeadlineExceeded,
@@ -44,16 +45,23 @@ class Parts(NamedTuple):
 
 
 class HttpTransport:
-    """One pool of connections to one server, such as `http://127.0.0.1:7861`."""
+    """One pool of connections to one server, such as `http://127.0.0.1:7861`.
+
+    Raises FailedPrecondition where the token would travel unencrypted, unless `insecure` allows that.
+    """
 
     def __init__(
         self,
         base: str,
         *,
         token: str = "",
-        verify: Any = True,  # noqa: ANN401 - what httpx takes: a bool or an SSLContext
+        trust: Trust | None = None,
+        insecure: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        if transport is None and not base.startswith("https://"):
+            refuse_plain(base, token, insecure=insecure)
+        verify = trust.context() if trust is not None else True
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._base = base
         self._http = httpx.AsyncClient(

@@ -18,9 +18,10 @@ from typing import Final
 
 from rune.api.orchestrator.admin import Grant, Subject
 from rune.core.access import Principal, Rule, rule
-from rune.core.call import Caller
+from rune.core.call import Caller, Certificate
 from rune.core.clock import Clock
-from rune.core.limits import Buckets, Quota
+from rune.core.guesses import Guesses
+from rune.core.limits import Quota
 from rune.core.store.base import Store
 from rune.core.tokens import SYSTEM, Token, digest
 from rune.errors import OutOfRange, ResourceExhausted, Unauthenticated, Unavailable
@@ -39,6 +40,9 @@ RE_ARM: Final = 3600.0
 NOBODYS_HASH: Final = digest("")
 """What an unknown token is compared with, so that it takes as long as a known one."""
 
+BY_CERTIFICATE: Final = "certificate:"
+"""What the credential of a principal begins with that showed a certificate; its fingerprint follows."""
+
 Keys = Callable[[str], Principal | None]
 """Finds the principal of an API key (X-Rune-Key)."""
 
@@ -47,17 +51,19 @@ Keys = Callable[[str], Principal | None]
 class _Known:
     """A principal and the very resources it was made of."""
 
-    token: Token
+    credential: Token | Certificate
     subject: Subject
     grants: tuple[Grant | None, ...]
     principal: Principal
     revision: int
     """The newest revision at which this was so."""
 
-    def is_of(self, token: Token, subject: Subject, grants: tuple[Grant | None, ...]) -> bool:
+    def is_of(
+        self, credential: Token | Certificate, subject: Subject, grants: tuple[Grant | None, ...]
+    ) -> bool:
         """The store gives out the same object until a resource changes."""
         return (
-            self.token is token
+            self.credential is credential
             and self.subject is subject
             and len(self.grants) == len(grants)
             and all(before is now for before, now in zip(self.grants, grants, strict=True))
@@ -86,7 +92,7 @@ class Identity:
         self._keys = keys
         self._known: dict[str, _Known] = {}
         self._used: dict[str, datetime] = {}
-        self.failures = Buckets(FAILURES, clock)
+        self.failures = Guesses(FAILURES, clock)
         self._lost: weakref.WeakValueDictionary[str, Lost] = weakref.WeakValueDictionary()
         self._following = False
 
@@ -96,6 +102,8 @@ class Identity:
             principal = self._of_token(caller.bearer)
         elif caller.api_key:
             principal = self._keys(caller.api_key) if self._keys and len(caller.api_key) <= LONGEST else None
+        elif caller.certificate:
+            principal = self._of_certificate(caller.certificate)
         else:
             raise Unauthenticated("missing bearer token")
         if principal is not None:
@@ -103,7 +111,7 @@ class Identity:
         wait = self.failures.take(source(caller.address))
         if wait:
             raise ResourceExhausted("too many invalid credentials from this address", retry_after=wait)
-        raise Unauthenticated("invalid bearer token" if caller.bearer else "invalid API key")
+        raise Unauthenticated(_refusal(caller))
 
     def _of_token(self, bearer: str) -> Principal | None:
         """The token's principal; unknown, wrong, revoked and expired ones take the same way to None."""
@@ -122,20 +130,32 @@ class Identity:
         if not token.is_good(self._clock.now()):
             return None
         known = self._known.get(token.id)
-        revision = self._store.revision
-        if known is not None and known.revision == revision:
+        if known is not None and known.revision == self._store.revision:
             return known.principal
         subject = self._store.find(Subject, SYSTEM, token.subject)
         if subject is None or subject.id != token.subject_id:
             return None
-        grants = tuple(self._store.find(Grant, SYSTEM, name) for name in subject.policies)
-        if known is not None and known.is_of(token, subject, grants):
+        return self._made(subject, token)
+
+    def _of_certificate(self, certificate: Certificate) -> Principal | None:
+        """The subject of that name, for as long as the certificate lasts."""
+        subject = self._store.find(Subject, SYSTEM, certificate.subject)
+        if subject is None or certificate.expires_at <= self._clock.now():
+            return None
+        return self._made(subject, certificate)
+
+    def _made(self, subject: Subject, credential: Token | Certificate) -> Principal:
+        """The subject's principal, the same object as before where nothing changed."""
+        name, _ = _credential(credential)
+        known = self._known.get(name)
+        grants = tuple(self._store.find(Grant, SYSTEM, each) for each in subject.policies)
+        if known is not None and known.is_of(credential, subject, grants):
             principal = known.principal
         else:
-            principal = principal_of(subject, grants, token)
+            principal = principal_of(subject, grants, credential)
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        self._known[token.id] = _Known(token, subject, grants, principal, revision)
+        self._known[name] = _Known(credential, subject, grants, principal, self._store.revision)
         return principal
 
     def last_used(self, token: Token) -> datetime | None:
@@ -205,12 +225,21 @@ class Identity:
 
     def _judge(self, event: Lost) -> None:
         """Set the event unless the credential still means the same principal."""
-        token = self._store.find(Token, SYSTEM, event.principal.credential)
-        if token is not None and self._current(token) == event.principal:
+        if self._again(event.principal) == event.principal:
             return
         event.set()
         if self._lost.get(event.principal.credential) is event:
             del self._lost[event.principal.credential]
+
+    def _again(self, principal: Principal) -> Principal | None:
+        """What the principal's credential stands for now."""
+        if principal.credential.startswith(BY_CERTIFICATE) and principal.expires_at is not None:
+            fingerprint = principal.credential.removeprefix(BY_CERTIFICATE)
+            return self._of_certificate(
+                Certificate(subject=principal.name, fingerprint=fingerprint, expires_at=principal.expires_at)
+            )
+        token = self._store.find(Token, SYSTEM, principal.credential)
+        return None if token is None else self._current(token)
 
     def _set_timer(self, event: Lost) -> None:
         expires_at = event.principal.expires_at
@@ -230,8 +259,25 @@ class Identity:
 _KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND})
 
 
-def principal_of(subject: Subject, grants: tuple[Grant | None, ...], token: Token | None = None) -> Principal:
+def _refusal(caller: Caller) -> str:
+    """What is said of a wrong credential; not which part of it is wrong."""
+    if caller.bearer:
+        return "invalid bearer token"
+    return "invalid API key" if caller.api_key else "the certificate stands for no user or service account"
+
+
+def _credential(credential: Token | Certificate | None) -> tuple[str, datetime | None]:
+    """What a principal says of what it showed: a name that is no secret, and its end."""
+    if isinstance(credential, Certificate):
+        return f"{BY_CERTIFICATE}{credential.fingerprint}", credential.expires_at
+    return (credential.id, credential.expires_at) if credential else ("", None)
+
+
+def principal_of(
+    subject: Subject, grants: tuple[Grant | None, ...], credential: Token | Certificate | None = None
+) -> Principal:
     """The subject with the rules of its grants; one that is gone gives nothing."""
+    name, expires_at = _credential(credential)
     present = tuple(grant for grant in grants if grant is not None)
     return Principal(
         id=subject.id,
@@ -240,8 +286,8 @@ def principal_of(subject: Subject, grants: tuple[Grant | None, ...], token: Toke
         email=subject.email,
         grants=tuple(grant.name for grant in present),
         rules=rules_of(present),
-        credential=token.id if token else "",
-        expires_at=token.expires_at if token else None,
+        credential=name,
+        expires_at=expires_at,
     )
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
 from rune.api import Operation
 from rune.core.access import NOBODY, Principal
+
+
+class Certificate(Struct, frozen=True, kw_only=True, gc=False):
+    """A client's certificate, which the transport has verified."""
+
+    subject: str
+    """The name of the subject that it speaks for, in case there is one."""
+    fingerprint: str
+    """SHA-256, in hexadecimal digits."""
+    expires_at: datetime
 
 
 class Caller(Struct, frozen=True, kw_only=True, gc=False):
@@ -22,8 +33,8 @@ class Caller(Struct, frozen=True, kw_only=True, gc=False):
     """It comes from this machine."""
     bearer: str = ""
     api_key: str = ""
-    certificate: str = ""
-    """The subject of a client certificate that was verified."""
+    certificate: Certificate | None = None
+    """It counts where neither token nor key is shown."""
 
     def __repr__(self) -> str:
         return f"Caller(edge={self.edge!r}, address={self.address!r}, request_id={self.request_id!r})"

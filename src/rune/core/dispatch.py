@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import msgspec
@@ -18,10 +18,12 @@ from rune.api.validate import refuse_unsupported
 from rune.core.access import ANY, Principal
 from rune.core.call import Call, Caller
 from rune.core.clock import Clock
+from rune.core.limits import OpenStreams
 from rune.errors import (
     Internal,
     InvalidArgument,
     PermissionDenied,
+    ResourceExhausted,
     RuneError,
     Unauthenticated,
     Unimplemented,
@@ -86,6 +88,7 @@ class Guards:
     meter: Meter
     clock: Clock
     allow_remote_admin: bool = False
+    open_streams: OpenStreams = field(default_factory=OpenStreams)
 
 
 class Dispatcher:
@@ -138,13 +141,14 @@ class Dispatcher:
         trip = _Trip(self._guards, operation, caller)
         try:
             trip.authenticate()
-            request = trip.admit(await anext(asks, _missing))
-            await trip.begin()
-            rest = (_requests(asks, trip),) if operation.streaming is Streaming.BOTH else ()
-            items: AsyncGenerator[Out] = self._handler(operation)(trip.call, request, *rest)
-            async with aclosing(items):
-                async for item in _until(items, self._guards.identity.lost(trip.call.principal)):
-                    yield item
+            with self._guards.open_streams.holding(trip.call.principal):
+                request = trip.admit(await anext(asks, _missing))
+                await trip.begin()
+                rest = (_requests(asks, trip),) if operation.streaming is Streaming.BOTH else ()
+                items: AsyncGenerator[Out] = self._handler(operation)(trip.call, request, *rest)
+                async with aclosing(items):
+                    async for item in _until(items, self._guards.identity.lost(trip.call.principal)):
+                        yield item
         except (asyncio.CancelledError, GeneratorExit):
             trip.measure("CANCELLED")  # its reader has left
             raise
@@ -215,7 +219,8 @@ class _Trip:
     async def end(self, failure: RuneError | None) -> None:
         """Tell the meter, and the audit log if it was a change or a denial."""
         self.measure(failure.codes.name if failure else "ok")
-        is_denial = isinstance(failure, (Unauthenticated, PermissionDenied))
+        is_guess = isinstance(failure, ResourceExhausted) and not self._known  # one too many
+        is_denial = is_guess or isinstance(failure, (Unauthenticated, PermissionDenied))
         is_news = self.call.operation.effect is not Effect.READ and (failure or not self._told)
         if is_denial or is_news:
             await self.guards.audit.record(self.call, self.ask, failure)

@@ -7,7 +7,8 @@ exactly 100 through at once, however often it is asked and whatever the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,6 +96,33 @@ class Buckets:
                 del self._buckets[next(iter(self._buckets))]
         self._buckets[key] = bucket  # the newest stands last
         return bucket.take(now, weight)
+
+
+class OpenStreams:
+    """Counts what each principal has open; all its credentials together."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._open: dict[str, int] = {}
+
+    @contextmanager
+    def holding(self, principal: Principal) -> Generator[None]:
+        """One more, until the block ends; raises ResourceExhausted where that is too many."""
+        count = self._open.get(principal.id, 0)
+        if count >= self._most:
+            raise ResourceExhausted(
+                f"{principal.name} has {count} streams open, the most there may be (limits.open-streams): "
+                "end some first"
+            )
+        self._open[principal.id] = count + 1
+        try:
+            yield
+        finally:
+            left = self._open[principal.id] - 1
+            if left:
+                self._open[principal.id] = left
+            else:
+                del self._open[principal.id]
 
 
 class Limits:

@@ -54,6 +54,11 @@ def configure(stream: TextIO, *, level: str = "info", format: str = "json") -> N
     root.setLevel(level.upper())
 
 
+def set_level(level: str) -> None:
+    """Log everything at or above the level from now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 def blot(_logger: object, _method: str, event: EventDict) -> EventDict:
     """The last processor before the words are written."""
     return {name: _clean(name, value, DEEPEST) for name, value in event.items() if name not in COPIES}

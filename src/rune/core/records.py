@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -82,16 +83,22 @@ def source_of(call: Call) -> str:
 
 def _names(operation: Operation[Any, Any], ask: Message) -> Iterator[tuple[str, str]]:
     """The target first: what the path ends in, or the `name` or `id` of the request or of what it carries."""
-    http = operation.http
-    paths = [path for path in (http.parameters if http else ()) if path != operation.scope][-1:]
-    holder = operation.scope.rpartition(".")[0] or (http.body if http else "")
-    paths += [f"{holder}.name", f"{holder}.id"] if holder not in ("", "*") else []
-    paths += [field for field in ask.__struct_fields__ if field in ("name", "id")]
-    paths += [field for field in ask.__struct_fields__ if field.endswith(("_name", "_id", "_target"))]
-    for path in dict.fromkeys(paths):
+    for path in _paths(operation, type(ask)):
         value = _at(ask, path)
         if isinstance(value, str) and value:
             yield path, _short(redact(value))
+
+
+@cache
+def _paths(operation: Operation[Any, Any], request: type[Message]) -> tuple[str, ...]:
+    """Where the names are, which follows from the declarations alone."""
+    http, known = operation.http, request.__struct_fields__
+    paths = [path for path in (http.parameters if http else ()) if path != operation.scope][-1:]
+    holder = operation.scope.rpartition(".")[0] or (http.body if http else "")
+    paths += [f"{holder}.name", f"{holder}.id"] if holder not in ("", "*") else []
+    paths += [field for field in known if field in ("name", "id")]
+    paths += [field for field in known if field.endswith(("_name", "_id", "_target"))]
+    return tuple(dict.fromkeys(paths))
 
 
 def _at(ask: Message, path: str) -> object:

@@ -23,11 +23,14 @@ from rune.api.orchestrator.admin import (
     UserCreateRequest,
 )
 from rune.api.orchestrator.auth import CreateTokenRequest
+from rune.api.orchestrator.users import UserUpdateRequest
 from rune.api.resource import Key, Resource
 from rune.core.access import Principal, Rule
 from rune.core.auth import rules_of
+from rune.core.chain import Seal
 from rune.core.clock import Clock
-from rune.core.roles import READONLY, ROOT, faults, is_root, within
+from rune.core.roles import READONLY, ROOT, faults, within
+from rune.core.roots import keeping_a_root, keeping_a_way_in
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.tokens import SYSTEM, Token, mint
@@ -63,7 +66,7 @@ class Roster(Resource):
 LONGEST_LIFETIME: Final = timedelta(days=3660)
 """Of a token that expires."""
 
-KINDS: Final = (Subject, Grant, Token, Roster)
+KINDS: Final = (Subject, Grant, Token, Roster, Seal)
 """What a store must be made with."""
 
 N = TypeVar("N", Subject, Grant)
@@ -116,16 +119,57 @@ class Rights:
         await self._change("create_token", decide)
         return minted[0]
 
-    async def revoke_token(self, id: str) -> None:
-        """It is good for nothing from now on; a second time changes nothing. Raises NotFound."""
+    async def revoke_token(self, id: str, *, force: bool = False) -> None:
+        """It is good for nothing from now on; a second time changes nothing.
+
+        Raises NotFound, and FailedPrecondition for the last one that may do everything, unless forced.
+        """
 
         def decide() -> list[Write]:
             token = self._store.find(Token, SYSTEM, id)
             if token is None:
                 raise NotFound("there is no token with this id")
-            return [] if token.revoked else [Put(replace(token, revoked=True, revoked_at=self._clock.now()))]
+            if token.revoked:
+                return []
+            writes: list[Write] = [Put(replace(token, revoked=True, revoked_at=self._clock.now()))]
+            return writes if force else keeping_a_way_in(self._store, writes, self._clock.now())
 
-        await settle(self._store, decide, operation="revoke_token")
+        await self._change("revoke_token", decide)
+
+    def user(self, name: str) -> Subject:
+        """The user or service account; raises NotFound."""
+        return self._named(Subject, name, "")
+
+    async def update_user(self, giver: Principal, ask: UserUpdateRequest) -> Subject:
+        """Replace what is named; a revision that is named must be the stored one."""
+
+        def decide() -> list[Write]:
+            stored = self.user(ask.name)
+            if ask.revision not in (0, stored.revision):
+                raise Conflict(f"user {ask.name!r} is at revision {stored.revision}, not {ask.revision}")
+            policies = list(dict.fromkeys(ask.policies)) or stored.policies
+            gained = [name for name in policies if name not in stored.policies]
+            self._refuse_more_than(giver, rules_of(self._grants(gained)), f"user {ask.name!r}")
+            changed = replace(stored, email=ask.email or stored.email, policies=policies)
+            return [] if changed == stored else keeping_a_root(self._store, [Put(changed)])
+
+        await self._change("update_user", decide)
+        return self.user(ask.name)
+
+    async def delete_user(self, name: str) -> int:
+        """Delete it with its tokens, in one commit; returns how many there were."""
+        gone: list[Token] = []
+
+        def decide() -> list[Write]:
+            user = self.user(name)
+            gone[:] = [each for each in self._store.list(Token, SYSTEM) if each.subject == name]
+            writes: list[Write] = [Delete(each.key, each.revision) for each in gone]
+            writes.append(Delete(user.key, user.revision))
+            keeping_a_root(self._store, writes)
+            return keeping_a_way_in(self._store, writes, self._clock.now())
+
+        await self._change("delete_user", decide)
+        return len(gone)
 
     async def create_user(self, giver: Principal, ask: UserCreateRequest) -> Subject:
         """The user with the given grants, or `readonly`."""
@@ -164,7 +208,7 @@ class Rights:
                 )
             self._refuse_bad(giver, wanted)
             changed = replace(stored, description=wanted.description, rules=wanted.rules)
-            return [] if changed == stored else self._keeping_a_root([Put(changed)])
+            return [] if changed == stored else keeping_a_root(self._store, [Put(changed)])
 
         await self._change("update_grant", decide)
         return self._store.get(Grant, SYSTEM, wanted.name)
@@ -176,7 +220,7 @@ class Rights:
             grant = self._changeable(self.grant(name, id))
             bearers = [each for each in self._store.list(Subject, SYSTEM) if grant.name in each.policies]
             writes: list[Write] = [Put(_without(each, grant)) for each in bearers]
-            return self._keeping_a_root([*writes, Delete(grant.key, grant.revision)])
+            return keeping_a_root(self._store, [*writes, Delete(grant.key, grant.revision)])
 
         await self._change("delete_grant", decide)
 
@@ -199,7 +243,7 @@ class Rights:
             taken, bearer = self._pair(ask)
             if taken.name not in bearer.policies:
                 return []
-            return self._keeping_a_root([Put(_without(bearer, taken))])
+            return keeping_a_root(self._store, [Put(_without(bearer, taken))])
 
         await self._change("detach_grant", decide)
 
@@ -277,23 +321,6 @@ class Rights:
             raise NotFound(f"unknown policies: {', '.join(map(repr, unknown))}")
         return tuple(grant for grant in found.values() if grant is not None)
 
-    def _keeping_a_root(self, writes: list[Write]) -> list[Write]:
-        """The writes, unless nobody could do everything after them who could before."""
-        before = {each.key: each for kind in (Subject, Grant) for each in self._store.list(kind, SYSTEM)}
-        after: dict[Key, Resource] = {**before}
-        for write in writes:
-            if isinstance(write, Put):
-                after[write.value.key] = write.value
-            else:
-                after.pop(write.key)
-        roots = _roots(before.values())
-        if roots and not _roots(after.values()):
-            raise FailedPrecondition(
-                f"{', '.join(roots)} would lose the last grant of everything, and nobody could manage this "
-                "server any more: give it to somebody else first"
-            )
-        return writes
-
     def _refuse_bad(self, giver: Principal, wanted: Grant) -> None:
         violations = faults(wanted.rules, "policy.rules")
         if wanted.builtin:
@@ -337,12 +364,3 @@ def _of_kind(subject: Subject, kind: str) -> Subject:
 
 def _without(subject: Subject, grant: Grant) -> Subject:
     return replace(subject, policies=[name for name in subject.policies if name != grant.name])
-
-
-def _roots(resources: Iterable[Resource]) -> list[str]:
-    """The names of the subjects that may do everything."""
-    every = list(resources)
-    grants = {each.name: each for each in every if isinstance(each, Grant)}
-    subjects = [each for each in every if isinstance(each, Subject)]
-    total = {name for name, grant in grants.items() if is_root(rules_of((grant,)))}
-    return [each.name for each in subjects if total.intersection(each.policies)]

@@ -44,7 +44,7 @@ class Server(Section, frozen=True, kw_only=True):
 
     grpc_addr: Address = Address("127.0.0.1", 7863)
     """Where gRPC is served, as `host:port`; `:7863` is every interface. This machine alone by default, since
-    tokens travel unencrypted as long as there is no TLS."""
+    tokens travel unencrypted as long as `auth.tls` is off."""
 
     http_addr: Address = Address("127.0.0.1", 7861)
     """Where REST is served, as `host:port`; `:7861` is every interface."""
@@ -59,24 +59,32 @@ class Server(Section, frozen=True, kw_only=True):
     log_format: Literal["json", "text"] = "json"
     """One JSON object a line for machines, or `text` for people; `--pretty` is short for `text`."""
 
+    allowed_hosts: Text = ""
+    """Further names that HTTP clients may call this server by, with commas between. Needed where REST listens
+    on this machine alone and a proxy passes its own name on: other names are refused there, since a web page
+    could reach the port by a name that it made point here. Also the names of pages that may call it."""
+
     reflection: bool = False
     """Whether gRPC reflection lists the services. Off, since a stranger need not know them."""
 
 
 class Tls(Section, frozen=True, kw_only=True):
-    """Transport encryption. It is not part of this release: setting anything here is refused."""
+    """Transport encryption of both doors: TLS 1.2 or 1.3. SIGHUP reads the files again; what is no good is
+    not used, and connections that are open stay so.
+    """
 
     enabled: bool = False
-    """Whether both doors speak TLS."""
+    """Whether both doors speak TLS, and nothing else."""
 
     cert_file: Text = ""
-    """The server's certificate, PEM."""
+    """The server's certificate and those of the authorities between it and the root, PEM."""
 
     key_file: Text = ""
-    """The certificate's private key, PEM."""
+    """The certificate's private key, PEM, without a password; a file that others may read is refused."""
 
     client_ca_file: Text = ""
-    """The authority that client certificates must be signed by, PEM; empty asks for none."""
+    """The authority that client certificates must be signed by, PEM; empty asks for none. With it nobody
+    gets in without a certificate, and one that names a user or service account stands for a token."""
 
 
 class Auth(Section, frozen=True, kw_only=True):
@@ -126,6 +134,19 @@ class Limits(Section, frozen=True, kw_only=True):
     streams_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """Streams (logs, exec, watches) that one subject may open."""
 
+    open_streams: Annotated[int, Meta(ge=1, le=100_000)] = 256
+    """Streams that one subject may have open at the same time."""
+
+
+class Audit(Section, frozen=True, kw_only=True):
+    """The audit log. What is older or more than this goes, the oldest first; the rest can be verified."""
+
+    max_age_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
+    """Days that an entry is kept."""
+
+    max_size_mib: Annotated[int, Meta(ge=1, le=1_048_576)] = 1024
+    """MiB of entries that are kept; a change takes about 400 bytes."""
+
 
 class Settings(Section, frozen=True, kw_only=True):
     """The whole Runefile."""
@@ -144,3 +165,6 @@ class Settings(Section, frozen=True, kw_only=True):
 
     limits: Limits = Limits()
     """How much one caller may ask."""
+
+    audit: Audit = Audit()
+    """The audit log."""

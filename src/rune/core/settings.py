@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 import msgspec
 import yaml
 
-from rune.core.runefile import SUPPORTED_LATER, Section, Settings
+from rune.core.runefile import SUPPORTED_LATER, Section, Settings, Tls
 from rune.core.values import read
 from rune.errors import InvalidArgument, Violation
 
@@ -263,14 +263,22 @@ def _check(settings: Settings, found: _Findings) -> None:
     """What only several settings together, or this release, make wrong."""
     if not settings.auth.enabled:
         _refuse(found, "auth.enabled", "callers always show a token: leave it out, or set it to true")
-    for name in ("enabled", "cert-file", "key-file", "client-ca-file"):
-        if getattr(settings.auth.tls, name.replace("-", "_")):
-            _refuse(found, f"auth.tls.{name}", "TLS is not supported in this release")
+    _check_tls(settings.auth.tls, found)
     grpc, http = settings.server.grpc_addr, settings.server.http_addr
     if grpc == http and grpc.port:
         _refuse(found, "server.http-addr", f"{http} is the address of gRPC already")
     if settings.server.data_dir.parts[:1] == ("~",):
         _refuse(found, "server.data-dir", "takes a whole path: `~` is the shell's word")
+
+
+def _check_tls(tls: Tls, found: _Findings) -> None:
+    files = {"cert-file": tls.cert_file, "key-file": tls.key_file}
+    for name, path in files.items():
+        if tls.enabled and not path:
+            _refuse(found, f"auth.tls.{name}", "must name a file when auth.tls.enabled is true")
+    for name, path in {**files, "client-ca-file": tls.client_ca_file}.items():
+        if path and not tls.enabled:
+            _refuse(found, f"auth.tls.{name}", "has no effect without auth.tls.enabled: set that to true too")
 
 
 def _refuse(found: _Findings, path: str, reason: str) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from rune.client.client import Transport
+from rune.client.trust import read
 from rune.errors import InvalidArgument, NotFound
 
 DEFAULT_SERVER: Final = "127.0.0.1:7863"
@@ -23,6 +24,9 @@ class _Context(msgspec.Struct, rename="camel"):
     server: str = ""
     token: str = ""
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    insecure: bool = False
 
 
 class _File(msgspec.Struct, rename="kebab"):
@@ -39,6 +43,10 @@ class Settings:
     server: str = DEFAULT_SERVER
     token: str = field(default="", repr=False)
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    insecure: bool = False
+    """The token may travel unencrypted."""
 
 
 def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -> Settings:
@@ -55,6 +63,10 @@ def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -
         server=address,
         token=environ.get("RUNE_TOKEN", "") or kept,
         ca_file=environ.get("RUNE_CA_FILE", "") or chosen.ca_file,
+        cert_file=environ.get("RUNE_CERT_FILE", "") or chosen.cert_file,
+        key_file=environ.get("RUNE_KEY_FILE", "") or chosen.key_file,
+        insecure=environ.get("RUNE_INSECURE", "").lower() in ("1", "true", "yes")
+        or (chosen.insecure and address == home),
     )
 
 
@@ -88,31 +100,15 @@ def _read(path: Path) -> _File:
 
 def transport(settings: Settings) -> Transport:
     """The transport that the address asks for: gRPC, or REST for one that begins with http."""
-    address, authority = settings.server, _authority(settings.ca_file)
+    address, token, insecure = settings.server, settings.token, settings.insecure
+    secured = read(authority=settings.ca_file, certificate=settings.cert_file, key=settings.key_file)
     if address.startswith(("http://", "https://")):
         from rune.client.http import HttpTransport  # noqa: PLC0415 - each costs time that the other saves
 
-        return HttpTransport(address, token=settings.token, verify=_verify(authority))
+        trust = secured if address.startswith("https://") else None
+        return HttpTransport(address, token=token, trust=trust, insecure=insecure)
     from rune.client.grpc import GrpcTransport  # noqa: PLC0415 - as above
 
     target = address.removeprefix("grpcs://").removeprefix("grpc://")
-    if not address.startswith("grpcs://"):
-        return GrpcTransport(target, token=settings.token)
-    if not authority:
-        raise InvalidArgument("RUNE_CA_FILE must name the authority's certificate for a grpcs:// address")
-    return GrpcTransport(target, token=settings.token, ca=authority)
-
-
-def _authority(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes() if path else b""
-    except OSError as error:
-        raise InvalidArgument(f"the authority's certificate cannot be read: {error}") from error
-
-
-def _verify(authority: bytes) -> object:
-    if not authority:
-        return True
-    import ssl  # noqa: PLC0415 - only for an authority of one's own
-
-    return ssl.create_default_context(cadata=authority.decode())
+    trust = secured if address.startswith("grpcs://") else None
+    return GrpcTransport(target, token=token, trust=trust, insecure=insecure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rune.api.orchestrator import admin, auth
+from rune.api.orchestrator import admin, auth, users
 from rune.core.auth import Identity
 from rune.core.call import Call
 from rune.core.dispatch import Dispatcher
@@ -18,6 +18,9 @@ def register(dispatcher: Dispatcher, *, store: Store, rights: Rights, identity: 
         (auth.whoami, people.whoami),
         (admin.create_user, people.create),
         (admin.list_users, people.list),
+        (users.get, people.get),
+        (users.update, people.update),
+        (users.delete, people.delete),
         (admin.bootstrap, tokens.bootstrap),
         (auth.create_token, tokens.create),
         (auth.revoke_token, tokens.revoke),
@@ -51,10 +54,22 @@ class People:
         """A user without a token: that is made by CreateToken."""
         return admin.UserCreateResponse(user=await self._rights.create_user(call.principal, ask))
 
+    async def get(self, call: Call, ask: users.UserGetRequest) -> users.UserGetResponse:
+        """By name; a service account too."""
+        return users.UserGetResponse(user=self._rights.user(ask.name))
+
+    async def update(self, call: Call, ask: users.UserUpdateRequest) -> users.UserUpdateResponse:
+        """Ends the user's streams when its policies change."""
+        return users.UserUpdateResponse(user=await self._rights.update_user(call.principal, ask))
+
+    async def delete(self, call: Call, ask: users.UserDeleteRequest) -> users.UserDeleteResponse:
+        """Refused for the last one that may do everything."""
+        return users.UserDeleteResponse(deleted=True, tokens=await self._rights.delete_user(ask.name))
+
     async def list(self, call: Call, ask: admin.UserListRequest) -> admin.UserListResponse:
         """Users, not service accounts."""
-        users = [each for each in self._store.list(admin.Subject, SYSTEM) if each.kind == "user"]
-        return admin.UserListResponse(users=users)
+        found = [each for each in self._store.list(admin.Subject, SYSTEM) if each.kind == "user"]
+        return admin.UserListResponse(users=found)
 
 
 class Tokens:
@@ -77,7 +92,7 @@ class Tokens:
 
     async def revoke(self, call: Call, ask: auth.RevokeTokenRequest) -> auth.RevokeTokenResponse:
         """Ends its open streams as well; a second time is fine."""
-        await self._rights.revoke_token(ask.id)
+        await self._rights.revoke_token(ask.id, force=ask.force)
         return auth.RevokeTokenResponse(revoked=True)
 
     async def list(self, call: Call, ask: admin.TokenListRequest) -> admin.TokenListResponse:

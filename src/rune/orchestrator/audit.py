@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,11 +10,12 @@ from rune.api.common import OK
 from rune.api.orchestrator import audit as api
 from rune.core.audit import Audit
 from rune.core.call import Call
+from rune.core.chain import Seal
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.durations import moment
 from rune.core.records import Record
-from rune.errors import InvalidArgument, Violation
+from rune.errors import InvalidArgument, Unavailable, Violation
 
 DEFAULT: Final = 100
 MOST: Final = 1_000
@@ -23,7 +25,10 @@ SLACK: Final = timedelta(hours=1)
 
 def register(dispatcher: Dispatcher, *, audit: Audit, clock: Clock) -> None:
     """Answer the operations of AuditService."""
-    dispatcher.handles(api.list_)(Reader(audit, clock).list)
+    reader = Reader(audit, clock)
+    dispatcher.handles(api.list_)(reader.list)
+    dispatcher.handles(api.verify)(reader.verify)
+    dispatcher.handles(api.export)(reader.export)
 
 
 class Reader:
@@ -50,11 +55,40 @@ class Reader:
                 events.append(shown(number, record))
         return api.ListAuditEventsResponse(events=events, status=OK)
 
+    async def verify(self, call: Call, ask: api.VerifyAuditRequest) -> api.VerifyAuditResponse:
+        """The whole chain, and the entry that the caller knows of if it names one."""
+        await self._audit.flush()
+        seal = await self._audit.sealed()
+        verdict = await self._audit.verify()
+        bad, problem = verdict.bad, verdict.problem
+        if not problem and ask.hash and not await self._audit.has(ask.sequence, ask.hash):
+            bad, problem = ask.sequence, f"entry {ask.sequence} is not there with the hash that you know of"
+        return api.VerifyAuditResponse(
+            intact=not problem, entries=verdict.entries, bad=bad, problem=problem, seal=sealed(seal)
+        )
+
+    async def export(self, call: Call, ask: api.ExportAuditRequest) -> AsyncIterator[api.ExportAuditResponse]:
+        """Everything up to a seal that is made now."""
+        await self._audit.flush()
+        seal = await self._audit.sealed()
+        yield api.ExportAuditResponse(seal=sealed(seal))
+        async for entry in self._audit.entries(seal):
+            yield api.ExportAuditResponse(sequence=entry.sequence, entry=entry.payload.decode())
+        if self._audit.seal.anchor > seal.anchor:
+            raise Unavailable("old entries went while the log was exported: export it again")
+
     def _moment(self, field: str, text: str) -> datetime | None:
         try:
             return moment(text, self._clock.now()) if text else None
         except ValueError as error:
             raise InvalidArgument.of([Violation(field, str(error))]) from error
+
+
+def sealed(seal: Seal) -> api.AuditSeal:
+    """A seal in the words of the API."""
+    return api.AuditSeal(
+        **{name: getattr(seal, name) for name in seal.__struct_fields__ if name != "revision"}
+    )
 
 
 def _matches(record: Record, ask: api.ListAuditEventsRequest) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Final
 
 import msgspec
@@ -58,6 +60,7 @@ class Health:
         """What runs here."""
         return api.GetServerVersionResponse(
             version=__version__,
+            commit=commit(),
             go_version=f"python {platform.python_version()}",
             os=sys.platform,
             arch=platform.machine(),
@@ -142,6 +145,32 @@ class Health:
             timestamp=self._clock.now(),
             resources=resources,
         )
+
+
+@cache
+def commit() -> str:
+    """The commit that this package was installed from, where its installer wrote that down; else empty.
+
+    Nothing writes down when a package was built, so the answer leaves that out.
+    """
+    try:
+        told = distribution("runesec").read_text("direct_url.json")
+        found = msgspec.json.decode(told or "{}", type=_Origin)
+    except (PackageNotFoundError, msgspec.MsgspecError):
+        return ""
+    return found.vcs_info.commit_id
+
+
+class _Vcs(msgspec.Struct, frozen=True):
+    """The part of a package's origin that names a commit."""
+
+    commit_id: str = ""
+
+
+class _Origin(msgspec.Struct):
+    """Where a package came from, as installers write it down (PEP 610)."""
+
+    vcs_info: _Vcs = _Vcs()
 
 
 def service_health(status: ServiceStatus, *, ready: int, scale: int) -> HealthStatus:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import count
 from urllib.parse import unquote, urlsplit
 
-from rune.core.call import Caller
+from rune.core.call import Caller, Certificate
 from rune.core.clock import Clock
 
 BEARER = "bearer "
@@ -28,7 +28,14 @@ class RequestIds:
         return f"{self._word}-{next(self._numbers):x}"
 
 
-def caller(edge: str, request_id: str, *, address: str, headers: Mapping[str, str]) -> Caller:
+def caller(
+    edge: str,
+    request_id: str,
+    *,
+    address: str,
+    headers: Mapping[str, str],
+    certificate: Certificate | None = None,
+) -> Caller:
     """The caller behind a peer's address and its headers; header names are in lower case."""
     authorization = headers.get("authorization", "")
     bearer = authorization[len(BEARER) :].strip() if authorization[: len(BEARER)].lower() == BEARER else ""
@@ -39,6 +46,7 @@ def caller(edge: str, request_id: str, *, address: str, headers: Mapping[str, st
         is_local=is_loopback(address) and is_direct(headers),
         bearer=bearer,
         api_key=headers.get("x-rune-key", ""),
+        certificate=certificate,
     )
 
 
@@ -72,13 +80,22 @@ def is_direct(headers: Mapping[str, str]) -> bool:
     if any(name in headers for name in FORWARDED):
         return False
     host, origin = headers.get("host", ""), headers.get("origin", "")
-    if host and not _names_loopback(host):
+    if host and not names_loopback(host):
         return False
-    return not origin or urlsplit(origin).netloc == host
+    return not origin or place_of(origin) == host
+
+
+def place_of(origin: str) -> str:
+    """Host and port of an Origin header; empty for one that names none, or is no URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 @lru_cache(1024)
-def _names_loopback(host: str) -> bool:
+def names_loopback(host: str) -> bool:
+    """A Host header that calls this machine by itself; a page elsewhere cannot have its name say that."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from rune.core.call import Caller
 from rune.errors import (
@@ -17,14 +15,11 @@ from rune.errors import (
     Unauthenticated,
     Violation,
 )
+from rune.server.asgi import Receive, Scope, Send
 from rune.server.callers import caller
 from rune.server.failures import body
+from rune.server.origins import SAFE, STRICT
 from rune.server.refusals import TooLarge, WrongMediaType, WrongMethod
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = b"application/json"
 MOST_BODY_BYTES = 4 << 20
@@ -32,7 +27,11 @@ BODY_SECONDS = 30.0
 """A body that has not arrived by then is given up."""
 ETAG = re.compile(r'"([0-9]{1,19})"')
 Header = tuple[bytes, bytes]
-ALWAYS: list[Header] = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+ALWAYS: list[Header] = [
+    *SAFE,
+    (b"content-security-policy", b"default-src 'none'"),
+    (b"cache-control", b"no-store"),
+]
 
 
 class Exchange:
@@ -43,7 +42,10 @@ class Exchange:
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         peer = scope.get("client")
         address = peer[0] if peer else "unix"
-        self.who: Caller = caller("http", request_id, address=address, headers=self.headers)
+        shown = scope["state"].get("certificate") if "state" in scope else None
+        self.who: Caller = caller(
+            "http", request_id, address=address, headers=self.headers, certificate=shown
+        )
         self.answered = False
 
     @property
@@ -104,7 +106,14 @@ class Exchange:
     async def begin(self, status: int, kind: bytes, more: tuple[Header, ...] = ()) -> None:
         """The answer's head."""
         self.answered = True
-        headers = [(b"content-type", kind), (b"x-request-id", self.who.request_id.encode()), *ALWAYS, *more]
+        strict = (STRICT,) if self.scope.get("scheme") == "https" else ()
+        headers = [
+            (b"content-type", kind),
+            (b"x-request-id", self.who.request_id.encode()),
+            *ALWAYS,
+            *strict,
+            *more,
+        ]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def fail(self, failure: RuneError) -> None:

@@ -14,11 +14,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from rune.api import OPERATIONS, Operation, Streaming, codec
 from rune.api.fields import Message
-from rune.core.call import Caller
+from rune.core.call import Caller, Certificate
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.errors import ResourceExhausted, RuneError, Unavailable
-from rune.server import reflection
+from rune.server import reflection, tls
 from rune.server.answers import encoded
 from rune.server.callers import RequestIds, caller, peer_address
 from rune.server.drain import Streams
@@ -41,6 +41,8 @@ class GrpcOptions:
     """Port 0 takes a free one."""
     credentials: grpc.ServerCredentials | None = None
     """For TLS; without it the port speaks plain text."""
+    is_mutual: bool = False
+    """Clients show certificates, which may stand for a token."""
     reflection: bool = False
     """Tell everybody who asks which services there are."""
     most_request_bytes: int = 4 << 20
@@ -147,7 +149,8 @@ class GrpcDoor:
     def _caller(self, arrival: Arrival, context: Context) -> Caller:
         headers = cast("dict[str, str]", dict(arrival.metadata))  # what is bytes is no header of ours
         address = peer_address(context.peer())
-        return caller("grpc", self._ids.next(), address=address, headers=headers)
+        shown = _certificate(context) if self._options.is_mutual else None
+        return caller("grpc", self._ids.next(), address=address, headers=headers, certificate=shown)
 
 
 class Open:
@@ -189,6 +192,12 @@ class _Handlers(grpc.GenericRpcHandler):
         if operation.streaming is Streaming.SERVER:
             return grpc.unary_stream_rpc_method_handler(partial(door.feed, arrival))
         return grpc.stream_stream_rpc_method_handler(partial(door.stream, arrival))
+
+
+def _certificate(context: Context) -> Certificate | None:
+    """Whom the client's certificate names."""
+    found = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+    return tls.peer(found) if found else None
 
 
 async def _only(data: bytes) -> AsyncGenerator[bytes]:

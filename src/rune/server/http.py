@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rune.errors import RuneError, Unavailable
+from rune.server import tls
+from rune.server.asgi import Asgi
 from rune.server.drain import Streams
-from rune.server.exchange import Asgi
 from rune.server.failures import body
 from rune.server.refusals import TooLarge
 
@@ -30,11 +33,8 @@ class HttpOptions:
     """0 takes a free one."""
     most_connections: int = 2000
     keep_alive_seconds: int = 60
-    certificate: str = ""
-    """Path of a PEM file; with it the port speaks TLS."""
-    key: str = ""
-    client_authority: str = ""
-    """Path of the authority that client certificates must come from."""
+    tls: ssl.SSLContext | None = None
+    """With it the port speaks TLS alone."""
 
 
 class HttpDoor:
@@ -96,10 +96,17 @@ def _config(app: Asgi, options: HttpOptions) -> uvicorn.Config:
         server_header=False,
         limit_concurrency=options.most_connections,
         timeout_keep_alive=options.keep_alive_seconds,
-        ssl_certfile=options.certificate or None,
-        ssl_keyfile=options.key or None,
-        ssl_ca_certs=options.client_authority or None,
+        ssl_context_factory=_handing_out(options.tls) if options.tls else None,
     )
+
+
+def _handing_out(context: ssl.SSLContext) -> Callable[[object, object], ssl.SSLContext]:
+    """Uvicorn makes contexts of paths by itself; ours is made already."""
+
+    def hand_out(_config: object, _usual: object) -> ssl.SSLContext:
+        return context
+
+    return hand_out
 
 
 class Guarded(HttpToolsProtocol):
@@ -113,6 +120,10 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None and (shown := secured.getpeercert(binary_form=True)):
+            # Of the connection: what it upgrades to, a WebSocket, gets it as well.
+            self.app_state = {**self.app_state, "certificate": tls.peer(shown)}
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from rune.server import manual
-from rune.server.exchange import Asgi, Receive, Scope, Send
+from rune.server.asgi import Asgi, Receive, Scope, Send
 from rune.server.metrics import Metrics
 from rune.server.rest import Rest
 
@@ -34,12 +34,12 @@ class Surroundings:
 
 def app(rest: Rest, around: Surroundings) -> Asgi:
     """Everything that runed serves over HTTP. No other origin may read it: there are no CORS headers."""
-    pages = _pages(rest, around)
+    guarded = rest.origins.guard(_pages(rest, around))
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         """Operations go straight to their door, which spares them a fifth of their time."""
         inside = scope["type"] != "lifespan" and scope["path"].startswith("/v1/")
-        await (rest if inside else pages)(scope, receive, send)
+        await (rest if inside else guarded)(scope, receive, send)
 
     return front
 

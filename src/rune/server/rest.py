@@ -20,10 +20,12 @@ from rune.core.dispatch import Dispatcher
 from rune.errors import Conflict, InvalidArgument, RuneError, Violation
 from rune.server import streams, terminal
 from rune.server.answers import encoded
+from rune.server.asgi import Receive, Scope, Send
 from rune.server.binding import Binding, Pairs, Parts, pairs
 from rune.server.callers import RequestIds
 from rune.server.drain import Streams
-from rune.server.exchange import Exchange, Header, Receive, Scope, Send
+from rune.server.exchange import Exchange, Header
+from rune.server.origins import Origins
 from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
 from rune.server.routes import Routes
 from rune.server.texts import TRUTH
@@ -45,8 +47,9 @@ class Endpoint:
 class Rest:
     """Serves every operation that has an `Http`, as an ASGI app."""
 
-    def __init__(self, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(self, dispatcher: Dispatcher, clock: Clock, origins: Origins | None = None) -> None:
         self.dispatcher, self.clock = dispatcher, clock
+        self.origins = origins or Origins()
         self._ids = RequestIds(clock)
         self.streams = Streams()
         self._routes: Routes[Endpoint] = Routes()
@@ -61,6 +64,7 @@ class Rest:
             return
         exchange = Exchange(scope, receive, send, request_id=self._ids.next())
         try:
+            self.origins.check(exchange.headers)
             await self._serve(exchange)
         except RuneError as failure:
             await exchange.fail(failure)
@@ -91,7 +95,7 @@ class Rest:
     async def _terminal(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, request_id=self._ids.next())
         match = self._routes.find(exchange.path)
-        endpoint = match.methods.get("POST") if match else None
+        endpoint = match.methods.get("POST") if match and self.origins.knows(exchange.headers) else None
         if match is None or endpoint is None or endpoint.operation is not exec.run:
             await send({"type": "websocket.close", "code": 1008})
             return

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,8 +21,10 @@ from rune.core.call import Caller
 from rune.core.dispatch import Dispatcher
 from rune.errors import InvalidArgument, PermissionDenied, RuneError, Violation
 from rune.server.answers import encoded
+from rune.server.asgi import Receive, Scope, Send
+from rune.server.callers import place_of
 from rune.server.drain import Streams
-from rune.server.exchange import Exchange, Receive, Scope, Send
+from rune.server.exchange import Exchange
 from rune.server.failures import plain
 
 PROTOCOL = "rune.exec.v1"
@@ -82,7 +83,7 @@ def bearer(scope: Scope) -> str:
 def _refuse_strangers(headers: Mapping[str, str]) -> None:
     """A browser sends the page's origin along; only pages of this server may talk to it."""
     origin = headers.get("origin")
-    if origin and urlsplit(origin).netloc != headers.get("host"):
+    if origin and place_of(origin) != headers.get("host"):
         raise PermissionDenied("a page of another origin may not open a terminal here")
 
 

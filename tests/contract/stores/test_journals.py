@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from contract.stores.models import Box
-from rune.core.store.base import Entry, Put, Store
+from rune.core.store.base import Entry, Put, Span, Store
 from rune.errors import InvalidArgument, Unavailable
 
 
@@ -75,6 +75,9 @@ async def test_a_closed_store_refuses_everything(store: Store) -> None:
         store.commit,
         lambda: store.append("audit", b"a"),
         lambda: store.read("audit"),
+        lambda: store.span("audit"),
+        lambda: store.prune("audit", 1),
+        store.probe,
     ):
         with pytest.raises(Unavailable, match="the store is closed"):
             await start()
@@ -92,3 +95,32 @@ async def test_closing_finishes_what_was_accepted(store: Store) -> None:
     await store.close()
     assert await asyncio.gather(*commits) == list(range(1, 21))
     assert await append == 1
+
+
+async def test_a_journal_says_where_it_begins_and_ends(store: Store) -> None:
+    assert await store.span("audit") == Span(0, 0)
+    for _ in range(5):
+        await store.append("audit", b"a")
+    assert await store.span("audit") == Span(1, 5)
+    await store.prune("audit", 3)
+    assert await store.span("audit") == Span(4, 5)
+    assert [entry.sequence for entry in await store.read("audit")] == [4, 5]
+    assert [entry.sequence for entry in await store.read("audit", 4)] == [5]
+    assert await store.span("notes") == Span(0, 0)
+
+
+async def test_the_newest_record_is_never_dropped_so_that_no_number_comes_twice(store: Store) -> None:
+    await store.prune("audit", 10)
+    for _ in range(3):
+        await store.append("audit", b"a")
+    await store.prune("audit", 10)
+    assert await store.span("audit") == Span(3, 3)
+    assert await store.append("audit", b"b") == 4
+    await store.prune("audit", 1)
+    assert await store.span("audit") == Span(3, 4)
+
+
+async def test_a_store_that_is_well_says_so(store: Store) -> None:
+    await store.commit(Put(Box(name="a")))
+    await store.probe()
+    assert store.revision == 1

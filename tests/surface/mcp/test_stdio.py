@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from mcp import Client as Assistant
 
+from rune.cli.contexts import Context, Contexts, save
 from surface.mcp.assistant import SERVED, answer, command, door, names, orchestrator, refusal
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]  # the SDK alone takes seconds to import
@@ -130,13 +131,15 @@ async def test_half_a_line_and_then_the_end_ends_the_session(tmp_path: Path) -> 
     [
         (["--toolsets", "admn"], 6, b"--toolsets: 'admn' is not one of orchestrator, admin, security"),
         (["--context", "nowhere"], 4, b"has no context 'nowhere'"),
-        (["--server", "grpcs://127.0.0.1:1"], 6, b"RUNE_CA_FILE"),
+        (["--context", "away"], 5, b"the token would travel to prod.internal unencrypted"),
     ],
-    ids=["toolset", "context", "authority"],
+    ids=["toolset", "context", "plain text"],
 )
 async def test_what_is_wrong_with_the_start_is_said_in_one_line(
     tmp_path: Path, options: list[str], code: int, said: bytes
 ) -> None:
+    away = Context(server="prod.internal:7863", token="t-1")
+    save(str(tmp_path / ".rune/config.yaml"), Contexts(by_name={"away": away}))
     async with process(tmp_path, *options) as server:
         out, err = await server.communicate()
         assert server.returncode == code

@@ -67,10 +67,10 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path: Path, text: str) -> None:
         load(str(path))
 
 
-def state(tmp_path: Path, environ: dict[str, str], **options: str) -> State:
+def state(tmp_path: Path, environ: dict[str, str], *, server: str = "", context: str = "") -> State:
     path = tmp_path / "config.yaml"
     save(str(path), Contexts(current="a", by_name={"a": HERE}))
-    return State({"RUNE_CLI_CONFIG": str(path), **environ}, **options)
+    return State({"RUNE_CLI_CONFIG": str(path), **environ}, server=server, context=context)
 
 
 def test_an_option_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
@@ -95,3 +95,25 @@ def test_a_context_that_is_not_there_is_named_with_those_that_are(tmp_path: Path
 
 def test_a_context_shows_no_token_when_it_is_printed() -> None:
     assert "t-1" not in repr(Contexts(by_name={"a": HERE}))
+
+
+def test_what_a_context_allows_holds_for_its_own_server_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save(str(path), Contexts(current="a", by_name={"a": Context(server="here:7863", insecure="true")}))
+    environ = {"RUNE_CLI_CONFIG": str(path)}
+    assert load(str(path)).by_name["a"].insecure == "true"
+    assert State(environ).insecure
+    assert not State(environ, server="elsewhere:1").insecure
+    assert State({**environ, "RUNE_INSECURE": "true"}, server="elsewhere:1").insecure
+    assert State(environ, server="elsewhere:1", insecure=True).insecure
+
+
+def test_certificates_come_from_the_environment_or_the_context(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save(
+        str(path), Contexts(current="a", by_name={"a": Context(cert_file="/c", key_file="/k", ca_file="/a")})
+    )
+    environ = {"RUNE_CLI_CONFIG": str(path)}
+    found = State(environ)
+    assert (found.cert_file, found.key_file, found.ca_file) == ("/c", "/k", "/a")
+    assert State({**environ, "RUNE_CERT_FILE": "/other"}).cert_file == "/other"

@@ -13,7 +13,7 @@ from promises import promise
 from rune.api.orchestrator import admin, auth
 from rune.core.access import Principal
 from rune.core.auth import FAILURES, Identity, source
-from rune.core.call import Caller
+from rune.core.call import Caller, Certificate
 from rune.core.clock import ManualClock
 from rune.core.rights import KINDS
 from rune.core.store.base import Delete
@@ -233,3 +233,28 @@ async def test_the_last_use_is_remembered_without_a_write() -> None:
         known(p, made.secret)
         assert p.identity.last_used(token) == clock.now()
         assert p.store.revision == revision
+
+
+async def test_guesses_that_come_too_often_are_in_the_audit_log_like_the_others() -> None:
+    async with plane() as p:
+        for _ in range(FAILURES.full + 3):
+            with pytest.raises((Unauthenticated, ResourceExhausted)):
+                await p.call(admin.list_users, admin.UserListRequest(), by="nonsense")
+        outcomes = [type(outcome) for _, _, outcome in p.heard.records]
+        assert outcomes == [Unauthenticated] * FAILURES.full + [ResourceExhausted] * 3
+
+
+async def test_keys_and_certificates_are_slowed_down_like_tokens() -> None:
+    async with MemoryStore(KINDS) as store:
+        identity = Identity(store, ManualClock())
+        nobody = Certificate(subject="nobody", fingerprint="0", expires_at=ManualClock().now())
+        callers = (
+            Caller(edge="http", request_id="r", address="192.0.2.7", api_key="x"),
+            Caller(edge="grpc", request_id="r", address="192.0.2.7", certificate=nobody),
+        )
+        for number in range(FAILURES.full):
+            with pytest.raises(Unauthenticated):
+                identity.authenticate(callers[number % 2])
+        for each in (*callers, caller("x", "192.0.2.7")):
+            with pytest.raises(ResourceExhausted, match="too many invalid credentials"):
+                identity.authenticate(each)

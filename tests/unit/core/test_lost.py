@@ -195,7 +195,7 @@ async def test_identity_that_fell_behind_the_store_looks_at_everything_again(
             await turn()
             end = identity.lost(identity.authenticate(caller(text)))
             with caplog.at_level(logging.WARNING):
-                revoke = group.create_task(rights.revoke_token(token.id))
+                revoke = group.create_task(rights.revoke_token(token.id, force=True))
                 storm = [group.create_task(store.commit(Put(admin.Subject(name=f"s{n}")))) for n in range(9)]
                 await asyncio.gather(revoke, *storm)
                 await end.wait()

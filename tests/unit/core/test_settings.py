@@ -19,16 +19,21 @@ EXAMPLES = {
     "server.log-level": "debug",
     "server.log-format": "text",
     "server.reflection": "true",
+    "server.allowed-hosts": "rune.example.com,other",
     "auth.enabled": "true",
     "auth.allow-remote-admin": "yes",
     "storage.history": "500",
     "runner.process.enabled": "off",
     "limits.calls-per-minute": "100",
     "limits.streams-per-minute": "30",
+    "limits.open-streams": "12",
+    "audit.max-age-days": "30",
+    "audit.max-size-mib": "64",
 }
 """Another value than the default for every setting that may have one."""
 
-NOT_YET = {"auth.tls.enabled", "auth.tls.cert-file", "auth.tls.key-file", "auth.tls.client-ca-file"}
+TOGETHER = {"auth.tls.enabled", "auth.tls.cert-file", "auth.tls.key-file", "auth.tls.client-ca-file"}
+"""Settings that mean something together only."""
 
 
 def nothing(tmp_path: Path) -> Path:
@@ -90,7 +95,13 @@ def test_things_are_kept_where_the_user_may_write(
 
 
 def test_every_setting_has_an_example_here() -> None:
-    assert set(EXAMPLES) | NOT_YET == set(SETTINGS)
+    assert set(EXAMPLES) | TOGETHER == set(SETTINGS)
+
+
+def test_the_settings_of_tls_are_given_together(tmp_path: Path) -> None:
+    text = "auth: {tls: {enabled: true, cert-file: /c, key_file: /k, client-ca-file: /a}}"
+    tls = load({}, {}, written(tmp_path, text)).auth.tls
+    assert (tls.enabled, tls.cert_file, tls.key_file, tls.client_ca_file) == (True, "/c", "/k", "/a")
 
 
 @pytest.mark.parametrize("path", EXAMPLES)
@@ -149,8 +160,11 @@ def test_what_nothing_reads_yet_is_refused_by_name(tmp_path: Path, path: str) ->
     "text, words",
     [
         ("auth: {enabled: false}", "callers always show a token"),
-        ("auth: {tls: {enabled: true}}", "TLS is not supported in this release (line 1, column 23"),
-        ("auth: {tls: {cert-file: /x}}", "auth.tls.cert-file: TLS is not supported in this release"),
+        ("auth: {tls: {enabled: true}}", "auth.tls.cert-file: must name a file when auth.tls.enabled"),
+        (
+            "auth: {tls: {cert-file: /x}}",
+            "auth.tls.cert-file: has no effect without auth.tls.enabled: set that to true too (line 1",
+        ),
         ("server: {grpc-addr: ':7861', http-addr: ':7861'}", "is the address of gRPC already"),
         ("server: {data-dir: ~/rune}", "`~` is the shell's word"),
         ("server: {data-dir: ''}", "takes the path of a folder"),

@@ -66,6 +66,8 @@ class RevokeTokenRequest(Message):
     """Which token."""
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
+    force: bool = False
+    """Revoke it even if nobody can do everything any more afterwards."""
 
 
 class RevokeTokenResponse(Message):

@@ -65,6 +65,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
 
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """The sequences of a journal's oldest and newest record; 0 and 0 when it is empty."""
+
+    first: int
+    last: int
+
+
 class Store(Protocol):
     """The few verbs of a store. All of them belong to one event loop.
 
@@ -130,6 +137,21 @@ class Store(Protocol):
 
     async def read(self, journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Records of a journal with a sequence greater than `after`, oldest first."""
+        ...
+
+    async def span(self, journal: str) -> Span:
+        """Where a journal begins and ends."""
+        ...
+
+    async def prune(self, journal: str, through: int) -> None:
+        """Drop the records up to and with a sequence, but never the newest: the count goes on from it.
+
+        The caller keeps the number small; other writes wait while they are dropped.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Raise Unavailable when the store is out of reach, or could not write and still cannot."""
         ...
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ from typing import cast
 import apsw
 import msgspec
 
-from rune.core.store.base import Change, Entry, Key, Mutation, Resource
+from rune.core.store.base import Change, Entry, Key, Mutation, Resource, Span
 from rune.core.store.history import closed
 from rune.core.store.kinds import Kinds
 from rune.errors import FailedPrecondition, Unavailable
@@ -58,6 +58,11 @@ APPEND = (
     " RETURNING sequence"
 )
 READ = "SELECT sequence, payload FROM records WHERE journal = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+SPAN = "SELECT coalesce(min(sequence), 0), coalesce(max(sequence), 0) FROM records WHERE journal = ?"
+DROP = (
+    "DELETE FROM records WHERE journal = ?1 AND sequence <= ?2"
+    " AND sequence < (SELECT max(sequence) FROM records WHERE journal = ?1)"
+)
 RESOURCES = "SELECT kind, namespace, name, value FROM resources ORDER BY kind, namespace, name"
 CHANGES = "SELECT revision, operation, undo FROM changes ORDER BY revision DESC LIMIT ?"
 
@@ -86,6 +91,7 @@ class File:
         self._kinds = kinds
         self._history = history
         self._pruned = 0
+        self._inode = 0
         self._undo = msgspec.json.Decoder(list[tuple[str, str, str, msgspec.Raw]])
         self._encode = msgspec.json.Encoder().encode
         self._db: apsw.Connection | None = None
@@ -98,6 +104,7 @@ class File:
         try:
             self._create()
             self._db = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+            self._inode = self._path.stat().st_ino
             self._prepare(self._db)
             return self._load(self._db)
         except (apsw.BusyError, apsw.LockedError) as error:
@@ -134,6 +141,43 @@ class File:
         except apsw.Error as error:
             message = f"the store cannot read: {error}"
             raise Unavailable(message) from error
+
+    def span(self, journal: str) -> Span:
+        """Where a journal begins and ends; raises Unavailable when the disk does not answer."""
+        try:
+            first, last = next(self._connection.execute(SPAN, (journal,)))
+        except apsw.Error as error:
+            message = f"the store cannot read: {error}"
+            raise Unavailable(message) from error
+        return Span(cast("int", first), cast("int", last))
+
+    def prune(self, journal: str, through: int) -> None:
+        """Drop the oldest records; raises Unavailable when that cannot be made durable."""
+        try:
+            with self._transaction() as db:
+                db.execute(DROP, (journal, through))
+        except apsw.Error as error:
+            message = f"the store cannot write: {error}"
+            raise Unavailable(message) from error
+
+    def probe(self, *, write: bool) -> None:
+        """Raise Unavailable unless the file is there and can be read, and (asked so) written durably."""
+        try:
+            mine = self._connection.execute("SELECT count(*) FROM sqlite_schema")
+            next(mine)
+            if write:
+                self._connection.pragma("user_version", SCHEMA)
+            is_there = self._path.stat().st_ino == self._inode
+        except (apsw.Error, OSError) as error:
+            message = f"the store does not answer: {error}"
+            raise Unavailable(message) from error
+        if not is_there:
+            message = f"{self._path} is not the file that the store writes: somebody has replaced it"
+            raise Unavailable(message)
+
+    def copy_into(self, target: apsw.Connection) -> apsw.Backup:
+        """An online copy of the whole file, to be stepped in the thread that writes."""
+        return target.backup("main", self._connection, "main")
 
     def close(self) -> None:
         """Fold the log into the file and let go of it. A second call does nothing."""

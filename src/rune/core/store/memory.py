@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Self
 
-from rune.core.store.base import Entry, Resource, Write
+from rune.core.store.base import Entry, Resource, Span, Write
 from rune.core.store.history import closed
 from rune.core.store.judge import judge
 from rune.core.store.reads import Reads, refuse_bad_journal
@@ -38,7 +39,7 @@ class MemoryStore(Reads):
             raise closed()
         refuse_bad_journal(journal)
         records = self._journals[journal]
-        entry = Entry(len(records) + 1, payload)
+        entry = Entry(records[-1].sequence + 1 if records else 1, payload)
         records.append(entry)
         await asyncio.sleep(0)
         return entry.sequence
@@ -47,8 +48,29 @@ class MemoryStore(Reads):
         """Records of a journal, oldest first."""
         if not self._open:
             raise closed()
-        first = max(after, 0)
-        return self._journals.get(journal, [])[first : first + max(limit, 0)]
+        records = self._journals.get(journal, [])
+        first = bisect_right(records, after, key=lambda entry: entry.sequence)
+        return records[first : first + max(limit, 0)]
+
+    async def span(self, journal: str) -> Span:
+        """Where a journal begins and ends."""
+        if not self._open:
+            raise closed()
+        records = self._journals.get(journal)
+        return Span(records[0].sequence, records[-1].sequence) if records else Span(0, 0)
+
+    async def prune(self, journal: str, through: int) -> None:
+        """Drop the oldest records of a journal."""
+        if not self._open:
+            raise closed()
+        records = self._journals.get(journal, [])
+        gone = bisect_right(records, through, key=lambda entry: entry.sequence)
+        del records[: min(gone, len(records) - 1)]
+
+    async def probe(self) -> None:
+        """Raise Unavailable when it is closed."""
+        if not self._open:
+            raise closed()
 
     async def close(self) -> None:
         """Refuse everything from now on."""

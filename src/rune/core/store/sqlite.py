@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
-from rune.core.store.base import Change, Entry, Key, Resource, Write
+from rune.core.store.base import Change, Entry, Key, Resource, Span, Write
+from rune.core.store.copies import Copy
 from rune.core.store.file import Batch, File
 from rune.core.store.history import closed
 from rune.core.store.judge import judge
@@ -25,6 +27,8 @@ from rune.core.store.reads import Reads, refuse_bad_journal
 from rune.errors import ResourceExhausted, RuneError, Unavailable
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BATCH = 512
 """Callers that share one fsync at most; it bounds how long the loop is busy with a batch."""
@@ -83,6 +87,7 @@ class SqliteStore(Reads):
         super().__init__(kinds, history)
         self._open = False
         self._released = False
+        self._is_sick = False
         self._file = File(path, self._kinds, history)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store {path.name}")
         self._waiting: deque[Commit | Append] = deque()
@@ -112,6 +117,35 @@ class SqliteStore(Reads):
         refuse_bad_journal(journal)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._file.read, journal, after, limit)
+
+    async def span(self, journal: str) -> Span:
+        """Where a journal begins and ends."""
+        return await self._in_turn(self._file.span, journal)
+
+    async def prune(self, journal: str, through: int) -> None:
+        """Drop the oldest records of a journal; returns once that is on the disk."""
+        await self._in_turn(self._file.prune, journal, through)
+
+    async def probe(self) -> None:
+        """Raise Unavailable when the file is out of reach; after a write that failed, one is tried."""
+        await self._in_turn(partial(self._file.probe, write=self._is_sick))
+        self._is_sick = False
+
+    async def backup(self, to: Path) -> None:
+        """Copy everything into a new file, as it is at one moment, while others go on writing."""
+        copy = Copy(self._file, to)
+        try:
+            await self._in_turn(copy.open)
+            while not await self._in_turn(copy.step):
+                pass
+        finally:
+            await asyncio.get_running_loop().run_in_executor(self._thread, copy.close)
+
+    async def _in_turn(self, work: Callable[..., T], *given: Any) -> T:  # noqa: ANN401 - handed on
+        """What the writer's thread makes of it, after what waits there already."""
+        if not self._open:
+            raise closed()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
     async def close(self) -> None:
         """Finish what was accepted, end the watches, let go of the file."""
@@ -186,9 +220,11 @@ class SqliteStore(Reads):
     def _landed(self, flight: Flight, written: asyncio.Future[list[int]]) -> None:
         error = written.exception()
         if error is None:
+            self._is_sick = False
             self._move(flight.batch.changes)
             flight.land(written.result())
         else:
+            self._is_sick = True
             logger.error("batch not written", extra={"writes": len(flight)}, exc_info=error)
             flight.fail(error)
         # After those who were just woken, so that their next commits are in the next batch.
