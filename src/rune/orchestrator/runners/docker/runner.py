@@ -107,6 +107,10 @@ class DockerRunner:
         """Call `notify` at each start and end, as the Engine's events come."""
         self._ledger.on_change(notify)
 
+    def on_turn(self, notify: Callable[[], None]) -> None:
+        """Call `notify` whenever the Engine is lost, and whenever it is back."""
+        self._watch.on_turn(notify)
+
     async def stop(self, instance: str, *, grace: float) -> Observed:
         """SIGTERM, or the signal that the image asks for; then SIGKILL.
 

@@ -75,6 +75,7 @@ class Watch:
         self._tried = asyncio.Event()
         self._retry = asyncio.Event()
         self._turned = asyncio.Event()
+        self._notify: list[Callable[[], None]] = []
         self.reason = "the Docker runner is not started"
         """Why the Engine is out of reach; empty while it is not."""
 
@@ -90,6 +91,10 @@ class Watch:
             return
         await self._tried.wait()
         self.require()
+
+    def on_turn(self, notify: Callable[[], None]) -> None:
+        """Call it whenever the Engine is lost, and whenever it is back."""
+        self._notify.append(notify)
 
     def require(self) -> None:
         """Raises Unavailable with the reason while the Engine is out of reach."""
@@ -189,10 +194,13 @@ class Watch:
         self._watcher.lost()
 
     def _turn(self, reason: str) -> None:
+        is_news = bool(self.reason) is not bool(reason)
         self.reason = reason
         self._tried.set()
         self._turned.set()
         self._turned = asyncio.Event()
+        for notify in self._notify if is_news else ():
+            notify()
 
 
 def _first(group: BaseExceptionGroup[RuneError]) -> RuneError:
