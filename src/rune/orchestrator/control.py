@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -67,7 +67,7 @@ class Control:
         for instance in self._store.list(Instance):
             if instance.runner == name:
                 self._instances.look(instance.key)
-        self._look_at_strangers(self._runners[name])
+        self._look_at_strangers([self._runners[name]])
 
     async def run(self) -> NoReturn:
         """Follow the log until cancelled. Everything is looked at once in the beginning."""
@@ -98,14 +98,14 @@ class Control:
             self._where[instance.id] = instance.key
             self._instances.look(instance.key)
             self._services.look(Key(Service.KIND, instance.namespace, instance.service_name))
-        for runner in self._runners.values():
-            self._look_at_strangers(runner)
+        self._look_at_strangers(self._runners.values())
         return revision
 
-    def _look_at_strangers(self, runner: Runner) -> None:
-        """What runs and nobody wants is stopped and removed."""
-        for seen in runner.all():
-            if seen.instance not in self._where:
+    def _look_at_strangers(self, runners: Iterable[Runner]) -> None:
+        """What runs and nobody wants is stopped and removed: the store alone says who is wanted."""
+        wanted = {instance.id for instance in self._store.list(Instance)}
+        for seen in (seen for runner in runners for seen in runner.all()):
+            if seen.instance not in wanted:
                 self._instances.look(Key(Instance.KIND, "", seen.instance))
 
     def _saw(self, seen: Observed) -> None:

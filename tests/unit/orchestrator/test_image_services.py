@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from rune.api.orchestrator import services as api
 from rune.api.orchestrator.instances import DesiredState, InstanceStatus
+from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.services import Service, ServiceStatus
 from rune.api.orchestrator.specs import (
     ResourceLimit,
@@ -18,8 +20,10 @@ from rune.api.orchestrator.specs import (
     ServicePort,
 )
 from rune.core.access import Principal, rule
+from rune.core.store.base import Put
 from rune.errors import FailedPrecondition, PermissionDenied
 from rune.orchestrator.admission import Admission
+from rune.orchestrator.copies import new_copy
 from rune.orchestrator.plan import Rollout, rollout_of
 from rune.orchestrator.runners.base import (
     Credentials,
@@ -133,6 +137,22 @@ async def test_what_is_to_go_waits_for_an_engine_that_is_away(here: World) -> No
     here.control.look_at_runner("docker")
     await here.until(lambda: here.store.find(Service, "default", "web") is None)
     assert here.engine.all() == []
+
+
+async def test_an_engine_that_is_found_before_the_log_was_read_loses_nothing() -> None:
+    made = World()
+    await made.store.commit(Put(Namespace(name="default")))
+    async with made.store:
+        await made.cast("web", process=None, image="web:1")
+        instance = new_copy(made.service("web"), clock=made.clock, node="here")
+        await made.store.commit(Put(instance))
+        before = await made.engine.ensure(Workload(instance=instance.id, attempt=1, image="web:1"))
+        made.control.look_at_runner("docker")
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(made.control.run())
+            await made.until(lambda: runs(made))
+            running.cancel()
+    assert made.engine.observe(instance.id) == before
 
 
 async def test_what_nobody_wants_is_removed_once_its_engine_is_back(here: World) -> None:
