@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -66,31 +67,42 @@ async def main(folder: Path, engine: engines.Engine | None) -> None:
     docker = f"{{socket: {engine.socket}}}" if engine else "{enabled: 'false'}"
     config.write_text(f"runner: {{docker: {docker}}}\n", encoding="utf-8")
     flags = ("--config", str(config))
-    server = servers.Runed(folder / "data")
-    empty = await timed(server, *flags)
+    full, idle = servers.Runed(folder / "full"), servers.Runed(folder / "idle")
+    for each in (full, idle):
+        await each.start("--dev", *flags)
     try:
-        await server.cast("processes", ["/bin/sleep", "3600"], scale=PROCESSES)
-        if engine:
-            sleeper = {"image": engines.IMAGE, "command": "/bin/sleep", "args": ["3600"]}
-            await server.create("containers", scale=CONTAINERS, **sleeper)
-            await server.until_running("containers")
-        await server.until_running("processes")
-        before = await workloads(server)
-        took: list[float] = []
+        await fill(full, with_containers=engine is not None)
+        before = await workloads(full)
+        took: dict[servers.Runed, list[float]] = {full: [], idle: []}
         for _ in range(ROUNDS):
-            await server.end(signal.SIGKILL)
-            took.append(await timed(server, *flags))
-            assert await workloads(server) == before, "a workload was disturbed"
-        figures = ", ".join(f"{seconds:.2f}" for seconds in took)
+            for each, seconds in took.items():
+                await each.end(signal.SIGKILL)
+                seconds.append(await timed(each, *flags))
+            assert await workloads(full) == before, "a workload was disturbed"
         count = f"{PROCESSES} processes and {CONTAINERS if engine else 0} containers"
-        print(
-            f"{count} adopted after kill -9 in {figures} s (bar {BAR:g} s), 0 restarts, the same pids and ids"
-        )
-        print(f"the same start with nothing to adopt: {empty:.2f} s")
+        print(f"{count} adopted after kill -9 in {told(took[full])} (bar {BAR:g} s)")
+        print(f"the same start with nothing to adopt: {told(took[idle])}")
+        print("0 restarts, the same pids and containers")
         for name in ("processes", "containers") if engine else ("processes",):
-            print(f"an adopted one of {name}, killed, runs again after {await notices(server, name):.2f} s")
+            print(f"an adopted one of {name}, killed, runs again after {await notices(full, name):.2f} s")
     finally:
-        await server.end()
+        for each in (full, idle):
+            await each.end()
+
+
+async def fill(server: servers.Runed, *, with_containers: bool) -> None:
+    """Start everything, and wait for it."""
+    await server.cast("processes", ["/bin/sleep", "3600"], scale=PROCESSES)
+    if with_containers:
+        sleeper = {"image": engines.IMAGE, "command": "/bin/sleep", "args": ["3600"]}
+        await server.create("containers", scale=CONTAINERS, **sleeper)
+        await server.until_running("containers")
+    await server.until_running("processes")
+
+
+def told(seconds: list[float]) -> str:
+    """The median, and each."""
+    return f"{statistics.median(seconds):.2f} s ({', '.join(f'{each:.2f}' for each in seconds)})"
 
 
 @contextlib.contextmanager

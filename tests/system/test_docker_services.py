@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
 import pytest
 
-from containers import FOREVER, got
+from containers import FOREVER, got, on, ours
 from engines import IMAGE, Engine
 from rune.api.orchestrator import exec as commands
 from rune.api.orchestrator import instances, services
@@ -25,7 +24,7 @@ from rune.api.orchestrator.specs import (
     Resources,
     ServicePort,
 )
-from runed import Runed, runed
+from runed import Runed
 
 pytestmark = [pytest.mark.system, pytest.mark.requires("docker"), pytest.mark.timeout(90)]
 
@@ -38,22 +37,6 @@ WEB: dict[str, Any] = {
     "health": HealthCheck(readiness=Probe(type=ProbeType.HTTP, path="/passwd", period_seconds=1)),
 }
 SLEEPER: dict[str, Any] = {"image": IMAGE, "command": "/bin/sh", "args": ["-c", FOREVER]}
-
-
-@asynccontextmanager
-async def on(engine: Engine, folder: Path) -> AsyncGenerator[Runed]:
-    """A runed that uses this Engine, and leaves nothing on it."""
-    config = folder / "runefile.yaml"
-    config.write_text(f"runner: {{docker: {{socket: {engine.socket}}}}}\n", encoding="utf-8")
-    async with runed(folder / "data", "--config", str(config)) as server:
-        yield server
-    assert ours(engine, server) == []
-
-
-def ours(engine: Engine, server: Runed) -> list[str]:
-    """The containers of this server, also those that have ended."""
-    owner = (server.folder / "docker-owner").read_text(encoding="utf-8").strip()
-    return engine.docker("ps", "-aq", "--no-trunc", "--filter", f"label=rune.owner={owner}").split()
 
 
 @pytest.fixture
@@ -169,7 +152,7 @@ async def test_services_listen_on_one_port_side_by_side_and_find_each_other(
 
 
 async def test_a_port_of_the_machine_leads_to_the_container(server: Runed, free_port: int) -> None:
-    published = WEB | {"ports": [ServicePort(port=8080, host_port=free_port)]}
+    published: dict[str, Any] = WEB | {"ports": [ServicePort(port=8080, host_port=free_port)]}
     await server.create("web", **published)
     await server.until_running("web")
     assert "root:x:0:0" in await got("127.0.0.1", free_port, "/passwd")

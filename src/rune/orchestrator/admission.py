@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 from rune.api.orchestrator.services import Service
-from rune.core.access import Principal
+from rune.core.access import PRIVILEGED, Principal
 from rune.errors import FailedPrecondition, PermissionDenied
 from rune.orchestrator import images
-
-PRIVILEGED: Final = "privileged"
-"""The verb on services that powers beyond a container's own take."""
 
 
 class Admission:
