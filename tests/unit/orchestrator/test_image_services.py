@@ -232,3 +232,12 @@ def test_containers_leave_first_only_where_they_hold_a_port_of_the_machine(
     assert rollout_of(spec(scale=1, ports=ports), recreate=False) == Rollout(
         surge=surge, unavailable=1 - surge
     )
+
+
+async def test_a_runner_that_is_away_for_a_moment_is_asked_again_at_once(here: World) -> None:
+    here.runner.unreachable = "the keeper is being started"
+    await here.cast("job")
+    await here.until(lambda: here.service("job").status is ServiceStatus.FAILED)
+    here.runner.unreachable = ""
+    async with asyncio.timeout(1):
+        await here.until(lambda: here.service("job").status is ServiceStatus.RUNNING)

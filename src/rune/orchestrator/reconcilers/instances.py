@@ -26,8 +26,9 @@ MOST_STEPS: Final = 8
 """Steps in one look; a decision that needs more has lost its way and starts over."""
 AWAY: Final = "RunnerUnavailable"
 """The reason of an instance whose runner does not answer: it may well run."""
-ASK_AGAIN: Final = 5.0
-"""Seconds until a runner is asked again that could not answer; one that is back says so sooner."""
+FIRST_ASK: Final = 0.1
+LAST_ASK: Final = 5.0
+"""Seconds until a runner is asked again that could not answer: as many as it has been away for."""
 
 
 class Probes(Protocol):
@@ -166,7 +167,8 @@ class InstanceReconciler:
                 await self._store.commit(Put(noted), operation="reconcile.instance")
             except Conflict:
                 return 0.0
-        return ASK_AGAIN
+        away = (self._clock.now() - (noted.updated_at or self._clock.now())).total_seconds()
+        return min(max(away, FIRST_ASK), LAST_ASK)
 
     async def _note_off(self, instance: Instance) -> None:
         """Its runner was switched off since it was made."""
