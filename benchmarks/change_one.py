@@ -102,7 +102,7 @@ async def orchestrator(count: int) -> AsyncGenerator[Plane]:
             await namespaces.seed(store, clock=clock)
             runner = FakeRunner(now=clock.now)
             runner.name = "process"
-            parts = assemble(store, cast("Any", runner), Settings(), clock=clock)
+            parts = assemble(store, {"process": cast("Any", runner)}, Settings(), clock=clock)
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(work) for work in parts.work()]
                 _, token = await parts.rights.bootstrap()

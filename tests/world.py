@@ -30,6 +30,7 @@ from rune.orchestrator.copies import copies_of
 from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.instances import Instances
+from rune.orchestrator.runners.base import Credentials
 from rune.orchestrator.runners.fake import FakeRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
@@ -119,6 +120,9 @@ class World:
         self.clock = SystemClock()
         self.store = MemoryStore([Service, Instance, Namespace, Template, DeletionOperation, Configmap])
         self.runner = FakeRunner(now=self.clock.now)
+        self.engine = FakeRunner(now=self.clock.now)
+        """What runs services with an image."""
+        self.shown: dict[str, Credentials] = {}
         self.doctor = Doctor()
         self.identity = Everybody()
         self.ledger = Ledger()
@@ -127,8 +131,18 @@ class World:
         Services(self.store, dependents, clock=self.clock).register(self.dispatcher)
         Deletions(self.store).register(self.dispatcher)
         Instances(self.store, clock=self.clock).register(self.dispatcher)
-        machine = Machine(runners={"process": self.runner}, probes=self.doctor, node="here")
+        runners = {"process": self.runner, "docker": self.engine}
+        machine = Machine(
+            runners=runners,
+            probes=self.doctor,
+            node="here",
+            credentials=self.credentials,
+        )
         self.control = Control(self.store, dependents, machine, clock=self.clock)
+
+    async def credentials(self, image: str) -> Credentials | None:
+        """What registries are shown."""
+        return self.shown.get(image)
 
     async def call(self, operation: Operation[In, Out], ask: In, who: str = "root") -> Out:
         """One call by somebody."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import msgspec
 import psutil
@@ -52,7 +52,7 @@ async def dispatcher() -> Dispatcher:
     store = MemoryStore(KINDS)
     await roles.seed(store, CLOCK)
     await namespaces.seed(store, clock=CLOCK)
-    parts = assemble(store, cast("Any", FakeRunner(now=CLOCK.now)), Settings(), clock=CLOCK)
+    parts = assemble(store, {"process": FakeRunner(now=CLOCK.now)}, Settings(), clock=CLOCK)
     root, _ = await parts.rights.bootstrap()
     known = msgspec.structs.replace(root, id=TOKEN.partition(".")[0], hash=digest(TOKEN), revision=0)
     await store.commit(Put(known))

@@ -11,12 +11,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import uvloop
 
@@ -41,6 +42,7 @@ from rune.core.vitals import Vitals
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
 from rune.orchestrator import admin, namespaces, permissions
 from rune.orchestrator import audit as audit_handlers
+from rune.orchestrator.admission import Admission
 from rune.orchestrator.backup import Backup
 from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
@@ -55,9 +57,12 @@ from rune.orchestrator.node import Node
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.runners.base import FullRunner
+from rune.orchestrator.runners.fleet import Fleet
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
+from rune.orchestrator.usages import Measures, Usages
 from rune.orchestrator.watch import Watch
 from rune.server.callers import names_loopback
 from rune.server.grpc import GrpcDoor, GrpcOptions
@@ -123,11 +128,13 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
     async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
         await roles.seed(store, clock)
         await namespaces.seed(store, clock=clock)
-        runner = ProcessRunner(data / "process", now=clock.now)
-        parts = assemble(store, runner, chosen, clock=clock)
+        process = ProcessRunner(data / "process", now=clock.now)
+        fleet = Fleet(chosen.runner, process, data, clock=clock)
+        parts = assemble(store, fleet.runners, chosen, clock=clock, measures=fleet.measures)
+        fleet.on_turn(parts.control.look_at_runner)
         Backup(store, data).register(parts.dispatcher)
         await parts.audit.begin()
-        async with _running(runner, mode), asyncio.TaskGroup() as tasks:
+        async with fleet.running(is_scratch=mode.dev), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
             background += [tasks.create_task(certificates.watch())] if certificates else []
             async with _open(parts, chosen, mode, stop=stop, certificates=certificates) as doors:
@@ -169,7 +176,14 @@ class Parts:
         await self.audit.sealed()
 
 
-def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
+def assemble(
+    store: Store,
+    runners: Mapping[str, FullRunner],
+    chosen: Settings,
+    *,
+    clock: Clock,
+    measures: Mapping[str, Measures] = MappingProxyType({}),
+) -> Parts:
     """The handlers, the reconcilers and what stands along the road, over one store."""
     identity, audit, metrics = Identity(store, clock), _audit(store, chosen, clock), Metrics()
     vitals = Vitals(store)
@@ -184,7 +198,6 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         open_streams=OpenStreams(chosen.limits.open_streams),
     )
     dispatcher = Dispatcher(guards)
-    runners = {runner.name: runner}
     dependents = Dependents()
     node = socket.gethostname()
     prober = Prober(Questioner(runners), clock=clock)
@@ -196,9 +209,9 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     permissions.register(dispatcher)
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
-        Services(store, dependents, clock=clock),
+        Services(store, dependents, clock=clock, admission=Admission(runners)),
         Deletions(store),
-        Instances(store, clock=clock),
+        Instances(store, clock=clock, usages=Usages(measures)),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
@@ -240,18 +253,6 @@ def _certificates(chosen: Settings, clock: Clock, reload: Reload) -> Certificate
 def _quotas(chosen: Settings) -> dict[str, Quota]:
     per_minute = {"control": chosen.limits.calls_per_minute, "stream": chosen.limits.streams_per_minute}
     return {rate: Quota(count=count) for rate, count in per_minute.items() if count}
-
-
-@asynccontextmanager
-async def _running(runner: ProcessRunner, mode: Mode) -> AsyncGenerator[None]:
-    """The runner, from its start to letting go; a scratch server takes its workloads with it."""
-    await runner.start()
-    try:
-        yield
-    finally:
-        if mode.dev:
-            await runner.shutdown(grace=2.0)
-        await runner.close()
 
 
 @asynccontextmanager

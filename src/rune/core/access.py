@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Final
 
 ANY: Final = "*"
+PRIVILEGED: Final = "privileged"
+"""The verb on services of specs that ask for more than a container has by itself; no operation has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,7 @@ from msgspec import Meta, Struct
 SUPPORTED_LATER: Final = {
     "crypto": "keys come with the secrets of a later release",
     "events": "security events come with a later release",
-    "registries": "registries come with the Docker runner of a later release",
-    "runner.docker": "the Docker runner comes with a later release",
+    "registries": "registries come with a later release",
     "runner.swarm": "the Swarm runner comes with a later release",
     "storage.url": "storage outside the data folder comes with a later release",
     "storage.secret-limits": "secrets have 64 keys of 64 KiB; other limits come with a later release",
@@ -117,8 +116,23 @@ class Process(Section, frozen=True, kw_only=True):
     """Whether services may run as processes of this machine."""
 
 
+class Docker(Section, frozen=True, kw_only=True):
+    """The runner of containers, on the Docker Engine of this machine."""
+
+    enabled: Literal["auto", "true", "false"] = "auto"
+    """Whether services may have an image. `auto` and `true` both use the Engine whenever it answers, and wait
+    for it when it does not; `true` also warns at the start when it is not there."""
+
+    socket: Text = "/var/run/docker.sock"
+    """The socket of the Engine, as a path or `unix://` with a path. Whoever may talk to it is as mighty as
+    root, so `runed` needs to be root or in its group."""
+
+
 class Runner(Section, frozen=True, kw_only=True):
     """What instances run on."""
+
+    docker: Docker = Docker()
+    """Containers."""
 
     process: Process = Process()
     """Plain processes."""

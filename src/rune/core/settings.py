@@ -264,6 +264,10 @@ def _check(settings: Settings, found: _Findings) -> None:
     if not settings.auth.enabled:
         _refuse(found, "auth.enabled", "callers always show a token: leave it out, or set it to true")
     _check_tls(settings.auth.tls, found)
+    if settings.runner.docker.enabled == "false" and not settings.runner.process.enabled:
+        _refuse(found, "runner.process.enabled", "every runner is switched off: nothing could run")
+    if not settings.runner.docker.socket.removeprefix("unix://").startswith("/"):
+        _refuse(found, "runner.docker.socket", "takes the whole path of a socket of this machine")
     grpc, http = settings.server.grpc_addr, settings.server.http_addr
     if grpc == http and grpc.port:
         _refuse(found, "server.http-addr", f"{http} is the address of gRPC already")

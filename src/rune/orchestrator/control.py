@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -19,6 +19,7 @@ from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes
 from rune.orchestrator.reconcilers.services import ServiceReconciler
 from rune.orchestrator.runners.base import Observed, Runner
+from rune.orchestrator.workloads import Lookup, anonymous
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class Machine:
     runners: Mapping[str, Runner]
     probes: Probes
     node: str
+    credentials: Lookup = anonymous
+    """What registries want to see."""
 
 
 class Control:
@@ -41,7 +44,9 @@ class Control:
         self._runners = machine.runners
         self._where: dict[str, Key] = {}
         services = ServiceReconciler(store, clock=clock, node=machine.node)
-        instances = InstanceReconciler(store, machine.runners, machine.probes, clock=clock)
+        instances = InstanceReconciler(
+            store, machine.runners, machine.probes, clock=clock, credentials=machine.credentials
+        )
         self._services = Worker(services.reconcile, clock=clock)
         # Ending an instance takes as long as its grace: many of them must not hold up the rest.
         self._instances = Worker(instances.reconcile, clock=clock, concurrency=512)
@@ -56,6 +61,13 @@ class Control:
         key = self._where.get(instance)
         if key is not None:
             self._instances.look(key)
+
+    def look_at_runner(self, name: str) -> None:
+        """Its engine was lost, or is back: everything there may be otherwise than it is written down."""
+        for instance in self._store.list(Instance):
+            if instance.runner == name:
+                self._instances.look(instance.key)
+        self._look_at_strangers([self._runners[name]])
 
     async def run(self) -> NoReturn:
         """Follow the log until cancelled. Everything is looked at once in the beginning."""
@@ -82,17 +94,19 @@ class Control:
         for service in self._store.list(Service):
             self._dependents.saw(service, service)
             self._services.look(service.key)
-        known: set[str] = set()
         for instance in self._store.list(Instance):
-            known.add(instance.id)
             self._where[instance.id] = instance.key
             self._instances.look(instance.key)
             self._services.look(Key(Service.KIND, instance.namespace, instance.service_name))
-        for runner in self._runners.values():
-            for seen in runner.all():
-                if seen.instance not in known:  # nobody wants it: it is stopped and removed
-                    self._instances.look(Key(Instance.KIND, "", seen.instance))
+        self._look_at_strangers(self._runners.values())
         return revision
+
+    def _look_at_strangers(self, runners: Iterable[Runner]) -> None:
+        """What runs and nobody wants is stopped and removed: the store alone says who is wanted."""
+        wanted = {instance.id for instance in self._store.list(Instance)}
+        for seen in (seen for runner in runners for seen in runner.all()):
+            if seen.instance not in wanted:
+                self._instances.look(Key(Instance.KIND, "", seen.instance))
 
     def _saw(self, seen: Observed) -> None:
         self.look_at(seen.instance)

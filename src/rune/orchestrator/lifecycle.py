@@ -85,8 +85,10 @@ def _running(view: View) -> Step:
     instance = msgspec.structs.replace(
         view.instance,
         status=InstanceStatus.RUNNING if view.ready else InstanceStatus.STARTING,
-        status_message="" if view.ready else "the readiness probe has not agreed yet",
+        status_message=view.seen.message if view.ready else "the readiness probe has not agreed yet",
         pid=view.seen.pid,
+        ip=view.seen.address,
+        container_id=view.seen.container,
         ready=view.ready,
         start_after=None,
     )
@@ -128,6 +130,7 @@ def _again(view: View, why: str, *, reason: str) -> Instance:
         failed_at=view.now,
         exit_code=seen.exit_code if seen.state is State.EXITED else None,
         pid=0,
+        ip="",
         ready=False,
         updated_at=view.now,
         metadata=msgspec.structs.replace(metadata, restart_count=count),
@@ -144,6 +147,7 @@ def _over(view: View) -> Instance:
         failure_reason="Crashed" if failed else "",
         exit_code=code,
         pid=0,
+        ip="",
         ready=False,
     )
 
@@ -155,6 +159,7 @@ def _stopped(view: View) -> Instance:
         status_message="stopped by an operator; `rune restart` or a change of the service starts it again",
         exit_code=view.seen.exit_code,
         pid=0,
+        ip="",
         ready=False,
         start_after=None,
     )

@@ -46,11 +46,14 @@ def rollout_of(service: Service, *, recreate: bool) -> Rollout:
     """One more at a time and none missing, unless the copies would fight for their ports."""
     if recreate:
         return Rollout(surge=service.scale, unavailable=service.scale)
-    if (
-        service.ports
-    ):  # native processes share the host's ports: an old copy must leave before a new one comes
+    if _own_ports_of_the_host(service):  # an old copy must leave before a new one comes
         return Rollout(surge=0, unavailable=1)
     return Rollout()
+
+
+def _own_ports_of_the_host(service: Service) -> bool:
+    """Processes listen on the host's ports, containers only where they are published there."""
+    return any(port.host_port or service.runtime != "docker" for port in service.ports)
 
 
 def plan(service: Service, instances: Sequence[Instance], rollout: Rollout) -> list[Action]:
@@ -127,12 +130,17 @@ def _judge_settled(service: Service, staying: Sequence[Instance]) -> Verdict:
     ready = sum(1 for item in staying if item.ready)
     if ready + done >= service.scale and len(staying) == service.scale:
         reason = "Ended" if done == service.scale else ""
-        message = f"{done} of {service.scale} copies have ended or were stopped" if done else ""
+        message = f"{done} of {service.scale} copies have ended or were stopped" if done else _remark(staying)
         return Verdict(status=ServiceStatus.RUNNING, reason=reason, message=message)
     message = f"{ready} of {service.scale} copies are ready"
     seen_before = bool(service.metadata and service.metadata.observed_generation)
     status = ServiceStatus.UPDATING if seen_before else ServiceStatus.PENDING
     return Verdict(status=status, reason="Starting", message=message)
+
+
+def _remark(staying: Sequence[Instance]) -> str:
+    """What a runner says of copies that run: that what is known of them may be old."""
+    return next((f"{item.id}: {item.status_message}" for item in staying if item.status_message), "")
 
 
 def _least_useful(instances: Sequence[Instance]) -> list[Instance]:

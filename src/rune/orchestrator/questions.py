@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import httptools
@@ -15,7 +15,7 @@ import httptools
 from rune import __version__
 from rune.api.orchestrator.specs import Probe, ProbeType
 from rune.errors import RuneError
-from rune.orchestrator.runners.base import Command, HasExec
+from rune.orchestrator.runners.base import Command, HasExec, Observed
 
 MOST_HEAD: Final = 16 << 10
 """Bytes that are read of an answer; its body is not needed, and its head is no longer than this."""
@@ -31,21 +31,34 @@ class Question:
     runner: str
     probe: Probe
     port: int = 0
+    address: str = ""
+    """Where the instance is, when that is not the machine's own address."""
 
     @property
     def host(self) -> str:
         """Where to connect."""
-        return self.probe.host or "127.0.0.1"
+        return self.probe.host or self.address or "127.0.0.1"
+
+
+class Runs(HasExec, Protocol):
+    """A runner that can say where an instance is, and run commands in it."""
+
+    def observe(self, instance: str) -> Observed:
+        """What is known now."""
+        ...
 
 
 class Questioner:
     """Asks; the answer is why the instance is not well, empty when it is."""
 
-    def __init__(self, runners: Mapping[str, HasExec]) -> None:
+    def __init__(self, runners: Mapping[str, Runs]) -> None:
         self._runners = runners
 
     async def ask(self, question: Question, seconds: float) -> str:
         """The answer, after so many seconds at most."""
+        runner = self._runners.get(question.runner)
+        if runner:  # a container has another address after each start
+            question = replace(question, address=runner.observe(question.instance).address)
         try:
             async with asyncio.timeout(seconds):
                 return await self._ask(question)

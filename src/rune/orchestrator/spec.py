@@ -8,10 +8,20 @@ from typing import ClassVar, Final
 import msgspec
 
 from rune.api.fields import NamespaceName
+from rune.api.orchestrator import specs
 from rune.api.orchestrator.services import Service
-from rune.api.orchestrator.specs import DependencyRef, Probe, ProbeType, ProcessSpec, ServicePort
+from rune.api.orchestrator.specs import (
+    DependencyRef,
+    Probe,
+    ProbeType,
+    ProcessSpec,
+    Resources,
+    SecurityContext,
+    ServicePort,
+)
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
+from rune.orchestrator import images, quantities
 
 TEMPLATE: Final = (
     "image", "command", "args", "env", "env_from", "ports", "resources", "health", "runtime", "process",
@@ -57,9 +67,22 @@ def spec_of(service: Service) -> Service:
     found = list(_violations(spec))
     if found:
         raise InvalidArgument.of([Violation(f"service.{v.field}", v.description) for v in found])
-    if spec.runtime not in ("", "process"):
-        raise Unimplemented(f"service.runtime {spec.runtime!r} is not supported: this release runs processes")
+    if spec.image:
+        images.refuse_profile(spec.security_context or SecurityContext())
+        return msgspec.structs.replace(spec, runtime="docker")
+    _refuse_for_processes(spec)
     return msgspec.structs.replace(spec, runtime="process")
+
+
+def _refuse_for_processes(spec: Service) -> None:
+    """Raises Unimplemented for what only containers can have in this release."""
+    if spec.resources not in (None, Resources()):
+        raise Unimplemented(f"service.resources is not supported for processes: {specs.LIMITS}")
+    for at, port in enumerate(spec.ports):
+        if port.host_port:
+            raise Unimplemented(
+                f"service.ports[{at}].host_port is not supported for processes: {specs.NETWORK}"
+            )
 
 
 def is_same(one: Service, other: Service, fields: Iterable[str] = SPEC) -> bool:
@@ -98,13 +121,18 @@ def depends_on(service: Service) -> list[tuple[str, str]]:
 
 def _violations(spec: Service) -> Iterator[Violation]:
     if not spec.image and spec.process is None:
-        yield Violation("process", "is required: say what to run, with process.command")
+        yield Violation("process", "is required: say what to run, with process.command or image")
     if spec.image and spec.process is not None:
         yield Violation("process", "cannot be combined with image: a service is one or the other")
     if len(spec.labels) > MOST_LABELS:
         yield Violation("labels", f"has {len(spec.labels)} entries; {MOST_LABELS} are the most")
     if sum(len(key) + len(value) for key, value in spec.env.items()) > MOST_ENV_BYTES:
         yield Violation("env", "is larger than 1 MiB")
+    runtime = "docker" if spec.image else "process"
+    if spec.runtime not in ("", runtime):
+        yield Violation("runtime", f"is {runtime} for this service, not {spec.runtime[:40]!r}: leave it out")
+    yield from images.violations(spec)
+    yield from quantities.violations(spec.resources)
     yield from _process_violations(spec.process)
     yield from _port_violations(spec.ports)
     if spec.health:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
 from rune.api.orchestrator.instances import Instance
+from rune.api.orchestrator.services import Service
+from rune.api.orchestrator.specs import ServicePort
 from rune.errors import InvalidArgument
-from rune.orchestrator.runners.base import Workload
+from rune.orchestrator import images
+from rune.orchestrator.quantities import limits
+from rune.orchestrator.runners.base import Credentials, Port, PullPolicy, Workload
 from rune.orchestrator.spec import Template
+
+Lookup = Callable[[str], Awaitable[Credentials | None]]
+"""What the registry of an image wants to see; None for nobody in particular."""
+
+
+async def anonymous(image: str) -> None:
+    """Nobody in particular, whatever the image."""
 
 
 def workload(instance: Instance, template: Template) -> Workload:
     """What the runner is asked to run."""
     spec = template.spec
+    if spec.image:
+        return _container(instance, spec)
     process = spec.process
     if process is None:
         raise InvalidArgument("the service has no process to run")
@@ -28,6 +45,13 @@ def workload(instance: Instance, template: Template) -> Workload:
     )
 
 
+async def with_credentials(asked: Workload, template: Template, lookup: Lookup) -> Workload:
+    """The workload with what its registry wants to see, where an image may have to be pulled."""
+    if not asked.image or template.spec.image_pull_anonymous or asked.pull is PullPolicy.NEVER:
+        return asked
+    return msgspec.structs.replace(asked, credentials=await lookup(asked.image))
+
+
 def identity(instance: Instance) -> dict[str, str]:
     """The variables that tell a copy who it is."""
     return {
@@ -35,3 +59,31 @@ def identity(instance: Instance) -> dict[str, str]:
         "RUNE_SERVICE_NAMESPACE": instance.namespace,
         "RUNE_INSTANCE_ID": instance.id,
     }
+
+
+def _container(instance: Instance, spec: Service) -> Workload:
+    return Workload(
+        instance=instance.id,
+        attempt=instance.attempt,
+        namespace=instance.namespace,
+        service=instance.service_name,
+        image=spec.image,
+        command=[spec.command] if spec.command else [],
+        args=spec.args,
+        env={**spec.env, **identity(instance)},
+        labels=spec.labels,
+        ports=[_port(port) for port in spec.ports],
+        limits=limits(spec.resources),
+        security=images.security(spec.security_context),
+        pull=images.pull_policy(spec.image_pull),
+    )
+
+
+def _port(port: ServicePort) -> Port:
+    """Published on every address of the host, when it is."""
+    return Port(
+        port=port.target_port or port.port,
+        protocol=port.protocol or "tcp",
+        publish=port.host_port or None,
+        address="",
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from rune.api import OPERATIONS, Access, Effect, Operation
 from rune.api.fields import Message
-from rune.api.orchestrator import admin, auth, logs, namespaces, secrets, services
+from rune.api.orchestrator import admin, auth, logs, namespaces, secrets, services, specs
 from rune.api.orchestrator import exec as commands
 from rune.api.orchestrator.logs import LogRequest, LogResponse
 from rune.api.orchestrator.services import (
@@ -136,8 +136,8 @@ async def test_an_operation_that_is_not_supported_says_why(road: Road) -> None:
 
 
 async def test_a_field_that_is_not_supported_is_refused_by_name(road: Road) -> None:
-    ask = CreateServiceRequest(service=Service(name="api", image="busybox"))
-    with pytest.raises(Unimplemented, match=r"service\.image is not supported"):
+    ask = CreateServiceRequest(service=Service(name="api", volumes=[specs.VolumeMount(name="data")]))
+    with pytest.raises(Unimplemented, match=r"service\.volumes is not supported"):
         await road.call(services.create, ask)
     assert road.seen == []
 

@@ -23,6 +23,8 @@ EXAMPLES = {
     "auth.enabled": "true",
     "auth.allow-remote-admin": "yes",
     "storage.history": "500",
+    "runner.docker.enabled": "true",
+    "runner.docker.socket": "unix:///run/user/1000/docker.sock",
     "runner.process.enabled": "off",
     "limits.calls-per-minute": "100",
     "limits.streams-per-minute": "30",
@@ -271,3 +273,14 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out.startswith("runed ")
+
+
+def test_one_runner_must_be_on(tmp_path: Path) -> None:
+    file = written(tmp_path, "runner:\n  process: {enabled: false}\n  docker: {enabled: 'false'}\n")
+    assert "runner.process.enabled: every runner is switched off" in refused(file)
+
+
+@pytest.mark.parametrize("socket", ["docker.sock", "tcp://127.0.0.1:2375", "unix://docker.sock"])
+def test_the_engine_is_reached_by_a_socket_of_this_machine(tmp_path: Path, socket: str) -> None:
+    file = written(tmp_path, f"runner: {{docker: {{socket: '{socket}'}}}}")
+    assert "runner.docker.socket: takes the whole path of a socket" in refused(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,17 @@ def test_what_is_not_ready_yet_is_starting() -> None:
     step = decide(view(instance(), RUNNING, ready=False))
     assert isinstance(step, Note)
     assert (step.instance.status, step.instance.ready) == (InstanceStatus.STARTING, False)
+
+
+def test_where_it_is_and_what_the_runner_remarks_is_written_down_while_it_runs() -> None:
+    remarked = msgspec.structs.replace(RUNNING, address="10.0.0.2", container="c1", message="may be old")
+    step = decide(view(instance(), remarked))
+    assert isinstance(step, Note)
+    noted = step.instance
+    assert (noted.ip, noted.container_id, noted.status_message) == ("10.0.0.2", "c1", "may be old")
+    over = decide(view(noted, seen(State.EXITED, code=1)))
+    assert isinstance(over, Note)
+    assert (over.instance.ip, over.instance.container_id) == ("", "c1")
 
 
 @pytest.mark.parametrize(

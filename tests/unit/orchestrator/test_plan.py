@@ -137,3 +137,10 @@ def test_a_service_that_waits_says_for_what() -> None:
 def test_a_service_between_two_specs_is_updating() -> None:
     verdict = judge(service(2), [copy(1), copy(2, of=1)])
     assert (verdict.status, verdict.reason) == (ServiceStatus.UPDATING, "RollingOut")
+
+
+def test_what_a_runner_remarks_on_a_copy_that_runs_is_told_of_the_service() -> None:
+    remarked = msgspec.structs.replace(copy(2), status_message="last known state: the engine is away")
+    verdict = judge(service(2), [copy(1), remarked])
+    assert verdict.status is ServiceStatus.RUNNING
+    assert verdict.message == f"{remarked.id}: last known state: the engine is away"

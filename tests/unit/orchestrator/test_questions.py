@@ -7,11 +7,12 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+import msgspec
 import pytest
 
 from rune.api.orchestrator.specs import Probe, ProbeType
 from rune.orchestrator.questions import MOST_HEAD, Question, Questioner
-from rune.orchestrator.runners.base import Workload
+from rune.orchestrator.runners.base import Observed, Workload
 from rune.orchestrator.runners.fake import FakeRunner, Script
 
 
@@ -128,3 +129,14 @@ async def test_a_command_is_judged_by_its_exit_code(script: Script, said: str) -
 async def test_a_runner_without_commands_says_so() -> None:
     question = Question(instance="a", runner="swarm", probe=Probe(type=ProbeType.EXEC, command=["check"]))
     assert await Questioner({}).ask(question, seconds=1) == "runner 'swarm' cannot run commands"
+
+
+async def test_an_instance_with_an_address_of_its_own_is_asked_there() -> None:
+    class Elsewhere(FakeRunner):
+        def observe(self, instance: str) -> Observed:
+            return msgspec.structs.replace(super().observe(instance), address="127.0.0.9")
+
+    probe = Probe(type=ProbeType.TCP)
+    question = Question(instance="a", runner="docker", probe=probe, port=1)
+    said = await Questioner({"docker": Elsewhere()}).ask(question, seconds=2)
+    assert said == "127.0.0.9:1: Connection refused"

@@ -76,15 +76,19 @@ class Service(Resource):
     name: Name
     namespace: NamespaceName = ""
     labels: dict[str, str] = {}
-    image: Annotated[Text, later(specs.DOCKER)] = ""
+    image: Text = ""
+    """What the copies run, as containers of the Docker Engine: `[HOST[:PORT]/]name[:tag][@digest]`."""
     command: Text = ""
+    """With an image: what runs in place of its entrypoint. Without one: the program of a process."""
     args: list[specs.Argument] = []
+    """With an image and no command: in place of the image's own arguments."""
     env: specs.Env = {}
     env_from: Annotated[list[specs.EnvFromSource], later(specs.SECRETS)] = []
     scale: Scale = 0
     """How many copies should run. 0 is none: there is no other default on the wire."""
     ports: list[specs.ServicePort] = []
-    resources: Annotated[specs.Resources | None, later(specs.LIMITS)] = None
+    resources: specs.Resources | None = None
+    """What a copy may use at most, and is promised."""
     health: specs.HealthCheck | None = None
     status: ServiceStatus = ServiceStatus.UNSPECIFIED
     runtime: Text = ""
@@ -97,18 +101,21 @@ class Service(Resource):
     metadata: ServiceMetadata | None = None
     dependencies: list[specs.DependencyRef] = []
     expose: Annotated[specs.ServiceExpose | None, later(specs.NETWORK)] = None
-    image_pull: Annotated[Text, later(specs.DOCKER)] = ""
+    image_pull: Text = ""
+    """When the image is asked for at its registry: `missing` (also when empty), `always` or `never`."""
     status_reason: str = ""
     status_message: str = ""
     volumes: Annotated[list[specs.VolumeMount], later(specs.VOLUMES)] = []
     init_steps: Annotated[list[specs.InitStep], later("init steps are not part of this release")] = []
-    security_context: Annotated[specs.SecurityContext | None, later(specs.DOCKER)] = None
+    security_context: specs.SecurityContext | None = None
+    """What a container may do. More than the Engine gives by itself takes services:privileged."""
     instances: list[Instance] = []
     """The copies, in answers only."""
     discovery: Annotated[specs.ServiceDiscovery | None, later(specs.NETWORK)] = None
     ingress_cert: specs.IngressCertStatus | None = None
     network_policy: Annotated[specs.ServiceNetworkPolicy | None, later(specs.NETWORK)] = None
-    image_pull_anonymous: Annotated[bool, later(specs.DOCKER)] = False
+    image_pull_anonymous: bool = False
+    """Pull without credentials, also where there are some for the registry."""
     update_strategy: Annotated[
         specs.UpdateStrategy | None, later("update strategies are not part of this release")
     ] = None

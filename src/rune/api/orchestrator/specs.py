@@ -27,7 +27,6 @@ Argument = Annotated[str, Meta(max_length=131_072)]
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
 Env = dict[EnvName, Annotated[str, Meta(max_length=131_072)]]
 
-DOCKER = "the Docker runner is not part of this release"
 ISOLATION = "process isolation is not part of this release"
 NETWORK = "service networks are not part of this release"
 VOLUMES = "volumes are not part of this release"
@@ -88,7 +87,8 @@ class ServicePort(Message):
     """Where the copy listens, if not at `port`."""
     protocol: Text = ""
     """`tcp` (also when empty) or `udp`."""
-    host_port: Annotated[AnyPort, later(NETWORK)] = 0
+    host_port: AnyPort = 0
+    """The port of the machine, on all its addresses, that leads to the container; 0 publishes nothing."""
 
 
 class ExposeServiceTLS(Message):
@@ -261,7 +261,8 @@ class SeccompProfile(Message):
     """Which system calls a container may make."""
 
     type: Text = ""
-    localhost_profile: Text = ""
+    """`RuntimeDefault` (also when empty) or `Unconfined`."""
+    localhost_profile: Annotated[Text, later("only RuntimeDefault and Unconfined are")] = ""
 
 
 class SecurityContext(Message):

@@ -13,17 +13,22 @@ from rune.api.orchestrator.specs import RestartPolicy
 from rune.api.resource import Key
 from rune.core.clock import Clock
 from rune.core.store.base import Delete, Put, Store
-from rune.errors import Conflict, FailedPrecondition, InvalidArgument
+from rune.errors import Conflict, FailedPrecondition, InvalidArgument, Unavailable
 from rune.orchestrator import lifecycle
 from rune.orchestrator.copies import template_of
 from rune.orchestrator.lifecycle import Note, Rest, Run, Stop, View, decide
-from rune.orchestrator.runners.base import Runner, State
+from rune.orchestrator.runners.base import Pulling, Runner, State
 from rune.orchestrator.spec import Template
-from rune.orchestrator.workloads import workload
+from rune.orchestrator.workloads import Lookup, anonymous, with_credentials, workload
 
 DEFAULT_DRAIN: Final = 10
 MOST_STEPS: Final = 8
 """Steps in one look; a decision that needs more has lost its way and starts over."""
+AWAY: Final = "RunnerUnavailable"
+"""The reason of an instance whose runner does not answer: it may well run."""
+FIRST_ASK: Final = 0.1
+LAST_ASK: Final = 5.0
+"""Seconds until a runner is asked again that could not answer: as many as it has been away for."""
 
 
 class Probes(Protocol):
@@ -53,8 +58,17 @@ class Probes(Protocol):
 class InstanceReconciler:
     """Makes runners agree with the instances in the store."""
 
-    def __init__(self, store: Store, runners: Mapping[str, Runner], probes: Probes, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runners: Mapping[str, Runner],
+        probes: Probes,
+        *,
+        clock: Clock,
+        credentials: Lookup = anonymous,
+    ) -> None:
         self._store = store
+        self._credentials = credentials
         self._runners = runners
         self._probes = probes
         self._clock = clock
@@ -66,13 +80,17 @@ class InstanceReconciler:
             if instance is None:
                 return await self._forget(key.name)
             template = template_of(self._store, instance)
-            runner = self._runners[instance.runner]
-            step = decide(self._view(instance, template, runner))
+            runner = self._runners.get(instance.runner)
             try:
+                if runner is None:
+                    return await self._note_off(instance)
+                step = decide(self._view(instance, template, runner))
                 if not await self._take(step, instance, template):
                     return step.seconds if isinstance(step, Rest) else None
             except Conflict:
                 continue
+            except Unavailable as error:
+                return await self._note_away(instance, error)
         return 0.0
 
     def _view(self, instance: Instance, template: Template | None, runner: Runner) -> View:
@@ -114,7 +132,8 @@ class InstanceReconciler:
             await self._note_refusal(instance, "the spec it was made from is gone")
             return False
         try:
-            await self._runners[instance.runner].ensure(workload(instance, template))
+            asked = await with_credentials(workload(instance, template), template, self._credentials)
+            await self._runners[instance.runner].ensure(asked)
         except (FailedPrecondition, InvalidArgument) as error:
             await self._note_refusal(instance, error.message)
         return True
@@ -137,6 +156,28 @@ class InstanceReconciler:
         )
         await self._store.commit(Put(noted), operation="reconcile.instance")
 
+    async def _note_away(self, instance: Instance, error: Unavailable) -> float:
+        """Whether it runs is not known: say why, and ask again. That is no failure of the instance."""
+        noted = msgspec.structs.replace(instance, status_message=error.message, ready=False)
+        if instance.desired is DesiredState.RUNNING:
+            noted = _waiting(noted) if isinstance(error, Pulling) else _unknown(noted)
+        if noted != instance:
+            noted = msgspec.structs.replace(noted, updated_at=self._clock.now())
+            try:
+                await self._store.commit(Put(noted), operation="reconcile.instance")
+            except Conflict:
+                return 0.0
+        away = (self._clock.now() - (noted.updated_at or self._clock.now())).total_seconds()
+        return min(max(away, FIRST_ASK), LAST_ASK)
+
+    async def _note_off(self, instance: Instance) -> None:
+        """Its runner was switched off since it was made."""
+        name = instance.runner
+        why = f"the runner {name!r} is switched off on this server (runner.{name}.enabled)"
+        noted = msgspec.structs.replace(_unknown(instance), status_message=why, ready=False)
+        if noted != instance:
+            await self._store.commit(Put(noted), operation="reconcile.instance")
+
     async def _stop(self, instance: Instance, template: Template | None, *, remove: bool) -> None:
         runner = self._runners[instance.runner]
         drain = template.spec.drain_seconds if template else 0
@@ -151,6 +192,14 @@ class InstanceReconciler:
         for runner in self._runners.values():
             if runner.observe(instance).state is not State.ABSENT:
                 await runner.remove(instance)
+
+
+def _waiting(instance: Instance) -> Instance:
+    return msgspec.structs.replace(instance, status=InstanceStatus.STARTING)
+
+
+def _unknown(instance: Instance) -> Instance:
+    return msgspec.structs.replace(instance, status=InstanceStatus.FAILED, failure_reason=AWAY)
 
 
 def grace_of(instance: Instance, drain: int) -> float:

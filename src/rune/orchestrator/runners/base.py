@@ -9,6 +9,12 @@ from typing import Protocol
 
 import msgspec
 
+from rune.errors import Unavailable
+
+
+class Pulling(Unavailable):
+    """It runs as soon as its image is here; ask again."""
+
 
 class State(StrEnum):
     """What a runner can see of an instance."""
@@ -145,6 +151,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Where its ports are reached from this machine while it runs; empty means at the machine's own."""
     published: Mapping[str, int] = {}
     """The host's port for each published one (`8080/tcp`), while it runs."""
+    container: str = ""
+    """The engine's id of the container of this attempt; empty for a process."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -309,3 +317,7 @@ class HasUsage(Protocol):
     async def usage(self, instance: str) -> Usage:
         """What it has used by now; raises FailedPrecondition when the instance does not run."""
         ...
+
+
+class FullRunner(Runner, HasLogs, HasExec, Protocol):
+    """A runner that can do everything that is asked of instances."""

@@ -52,7 +52,7 @@ class FakeRunner:
         self._instances: dict[str, _Instance] = {}
         self._notify: list[Callable[[Observed], None]] = []
         self.scripts: dict[str, Script] = {}
-        """By program (the first word of a command). Change it at any time."""
+        """By program (the first word of a command), or else by image. Change it at any time."""
         self.unreachable = ""
         """Not empty: every verb that asks the engine raises Unavailable with this reason."""
         self.started: list[Workload] = []
@@ -69,7 +69,7 @@ class FakeRunner:
         seen = self.observe(workload.instance)
         if not checks.turn(workload, seen):
             return seen
-        script = self._script(workload.command)
+        script = self._script(workload.command or [workload.image])
         self.started.append(workload)
         instance = self._instances.setdefault(workload.instance, _Instance())
         instance.begin(workload, script)

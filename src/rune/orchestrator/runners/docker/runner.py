@@ -107,6 +107,10 @@ class DockerRunner:
         """Call `notify` at each start and end, as the Engine's events come."""
         self._ledger.on_change(notify)
 
+    def on_turn(self, notify: Callable[[], None]) -> None:
+        """Call `notify` whenever the Engine is lost, and whenever it is back."""
+        self._watch.on_turn(notify)
+
     async def stop(self, instance: str, *, grace: float) -> Observed:
         """SIGTERM, or the signal that the image asks for; then SIGKILL.
 
@@ -195,10 +199,11 @@ class DockerRunner:
             for container, instance in {**before, **listed}.items():
                 group.create_task(self._look_in_turn(container, instance))
 
-    async def look(self, container: str, instance: str) -> None:
-        """See how a container is now; nothing while a verb is at work on its instance, which looks itself."""
+    async def look(self, container: str, instance: str, *, only_started: bool = False) -> None:
+        """See how a container is now, after the verb that is at work on it, which may have seen its start."""
         async with self._lock(instance):
-            await self._see(container, instance)
+            if not (only_started and self._ledger.runs(container, instance)):
+                await self._see(container, instance)
 
     def command_ended(self, command: str, code: int) -> None:
         """A command inside a container ended."""
@@ -249,7 +254,8 @@ class DockerRunner:
             container = await self._create(workload)
             if container:
                 await self._launch(container, workload)
-                return await self._see(container, workload.instance)
+        if container:
+            return await self._see(container, workload.instance)
         return self._ledger.seen(workload.instance)
 
     async def _create(self, workload: Workload) -> str:
