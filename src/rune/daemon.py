@@ -48,9 +48,12 @@ from rune.orchestrator.node import Node
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.reconcilers.traffic import TrafficReconciler
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
+from rune.orchestrator.traffic import metering
+from rune.orchestrator.traffic.switchboard import Switchboard
 from rune.orchestrator.watch import Watch
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
@@ -109,6 +112,7 @@ async def serve(chosen: Settings, mode: Mode) -> None:
         parts = assemble(store, runner, chosen, clock=clock)
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
+            await parts.traffic.opened()
             async with _open(parts, chosen, mode, stop=stop) as doors:
                 gc.freeze()  # what is there by now stays: no collection has to look at it again
                 await _announce(doors, parts, str(data), mode=mode)
@@ -128,6 +132,7 @@ class Parts:
     identity: Identity
     audit: Audit
     control: Control
+    traffic: TrafficReconciler
     prober: Prober
     metrics: Metrics
     rights: rights.Rights
@@ -137,7 +142,14 @@ class Parts:
         """What runs for as long as the server does."""
         tidying = upkeep.keep(self.store, self.identity, self.clock)
         emptying = NamespaceReconciler(self.store, KINDS, clock=self.clock).run()
-        return (self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+        return (
+            self.identity.follow(),
+            tidying,
+            emptying,
+            self.control.run(),
+            self.prober.run(),
+            self.traffic.run(),
+        )
 
     async def leave(self) -> None:
         """Write down what is only in memory; the last thing before the store closes."""
@@ -162,7 +174,9 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     dependents = Dependents()
     node = socket.gethostname()
     prober = Prober(Questioner(runners), clock=clock)
-    machine = Machine(runners=runners, probes=prober, node=node)
+    switchboard = Switchboard()
+    traffic = TrafficReconciler(store, switchboard, clock=clock)
+    machine = Machine(runners=runners, probes=prober, node=node, traffic=switchboard)
     control = Control(store, dependents, machine, clock=clock)
     prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
@@ -181,10 +195,11 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
+    metering.show(metrics, switchboard)
     metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
     return Parts(
-        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
-        metrics=metrics, rights=powers, clock=clock,
+        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, traffic=traffic,
+        prober=prober, metrics=metrics, rights=powers, clock=clock,
     )  # fmt: skip
 
 

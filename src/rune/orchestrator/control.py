@@ -16,7 +16,7 @@ from rune.core.reconcile import Worker
 from rune.core.store.base import Mutation, Store
 from rune.errors import OutOfRange
 from rune.orchestrator.dependents import Dependents
-from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes
+from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes, Traffic
 from rune.orchestrator.reconcilers.services import ServiceReconciler
 from rune.orchestrator.runners.base import Observed, Runner
 
@@ -30,6 +30,7 @@ class Machine:
     runners: Mapping[str, Runner]
     probes: Probes
     node: str
+    traffic: Traffic | None = None
 
 
 class Control:
@@ -41,7 +42,9 @@ class Control:
         self._runners = machine.runners
         self._where: dict[str, Key] = {}
         services = ServiceReconciler(store, clock=clock, node=machine.node)
-        instances = InstanceReconciler(store, machine.runners, machine.probes, clock=clock)
+        instances = InstanceReconciler(
+            store, machine.runners, machine.probes, clock=clock, traffic=machine.traffic
+        )
         self._services = Worker(services.reconcile, clock=clock)
         # Ending an instance takes as long as its grace: many of them must not hold up the rest.
         self._instances = Worker(instances.reconcile, clock=clock, concurrency=512)

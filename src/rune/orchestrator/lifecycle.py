@@ -87,6 +87,7 @@ def _running(view: View) -> Step:
         status=InstanceStatus.RUNNING if view.ready else InstanceStatus.STARTING,
         status_message="" if view.ready else "the readiness probe has not agreed yet",
         pid=view.seen.pid,
+        ip=view.seen.address or view.instance.ip,
         ready=view.ready,
         start_after=None,
     )

@@ -46,9 +46,7 @@ def rollout_of(service: Service, *, recreate: bool) -> Rollout:
     """One more at a time and none missing, unless the copies would fight for their ports."""
     if recreate:
         return Rollout(surge=service.scale, unavailable=service.scale)
-    if (
-        service.ports
-    ):  # native processes share the host's ports: an old copy must leave before a new one comes
+    if service.shares_ports:  # an old copy must leave before a new one comes
         return Rollout(surge=0, unavailable=1)
     return Rollout()
 

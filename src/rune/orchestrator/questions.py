@@ -31,11 +31,13 @@ class Question:
     runner: str
     probe: Probe
     port: int = 0
+    address: str = ""
+    """The instance's own; the machine's when empty."""
 
     @property
     def host(self) -> str:
         """Where to connect."""
-        return self.probe.host or "127.0.0.1"
+        return self.probe.host or self.address or "127.0.0.1"
 
 
 class Questioner:
@@ -52,7 +54,7 @@ class Questioner:
         except TimeoutError:
             return f"no answer within {seconds:g} s"
         except (OSError, ValueError) as error:
-            return f"{question.host}:{question.port}: {_reason(error)}"
+            return f"{question.host}:{question.port}: {_reason(error)}{_advice(question, error)}"
         except RuneError as error:
             return error.message
 
@@ -134,6 +136,13 @@ def _reason(error: OSError | ValueError) -> str:
     """The kernel's word for it, without the address that asyncio adds."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number and number > 0 else str(error)
+
+
+def _advice(question: Question, error: OSError | ValueError) -> str:
+    """A process that listens on 127.0.0.1 alone is the usual reason, and hard to see."""
+    if not isinstance(error, ConnectionRefusedError) or question.runner != "process" or not question.address:
+        return ""
+    return " (it must listen on the address in its HOST, or on every address)"
 
 
 def _request(question: Question) -> bytes:

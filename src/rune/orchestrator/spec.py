@@ -9,9 +9,17 @@ import msgspec
 
 from rune.api.fields import NamespaceName
 from rune.api.orchestrator.services import Service
-from rune.api.orchestrator.specs import DependencyRef, Probe, ProbeType, ProcessSpec, ServicePort
+from rune.api.orchestrator.specs import (
+    DependencyRef,
+    Probe,
+    ProbeType,
+    ProcessSpec,
+    ServiceDiscovery,
+    ServicePort,
+)
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
+from rune.orchestrator.traffic import exposure
 
 TEMPLATE: Final = (
     "image", "command", "args", "env", "env_from", "ports", "resources", "health", "runtime", "process",
@@ -57,6 +65,9 @@ def spec_of(service: Service) -> Service:
     found = list(_violations(spec))
     if found:
         raise InvalidArgument.of([Violation(f"service.{v.field}", v.description) for v in found])
+    if spec.discovery and spec.discovery.vip:  # the server's own word, from an answer that is sent back
+        said = msgspec.structs.replace(spec.discovery, vip="")
+        spec = msgspec.structs.replace(spec, discovery=None if said == ServiceDiscovery() else said)
     if spec.runtime not in ("", "process"):
         raise Unimplemented(f"service.runtime {spec.runtime!r} is not supported: this release runs processes")
     return msgspec.structs.replace(spec, runtime="process")
@@ -110,6 +121,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
     if spec.health:
         yield from _probe_violations("health.liveness", spec.health.liveness, spec.ports)
         yield from _probe_violations("health.readiness", spec.health.readiness, spec.ports)
+    yield from exposure.violations(spec)
     for number, ref in enumerate(spec.dependencies):
         yield from _dependency_violations(f"dependencies[{number}]", ref, spec)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from rune.api.orchestrator.instances import Instance
 from rune.errors import InvalidArgument
 from rune.orchestrator.runners.base import Workload
 from rune.orchestrator.spec import Template
 
 
-def workload(instance: Instance, template: Template) -> Workload:
-    """What the runner is asked to run."""
+def workload(
+    instance: Instance, template: Template, around: Mapping[str, str] = MappingProxyType({})
+) -> Workload:
+    """What the runner is asked to run; `around` are variables that the spec's own stand above."""
     spec = template.spec
     process = spec.process
     if process is None:
@@ -21,7 +26,7 @@ def workload(instance: Instance, template: Template) -> Workload:
         namespace=instance.namespace,
         service=instance.service_name,
         command=[process.command, *process.args],
-        env={**spec.env, **identity(instance)},
+        env={**around, **spec.env, **identity(instance)},
         workdir=process.working_dir,
         user=security.user if security else "",
         group=security.group if security else "",
