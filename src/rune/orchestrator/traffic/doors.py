@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import socket
-import struct
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from ipaddress import ip_address
@@ -16,7 +15,7 @@ from typing import Any, Final
 from rune.errors import Unavailable
 from rune.orchestrator.traffic.exposure import Network, Place
 from rune.orchestrator.traffic.pool import SHUNNED, Endpoint, Load, Pool
-from rune.orchestrator.traffic.relay import Bounds, Counts, Relay
+from rune.orchestrator.traffic.relay import RESET, Bounds, Counts, Relay
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +26,6 @@ FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.25
 REST: Final = 0.5
 """Seconds without accepting when the process has no descriptors left."""
-RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER of a socket whose close is a reset, so that the client knows it was not the answer's end."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 

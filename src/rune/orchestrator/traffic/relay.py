@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER of a socket whose close is a reset, so that nobody takes it for the end of an answer."""
 WINDOW: Final = 256 << 10
 """Bytes that wait in memory for a side to take them; past that its peer is not read."""
 
@@ -82,8 +86,8 @@ class Relay:
     def abort(self) -> None:
         """Cut it off; both ends see a reset."""
         for side in (self.client, self.copy):
-            if side.transport:
-                side.transport.abort()
+            if side.transport and not side.is_lost:
+                _reset(side.transport)
 
     def opened(self) -> None:
         """One of the sides is there."""
@@ -101,7 +105,7 @@ class Relay:
         """One socket is closed: the other goes too, after what still waits, or at once after a failure."""
         other = side.peer.transport
         if other and not other.is_closing():
-            other.abort() if error else other.close()
+            _reset(other) if error else other.close()
         self._open -= 1
         if not self._open:
             if self._timer:
@@ -214,3 +218,9 @@ class CopySide(Side):
         """On to the client."""
         self.relay.counts.sent += len(data)
         self._pass(data)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    with suppress(OSError):  # it is gone already
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    transport.abort()
