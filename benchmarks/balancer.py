@@ -138,7 +138,9 @@ def talk(place: tuple[str, int]) -> tuple[float, float, float]:
     return requests, sorted(took)[int(ROUNDS * 0.99)] * 1e6, bulk
 
 
-def haproxy(folder: Path, places: list[tuple[str, int]]) -> tuple[subprocess.Popen[bytes], tuple[str, int]] | None:
+def haproxy(
+    folder: Path, places: list[tuple[str, int]]
+) -> tuple[subprocess.Popen[bytes], tuple[str, int]] | None:
     """The peer, listening; None when it is not installed."""
     program = shutil.which("haproxy")
     if program is None:
@@ -180,7 +182,9 @@ def main() -> None:
         for _ in range(2):
             for name, where in ways.items():
                 seen = uvloop.run(measure(where))  # type: ignore[arg-type]
-                print(f"{name:10}{seen.connections:10.0f}{seen.requests:10.0f}{seen.p99:10.0f}{seen.bulk:10.0f}")
+                print(
+                    f"{name:10}{seen.connections:10.0f}{seen.requests:10.0f}{seen.p99:10.0f}{seen.bulk:10.0f}"
+                )
         if peer:
             peer[0].terminate()
             peer[0].wait()

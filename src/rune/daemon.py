@@ -45,6 +45,7 @@ from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
 from rune.orchestrator.namespaces import Namespaces
 from rune.orchestrator.node import Node
+from rune.orchestrator.portforward import PortForward
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
@@ -190,6 +191,7 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
+        PortForward(store),
         Health(store, prober, Node(node, clock=clock), is_ready=lambda: True, clock=clock),
         Watch(store),
     ):

@@ -73,7 +73,9 @@ async def get(host: str, port: int, path: str = "/") -> str:
         try:
             writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
-            length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:"))
+            length = next(
+                int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")
+            )
             return (await reader.readexactly(length)).decode()
         finally:
             writer.close()

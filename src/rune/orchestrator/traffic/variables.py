@@ -17,7 +17,7 @@ def around(store: Store, instance: Instance, spec: Service) -> dict[str, str]:
 
 def _own(instance: Instance, spec: Service) -> dict[str, str]:
     """`HOST` and `PORT` are the words that many frameworks read by themselves."""
-    if instance.runner != "process" or not instance.ip:
+    if instance.runner != "process" or not instance.ip or not spec.ports:
         return {}
     ports = {port.name: port.target_port or port.port for port in spec.ports}
     found = {f"RUNE_PORT_{word(name)}": str(port) for name, port in ports.items() if name}

@@ -90,9 +90,7 @@ class Street:
         self.pool.fill(copy.endpoint for copy in self.copies)
         return made
 
-    async def connect(
-        self, door: Door | None = None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, door: Door | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A client's connection."""
         return await asyncio.open_connection(*(door or self.door).place)
 
@@ -106,7 +104,6 @@ class Street:
                 return await reader.read()
             finally:
                 writer.transport.abort()
-
 
     async def says_nothing(self) -> None:
         """One turn of the loop."""
@@ -127,3 +124,11 @@ async def opened() -> AsyncGenerator[Street]:
             street.door.cut()
             for copy in street.copies:
                 await copy.close()
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -149,7 +149,7 @@ async def test_an_idle_connection_is_cut(street: Street) -> None:
 
 
 @pytest.mark.parametrize("network, may", [("127.0.0.0/8", True), ("10.0.0.0/8", False), ("::1/128", False)])
-async def test_only_allowed_networks_may_connect(street: Street, network: str, may: bool) -> None:  # noqa: FBT001
+async def test_only_allowed_networks_may_connect(street: Street, network: str, may: bool) -> None:
     await street.settle("one")
     street.door.allowed = (ip_network(network),)
     if may:
@@ -167,7 +167,7 @@ async def test_a_reader_that_stops_holds_the_writer_back(street: Street) -> None
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.setblocking(False)  # noqa: FBT003
+        client.setblocking(False)
         await loop.sock_connect(client, tuple(street.door.place))
         async with asyncio.timeout(PATIENCE):
             await copy.arrived.wait()
