@@ -1,7 +1,7 @@
 """What the way through the balancer costs: new connections and bytes, direct, through Rune, through haproxy.
 
-All in one run on this machine, one client process, two copies that answer in a process of their own. The peer is
-haproxy in TCP mode with one thread, when it is installed. Run it alone: the figures are of two cores.
+All in one run on this machine, one client process, two copies that answer in a process of their own. The
+peer is haproxy in TCP mode with one thread, when it is installed. Run it alone: the figures are of two cores.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import uvloop
 
@@ -38,22 +39,23 @@ class Copy(asyncio.Protocol):
     """Answers each request with as much; one that begins with B is a bulk request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         self.left = 0
+        self.paused = False
 
     def data_received(self, data: bytes) -> None:
         if data[:1] == b"B":
             self.left = BULK
-            self.transport.set_write_buffer_limits(high=1 << 20)  # type: ignore[attr-defined]
+            self.transport.set_write_buffer_limits(high=1 << 20)
             self.more()
         else:
-            self.transport.write(data)  # type: ignore[attr-defined]
+            self.transport.write(data)
 
     def more(self) -> None:
         self.paused = False
         while self.left and not self.paused:
             self.left -= len(CHUNK)
-            self.transport.write(CHUNK)  # type: ignore[attr-defined]
+            self.transport.write(CHUNK)
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -150,8 +152,8 @@ def haproxy(
     servers = "\n".join(f"  server s{n} {host}:{port_}" for n, (host, port_) in enumerate(places))
     config = folder / "haproxy.cfg"
     config.write_text(
-        "global\n  nbthread 1\n  maxconn 8192\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1h\n"
-        f"  timeout server 1h\nlisten it\n  bind 127.0.0.1:{port}\n  balance leastconn\n{servers}\n"
+        "global\n  nbthread 1\n  maxconn 8192\ndefaults\n  mode tcp\n  timeout connect 2s\n"
+        f"  timeout client 1h\n  timeout server 1h\nlisten it\n  bind 127.0.0.1:{port}\n  balance leastconn\n{servers}\n"
     )
     process = subprocess.Popen([program, "-db", "-q", "-f", str(config)])
     while process.poll() is None:
@@ -163,12 +165,12 @@ def haproxy(
     return None
 
 
-def started(target: Callable[..., None], *args: object) -> tuple[multiprocessing.Process, object]:
+def started(target: Callable[..., None], *args: object) -> tuple[BaseProcess, Any]:
     """A process, and the first thing it says."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=target, args=(theirs, *args), daemon=True)
     process.start()
-    return process, ours.recv()  # type: ignore[return-value]
+    return process, ours.recv()
 
 
 def main() -> None:
@@ -176,12 +178,12 @@ def main() -> None:
     back, places = started(copies)
     door, place = started(balancer, places)
     with TemporaryDirectory() as folder:
-        peer = haproxy(Path(folder), places)  # type: ignore[arg-type]
-        ways = {"direct": places[0], "rune": place} | ({"haproxy": peer[1]} if peer else {})  # type: ignore[index]
+        peer = haproxy(Path(folder), places)
+        ways = {"direct": places[0], "rune": place} | ({"haproxy": peer[1]} if peer else {})
         print(f"{'':10}{'conn/s':>10}{'req/s':>10}{'p99 µs':>10}{'MB/s':>10}")
         for _ in range(2):
             for name, where in ways.items():
-                seen = uvloop.run(measure(where))  # type: ignore[arg-type]
+                seen = uvloop.run(measure(where))
                 print(
                     f"{name:10}{seen.connections:10.0f}{seen.requests:10.0f}{seen.p99:10.0f}{seen.bulk:10.0f}"
                 )

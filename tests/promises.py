@@ -48,6 +48,15 @@ PROMISES = (
     Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
+    Promise("traffic.address", "A service with ports answers at one address for life.", OURS),
+    Promise("traffic.copies", "Copies of one port, and services of one port, run beside each other.", OURS),
+    Promise("traffic.rollout", "A roll-out under load loses no request.", OURS),
+    Promise("traffic.drain", "Connections of a leaving copy may end within its drain time.", OURS),
+    Promise("traffic.retry", "A copy that refuses a connection is passed over for another.", OURS),
+    Promise("traffic.ready", "Only ready copies get connections.", OURS),
+    Promise("traffic.bytes", "No byte is lost, mixed or kept without bound on the way.", OURS),
+    Promise("traffic.place", "A place of the machine is exposed by one service; another is refused.", OURS),
+    Promise("traffic.forward", "port-forward reaches declared ports, with a permission of its own.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
 )
 

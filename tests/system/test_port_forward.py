@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from promises import promise
 from rune.api.orchestrator import auth, portforward, services
 from rune.api.orchestrator.portforward import PortForwardClientMessage as Ask
 from rune.api.orchestrator.portforward import PortForwardInit, PortForwardOpen
-from rune.api.orchestrator.specs import ServicePort
+from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ServicePort
 from rune.client.client import Client
 from rune.client.grpc import GrpcTransport
 from rune.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
@@ -34,6 +35,7 @@ socketserver.ThreadingTCPServer.daemon_threads = True
 socketserver.ThreadingTCPServer.request_queue_size = 256
 socketserver.ThreadingTCPServer((os.environ['HOST'], int(os.environ['PORT'])), Echo).serve_forever()
 """
+READY = HealthCheck(readiness=Probe(type=ProbeType.TCP, period_seconds=1))
 PORTS = [ServicePort(name="echo", port=70, target_port=7070)]
 
 
@@ -41,8 +43,7 @@ PORTS = [ServicePort(name="echo", port=70, target_port=7070)]
 async def server(tmp_path: Path) -> AsyncGenerator[Runed]:
     """A server with a service that says everything back, and at the end of its input how much it was."""
     async with runed(tmp_path / "data") as started:
-        await started.cast("echo", [sys.executable, "-c", ECHO], ports=PORTS, scale=2)
-        await started.until("echo", lambda seen: seen.address != "" and not seen.shares_ports)
+        await started.cast("echo", [sys.executable, "-c", ECHO], ports=PORTS, scale=2, health=READY)
         await started.until_running("echo")
         yield started
 
@@ -74,18 +75,16 @@ async def forwarded(server: Runed, *words: str) -> AsyncGenerator[int]:
 async def echoed(port: int, data: bytes) -> bytes:
     """What comes back of the data, all of it; the far end hears the end of the input."""
     async with asyncio.timeout(PATIENCE):
-        while True:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-            reading = asyncio.ensure_future(reader.read())
-            writer.write(data)
-            writer.write_eof()
-            try:
-                if found := await reading:
-                    return found
-            finally:
-                writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+        writer.write(data)
+        writer.write_eof()
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
 
 
+@promise("traffic.forward")
 async def test_bytes_of_many_connections_come_back_whole(server: Runed) -> None:
     sent = [bytes([number]) * (number * 5003 + 1) for number in range(60)]
     async with forwarded(server, "echo", ":70") as port:
@@ -129,6 +128,7 @@ async def test_what_is_not_there_is_said(server: Runed) -> None:
         await first(server.client, PortForwardInit(service_name="echo"))
 
 
+@promise("traffic.forward")
 async def test_a_reader_may_not_forward(server: Runed) -> None:
     ask = auth.CreateTokenRequest(subject_name="ann", policies=["readonly"])
     made = await server.call(auth.create_token, ask)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from promises import promise
 from rune.api.orchestrator import services
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
@@ -48,20 +49,21 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def web(**fields: Any) -> dict[str, Any]:
-    """The fields of a service of `web.py` with port 80xx that is exposed."""
+def web(scale: int = 1, **fields: Any) -> Service:
+    """A service of `web.py`."""
     given: dict[str, Any] = {
         "process": ProcessSpec(command=sys.executable, args=["-u", WEB]),
         "ports": [ServicePort(name="http", port=8080)],
         "health": READY,
         "drain_seconds": 5,
     }
-    return {**given, **fields}
+    given |= fields
+    return Service(name=given.pop("name", "web"), scale=scale, **given)
 
 
 async def cast(server: Runed, name: str, **fields: Any) -> Service:
     """Create it and wait until it runs."""
-    spec = Service(name=name, **{"scale": 1, **web(**fields)})
+    spec = web(name=name, **fields)
     await server.call(services.create, services.CreateServiceRequest(service=spec))
     return await server.until_running(name)
 
@@ -83,6 +85,7 @@ async def get(host: str, port: int, path: str = "/") -> str:
                 await writer.wait_closed()
 
 
+@promise("traffic.copies")
 async def test_copies_of_one_port_stand_beside_each_other_behind_one_address(server: Runed) -> None:
     service = await cast(server, "web", scale=3)
     assert service.address
@@ -103,17 +106,18 @@ async def answer(service: Service, port: int) -> str:
 
 async def test_a_program_that_listens_everywhere_keeps_its_port(server: Runed) -> None:
     port = free_port()
-    process = ProcessSpec(command=sys.executable, args=["-u", WEB, "0.0.0.0"])  # noqa: S104
+    process = ProcessSpec(command=sys.executable, args=["-u", WEB, "0.0.0.0"])  # noqa: S104 - what the test is about
     ports = [ServicePort(name="http", port=port)]
     await cast(server, "web", process=process, ports=ports)
     service = await server.until("web", lambda seen: seen.shares_ports)
     assert (await get(service.address, port)).endswith(service.instances[0].id)
-    changed = Service(name="web", **{"scale": 1, **web(process=process, ports=ports, env={"VERSION": "2"})})
+    changed = web(process=process, ports=ports, env={"VERSION": "2"})
     await server.call(services.update, services.UpdateServiceRequest(service=changed))
     await server.until("web", lambda seen: bool(seen.update and seen.update.updated_ready == 1))
     assert (await get(service.address, port)).startswith("2 ")
 
 
+@promise("traffic.rollout", "traffic.ready")
 async def test_a_roll_out_under_load_loses_no_request(server: Runed) -> None:
     port = free_port()
     expose = ServiceExpose(port="http", host_port=port)
@@ -128,7 +132,7 @@ async def test_a_roll_out_under_load_loses_no_request(server: Runed) -> None:
     async with asyncio.TaskGroup() as clients:
         for _ in range(4):
             clients.create_task(ask())
-        changed = Service(name="web", **{"scale": 2, **web(expose=expose, env={"VERSION": "2"})})
+        changed = web(2, expose=expose, env={"VERSION": "2"})
         await server.call(services.update, services.UpdateServiceRequest(service=changed))
         await server.until("web", lambda seen: is_settled(seen, 2))
         done.set()
@@ -149,6 +153,7 @@ def is_settled(service: Service, scale: int) -> bool:
     )
 
 
+@promise("traffic.drain")
 async def test_a_connection_of_a_leaving_copy_may_end(server: Runed, tmp_path: Path) -> None:
     port, gate = free_port(), tmp_path / "gate"
     os.mkfifo(gate)
@@ -158,7 +163,7 @@ async def test_a_connection_of_a_leaving_copy_may_end(server: Runed, tmp_path: P
         ask = services.ScaleServiceRequest(name="web", scale=0)
         await server.call(services.scale, ask)
         await server.until("web", lambda seen: not any(copy.ready for copy in seen.instances))
-        with pytest.raises(OSError):  # no new one goes there
+        with pytest.raises(ConnectionError):  # no new one goes there
             await get("127.0.0.1", port)
         await asyncio.to_thread(gate.write_text, "go")
         rest = await reader.read()
@@ -189,6 +194,7 @@ async def test_a_copy_that_is_killed_costs_no_new_connection(server: Runed) -> N
         assert await get("127.0.0.1", port)
 
 
+@promise("traffic.address")
 async def test_doors_are_back_when_runed_is(server: Runed) -> None:
     port = free_port()
     service = await cast(server, "web", scale=2, expose=ServiceExpose(port="http", host_port=port))
@@ -214,13 +220,14 @@ async def test_dependents_are_told_where(server: Runed) -> None:
     assert (await get(service.address, 5432)).endswith(service.instances[0].id)
 
 
+@promise("traffic.place")
 async def test_a_place_that_is_taken_is_refused_with_the_name_of_the_other(server: Runed) -> None:
     port = free_port()
     await cast(server, "one", expose=ServiceExpose(port="http", host_port=port))
     with pytest.raises(FailedPrecondition, match=rf"127\.0\.0\.1:{port} is taken: service default/one"):
         await cast(server, "two", expose=ServiceExpose(port="http", host_port=port))
     with pytest.raises(FailedPrecondition, match="service default/one"):
-        await cast(server, "two", expose=ServiceExpose(port="http", host="0.0.0.0", host_port=port))  # noqa: S104
+        await cast(server, "two", expose=ServiceExpose(port="http", host="0.0.0.0", host_port=port))  # noqa: S104 - what the test is about
 
 
 async def test_a_place_that_a_stranger_has_is_told_in_the_status_and_taken_when_free(server: Runed) -> None:

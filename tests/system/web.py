@@ -1,4 +1,4 @@
-"""A small web server for tests: it listens where its environment says, and answers with its version and id."""
+"""A small web server for tests: it listens where it is told to, and answers with its version and id."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -20,8 +21,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(text[:1])
         self.wfile.flush()
         if self.path.startswith("/slow"):
-            with open(os.environ["GATE"], encoding="utf-8") as gate:
-                gate.read()
+            Path(os.environ["GATE"]).read_text(encoding="utf-8")
         self.wfile.write(text[1:])
 
     def log_message(self, format: str, *args: object) -> None:
@@ -38,5 +38,4 @@ class Server(ThreadingHTTPServer):
 host = sys.argv[1] if len(sys.argv) > 1 else os.environ["HOST"]
 with Server((host, int(os.environ["PORT"])), Answer) as server:
     threading.Thread(target=server.serve_forever).start()
-    print("listening", flush=True)
     threading.Event().wait()

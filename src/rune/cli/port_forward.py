@@ -42,7 +42,7 @@ class Ports(NamedTuple):
     remote: int
 
 
-class PortsType(click.ParamType):
+class PortsType(click.ParamType[Ports]):
     """`8080:80`, `80` for `80:80`, `:80` for any free port here."""
 
     name = "[LOCAL:]REMOTE"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from promises import promise
 from rune.errors import Unavailable
 from rune.orchestrator.traffic.exposure import Place
 from rune.orchestrator.traffic.relay import WINDOW, Bounds
@@ -24,6 +25,7 @@ async def test_a_connection_reaches_a_copy_and_the_answer_comes_back(street: Str
     assert (street.counts.passed, street.counts.received, street.counts.sent) == (1, 5, 5)
 
 
+@promise("traffic.bytes")
 @settings(deadline=None, max_examples=25)
 @given(st.lists(pieces, min_size=1, max_size=4))
 def test_no_byte_is_lost_or_mixed_however_it_is_cut(clients: list[list[bytes]]) -> None:
@@ -98,6 +100,7 @@ async def test_round_robin_takes_turns_however_busy_they_are(street: Street) -> 
     assert (one.came, two.came) == (2, 2)
 
 
+@promise("traffic.retry")
 async def test_a_copy_that_refuses_is_passed_over(street: Street) -> None:
     one, two = await street.settle("one", "two")
     one.shut()

@@ -83,7 +83,7 @@ def test_an_exposure_says_where_it_is() -> None:
     assert place_of(Service(name="web", ports=PORTS)) is None
 
 
-@pytest.mark.parametrize("host", ["", "127.0.0.1", "0.0.0.0"])  # noqa: S104
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "0.0.0.0"])  # noqa: S104 - what the test is about
 async def test_a_place_that_another_service_has_is_refused_and_the_other_named(
     here: World, host: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import DependencyRef, ProcessSpec, ServicePort
@@ -23,8 +25,8 @@ COPY = Instance(
 )
 
 
-def spec(**fields: object) -> Service:
-    return Service(name="api", namespace="default", process=ProcessSpec(command="x"), **fields)  # type: ignore[arg-type]
+def spec(**fields: Any) -> Service:
+    return Service(name="api", namespace="default", process=ProcessSpec(command="x"), **fields)
 
 
 async def test_a_copy_is_told_its_own_address_and_ports() -> None:
