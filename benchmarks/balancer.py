@@ -151,9 +151,10 @@ def haproxy(
         port = free.getsockname()[1]
     servers = "\n".join(f"  server s{n} {host}:{port_}" for n, (host, port_) in enumerate(places))
     config = folder / "haproxy.cfg"
+    times = "  timeout connect 2s\n  timeout client 1h\n  timeout server 1h\n"
     config.write_text(
-        "global\n  nbthread 1\n  maxconn 8192\ndefaults\n  mode tcp\n  timeout connect 2s\n"
-        f"  timeout client 1h\n  timeout server 1h\nlisten it\n  bind 127.0.0.1:{port}\n  balance leastconn\n{servers}\n"
+        f"global\n  nbthread 1\n  maxconn 8192\ndefaults\n  mode tcp\n{times}"
+        f"listen it\n  bind 127.0.0.1:{port}\n  balance leastconn\n{servers}\n"
     )
     process = subprocess.Popen([program, "-db", "-q", "-f", str(config)])
     while process.poll() is None:

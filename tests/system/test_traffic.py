@@ -16,6 +16,7 @@ import pytest
 
 from promises import promise
 from rune.api.orchestrator import services
+from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
     DependencyRef,
@@ -108,8 +109,10 @@ async def test_a_program_that_listens_everywhere_keeps_its_port(server: Runed) -
     port = free_port()
     process = ProcessSpec(command=sys.executable, args=["-u", WEB, "0.0.0.0"])  # noqa: S104 - what the test is about
     ports = [ServicePort(name="http", port=port)]
-    await cast(server, "web", process=process, ports=ports)
+    await cast(server, "web", process=process, ports=ports, expose=ServiceExpose(port="http"))
     service = await server.until("web", lambda seen: seen.shares_ports)
+    assert service.exposure
+    assert (service.exposure.is_open, service.exposure.address) == (True, f"127.0.0.1:{port}")
     assert (await get(service.address, port)).endswith(service.instances[0].id)
     changed = web(process=process, ports=ports, env={"VERSION": "2"})
     await server.call(services.update, services.UpdateServiceRequest(service=changed))
@@ -190,8 +193,21 @@ async def test_a_copy_that_is_killed_costs_no_new_connection(server: Runed) -> N
     port = free_port()
     service = await cast(server, "web", scale=2, expose=ServiceExpose(port="8080", host_port=port))
     os.kill(service.instances[0].pid, signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE):
+        while listens(service.instances[0]):  # the kernel takes connections for it until then
+            await asyncio.sleep(0.01)
     for _ in range(20):
         assert await get("127.0.0.1", port)
+
+
+def listens(copy: Instance) -> bool:
+    """Its port is still taken."""
+    with socket.socket() as sock:
+        try:
+            sock.bind((copy.ip, 8080))
+        except OSError:
+            return True
+    return False
 
 
 @promise("traffic.address")

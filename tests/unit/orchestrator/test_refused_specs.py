@@ -59,7 +59,10 @@ async def test_a_spec_that_cannot_work_is_refused_by_field(
     "fields, named",
     [
         ({"image": "busybox", "process": None}, "service.image"),
-        ({"expose": ServiceExpose(port="80")}, "service.expose"),
+        (
+            {"expose": ServiceExpose(port="80", path="/a"), "ports": [ServicePort(port=80)]},
+            "service.expose.path",
+        ),
         ({"runtime": "docker"}, "service.runtime"),
     ],
 )

@@ -29,6 +29,10 @@ FIRST_LOOK, LONGEST_LOOK = 0.05, 10.0
 """Seconds between two looks at a copy that does not listen yet: a quarter of its age, within these."""
 RETRY: Final = 2.0
 """Seconds until a place that could not be had is tried again."""
+UNGUARDED: Final = (
+    "copies listen on every address at this port, so allow_cidrs cannot hold:"
+    " choose another host_port, or let them listen on their HOST"
+)
 HELD: Final = 5.0
 """Seconds that a door stays open without a ready copy where it could be in the way of a new one."""
 
@@ -153,45 +157,60 @@ class TrafficReconciler:
         self._switchboard.welcome(copy.id for copy in view.copies)
         by_turns = view.mode == exposure.ROUND
         self._switchboard.fill(ref, {port.port: view.endpoints(port) for port in view.tcp}, by_turns=by_turns)
-        return self._switchboard.open(ref, [*self._own_doors(view), *_exposed_door(service)])
+        return self._switchboard.open(ref, [*self._own_doors(view), *self._exposed_door(view)])
 
     def _own_doors(self, view: View) -> Iterator[Wanted]:
         if view.mode == exposure.NONE or not view.service.address:
             return
         for port in view.tcp:
-            if self._is_free(view, port):
-                yield Wanted(place=Place(view.service.address, port.port), port=port.port)
+            place = Place(view.service.address, port.port)
+            if self._is_free(view, port, place):
+                yield Wanted(place=place, port=port.port)
 
-    def _is_free(self, view: View, port: ServicePort) -> bool:
+    def _exposed_door(self, view: View) -> Iterator[Wanted]:
+        expose, place = view.service.expose, exposure.place_of(view.service)
+        port = expose and exposure.port_of(view.service, expose)
+        if expose and place and port and self._is_free(view, port, place):
+            yield Wanted(place=place, port=port.port, allowed=exposure.networks(expose))
+
+    def _is_free(self, view: View, port: ServicePort, place: Place) -> bool:
         """Listening there takes the port from no copy that wants it on every address.
 
-        Such a copy answers at the service's address by itself. One that does not listen yet is waited for.
+        Such a copy answers at that place by itself. One that does not listen yet is waited for.
         """
         service, target = view.service, target_of(port)
-        if service.runtime != "process" or target != port.port:
+        if service.runtime != "process" or target != place.port:
             return True
         key = service.key
         if view.copies:
             self._empty_since.pop(key, None)
             return any(Listener("tcp", copy.ip, target) in view.seen for copy in view.copies)
         since = self._empty_since.setdefault(key, self._clock.monotonic())
-        place = Place(service.address, port.port)
         is_open = self._switchboard.has((service.namespace, service.name), place)
         return is_open and self._clock.monotonic() - since < HELD
 
     async def _note(self, view: View, shut: Mapping[Place, str]) -> None:
         service = view.service
         place = exposure.place_of(service)
-        status = None
-        if place:
-            status = ExposureStatus(
-                address=str(place), is_open=place not in shut, message=shut.get(place, "")
-            )
+        status = self._exposed(view, place, shut) if place else None
         shares = view.shares_ports()
         shares = service.shares_ports if shares is None else shares
         if (status, shares) != (service.exposure, service.shares_ports):
             write = put(service, exposure=status, shares_ports=shares)
             await self._store.commit(write, operation=OPERATION)
+
+    def _exposed(self, view: View, place: Place, shut: Mapping[Place, str]) -> ExposureStatus:
+        """How it is with the place that is asked for."""
+        service, address = view.service, str(place)
+        if place in shut:
+            return ExposureStatus(address=address, message=shut[place])
+        if self._switchboard.has((service.namespace, service.name), place):
+            return ExposureStatus(address=address, is_open=True)
+        if Listener("tcp", None, place.port) not in view.seen:
+            return ExposureStatus(address=address, message="no copy listens yet")
+        if service.expose and service.expose.allow_cidrs:
+            return ExposureStatus(address=address, message=UNGUARDED)
+        return ExposureStatus(address=address, is_open=True, message="a copy answers there by itself")
 
     def _again(self, view: View, shut: Mapping[Place, str]) -> float | None:
         """In how many seconds what is not settled is looked at again."""
@@ -211,13 +230,6 @@ class TrafficReconciler:
         """In how many seconds a copy that does not listen yet is worth another look."""
         ages = [(self._clock.now() - copy.updated_at).total_seconds() for copy in copies if copy.updated_at]
         return min(max(min(ages, default=0.0) / 4, FIRST_LOOK), LONGEST_LOOK)
-
-
-def _exposed_door(service: Service) -> Iterator[Wanted]:
-    place = exposure.place_of(service)
-    port = service.expose and exposure.port_of(service, service.expose)
-    if service.expose and place and port:
-        yield Wanted(place=place, port=port.port, allowed=exposure.networks(service.expose))
 
 
 def target_of(port: ServicePort) -> int:
