@@ -54,14 +54,18 @@ from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
 from rune.orchestrator.namespaces import Namespaces
 from rune.orchestrator.node import Node
+from rune.orchestrator.portforward import PortForward
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.reconcilers.traffic import TrafficReconciler
 from rune.orchestrator.runners.base import FullRunner
 from rune.orchestrator.runners.fleet import Fleet
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
+from rune.orchestrator.traffic import metering
+from rune.orchestrator.traffic.switchboard import Switchboard
 from rune.orchestrator.usages import Measures, Usages
 from rune.orchestrator.watch import Watch
 from rune.server.callers import names_loopback
@@ -137,6 +141,7 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
         async with fleet.running(is_scratch=mode.dev), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
             background += [tasks.create_task(certificates.watch())] if certificates else []
+            await parts.traffic.opened()
             async with _open(parts, chosen, mode, stop=stop, certificates=certificates) as doors:
                 gc.freeze()  # what is there by now stays: no collection has to look at it again
                 await _announce(doors, parts, str(data), mode=mode)
@@ -156,6 +161,7 @@ class Parts:
     identity: Identity
     audit: Audit
     control: Control
+    traffic: TrafficReconciler
     prober: Prober
     metrics: Metrics
     vitals: Vitals
@@ -167,7 +173,15 @@ class Parts:
         tidying = upkeep.keep(self.store, self.identity, self.clock)
         emptying = NamespaceReconciler(self.store, KINDS, clock=self.clock).run()
         watching = (self.vitals.run(), self.audit.keep())
-        return (*watching, self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+        return (
+            *watching,
+            self.identity.follow(),
+            tidying,
+            emptying,
+            self.control.run(),
+            self.prober.run(),
+            self.traffic.run(),
+        )
 
     async def leave(self) -> None:
         """Write down what is only in memory; the last thing before the store closes."""
@@ -201,7 +215,9 @@ def assemble(
     dependents = Dependents()
     node = socket.gethostname()
     prober = Prober(Questioner(runners), clock=clock)
-    machine = Machine(runners=runners, probes=prober, node=node)
+    switchboard = Switchboard()
+    traffic = TrafficReconciler(store, switchboard, clock=clock)
+    machine = Machine(runners=runners, probes=prober, node=node, traffic=switchboard)
     control = Control(store, dependents, machine, clock=clock)
     prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
@@ -216,14 +232,16 @@ def assemble(
         Logs(store, runners, clock=clock),
         Exec(store, runners),
         Health(store, prober, Node(node, clock=clock), is_ready=lambda: not vitals.trouble, clock=clock),
+        PortForward(store),
         Watch(store),
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
+    metering.show(metrics, switchboard)
     metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
     return Parts(
-        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
-        metrics=metrics, vitals=vitals, rights=powers, clock=clock,
+        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, traffic=traffic,
+        prober=prober, metrics=metrics, vitals=vitals, rights=powers, clock=clock,
     )  # fmt: skip
 
 

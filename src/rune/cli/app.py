@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "get": ("get:get", "Show services, instances, namespaces and everything else."),
     "logs": ("logs:logs", "Read what instances wrote, and follow it."),
     "exec": ("exec:exec_", "Run a command inside an instance."),
+    "port-forward": ("port_forward:port_forward", "Reach a port of a service or an instance from here."),
     "scale": ("change:scale", "Set how many copies of a service run."),
     "restart": ("change:restart", "Replace every copy of a service."),
     "stop": ("change:stop", "Stop every copy of a service, and keep the service."),

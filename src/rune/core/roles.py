@@ -20,7 +20,7 @@ from rune.core.tokens import SYSTEM
 from rune.errors import Violation
 
 READ: Final = ("get", "list", "watch")
-WRITE: Final = (*READ, "create", "update", "delete", "scale", "exec")
+WRITE: Final = (*READ, "create", "update", "delete", "scale", "exec", "port-forward")
 
 ROOT: Final = "root"
 READONLY: Final = "readonly"

@@ -39,6 +39,9 @@ WRITTEN_BY_SERVER: dict[type[Message], frozenset[str]] = {
             "instances",
             "ingress_cert",
             "update",
+            "address",
+            "shares_ports",
+            "exposure",
             "revision",
         }
     ),

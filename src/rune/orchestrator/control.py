@@ -16,7 +16,7 @@ from rune.core.reconcile import Worker
 from rune.core.store.base import Mutation, Store
 from rune.errors import OutOfRange
 from rune.orchestrator.dependents import Dependents
-from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes
+from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes, Traffic
 from rune.orchestrator.reconcilers.services import ServiceReconciler
 from rune.orchestrator.runners.base import Observed, Runner
 from rune.orchestrator.workloads import Lookup, anonymous
@@ -33,6 +33,7 @@ class Machine:
     node: str
     credentials: Lookup = anonymous
     """What registries want to see."""
+    traffic: Traffic | None = None
 
 
 class Control:
@@ -45,7 +46,12 @@ class Control:
         self._where: dict[str, Key] = {}
         services = ServiceReconciler(store, clock=clock, node=machine.node)
         instances = InstanceReconciler(
-            store, machine.runners, machine.probes, clock=clock, credentials=machine.credentials
+            store,
+            machine.runners,
+            machine.probes,
+            clock=clock,
+            credentials=machine.credentials,
+            traffic=machine.traffic,
         )
         self._services = Worker(services.reconcile, clock=clock)
         # Ending an instance takes as long as its grace: many of them must not hold up the rest.

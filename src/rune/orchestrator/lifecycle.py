@@ -87,8 +87,8 @@ def _running(view: View) -> Step:
         status=InstanceStatus.RUNNING if view.ready else InstanceStatus.STARTING,
         status_message=view.seen.message if view.ready else "the readiness probe has not agreed yet",
         pid=view.seen.pid,
-        ip=view.seen.address,
         container_id=view.seen.container,
+        ip=view.seen.address or view.instance.ip,
         ready=view.ready,
         start_after=None,
     )

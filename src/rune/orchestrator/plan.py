@@ -46,14 +46,14 @@ def rollout_of(service: Service, *, recreate: bool) -> Rollout:
     """One more at a time and none missing, unless the copies would fight for their ports."""
     if recreate:
         return Rollout(surge=service.scale, unavailable=service.scale)
-    if _own_ports_of_the_host(service):  # an old copy must leave before a new one comes
+    if _share_ports_of_the_host(service):  # an old copy must leave before a new one comes
         return Rollout(surge=0, unavailable=1)
     return Rollout()
 
 
-def _own_ports_of_the_host(service: Service) -> bool:
-    """Processes listen on the host's ports, containers only where they are published there."""
-    return any(port.host_port or service.runtime != "docker" for port in service.ports)
+def _share_ports_of_the_host(service: Service) -> bool:
+    """Processes that do not keep to their own address, and containers that are published at one port."""
+    return service.shares_ports or any(port.host_port for port in service.ports)
 
 
 def plan(service: Service, instances: Sequence[Instance], rollout: Rollout) -> list[Action]:

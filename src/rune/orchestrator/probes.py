@@ -193,7 +193,13 @@ def _check(
         return None
     ports = template.spec.ports
     first = (ports[0].target_port or ports[0].port) if ports else 0
-    question = Question(instance=instance.id, runner=instance.runner, probe=probe, port=probe.port or first)
+    question = Question(
+        instance=instance.id,
+        runner=instance.runner,
+        probe=probe,
+        port=probe.port or first,
+        address=instance.ip,
+    )
     return Check(type=type, question=question, tally=Tally(probe))
 
 

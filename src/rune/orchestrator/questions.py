@@ -32,7 +32,7 @@ class Question:
     probe: Probe
     port: int = 0
     address: str = ""
-    """Where the instance is, when that is not the machine's own address."""
+    """The instance's own; the machine's when empty."""
 
     @property
     def host(self) -> str:
@@ -57,15 +57,16 @@ class Questioner:
     async def ask(self, question: Question, seconds: float) -> str:
         """The answer, after so many seconds at most."""
         runner = self._runners.get(question.runner)
-        if runner:  # a container has another address after each start
-            question = replace(question, address=runner.observe(question.instance).address)
+        seen = runner.observe(question.instance).address if runner else ""
+        if seen:  # a container has another address after each start
+            question = replace(question, address=seen)
         try:
             async with asyncio.timeout(seconds):
                 return await self._ask(question)
         except TimeoutError:
             return f"no answer within {seconds:g} s"
         except (OSError, ValueError) as error:
-            return f"{question.host}:{question.port}: {_reason(error)}"
+            return f"{question.host}:{question.port}: {_reason(error)}{_advice(question, error)}"
         except RuneError as error:
             return error.message
 
@@ -147,6 +148,13 @@ def _reason(error: OSError | ValueError) -> str:
     """The kernel's word for it, without the address that asyncio adds."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number and number > 0 else str(error)
+
+
+def _advice(question: Question, error: OSError | ValueError) -> str:
+    """A process that listens on 127.0.0.1 alone is the usual reason, and hard to see."""
+    if not isinstance(error, ConnectionRefusedError) or question.runner != "process" or not question.address:
+        return ""
+    return " (it must listen on the address in its HOST, or on every address)"
 
 
 def _request(question: Question) -> bytes:

@@ -13,6 +13,7 @@ from rune.api.orchestrator import services as api
 from rune.api.orchestrator.deletions import DeletionOperation
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
 from rune.api.orchestrator.services import Service, ServiceMetadata
+from rune.api.orchestrator.specs import ServiceDiscovery
 from rune.api.resource import Key
 from rune.core.call import Call
 from rune.core.clock import Clock
@@ -33,6 +34,7 @@ from rune.orchestrator.copies import copies_of
 from rune.orchestrator.dependents import Dependents, Ref
 from rune.orchestrator.namespaces import create_in
 from rune.orchestrator.spec import SPEC, TEMPLATE, Template, find_cycle, is_same, spec_of, template_name
+from rune.orchestrator.traffic import exposure
 
 TAG: Final = "rune/deployment-tag"
 DELETE_WAIT: Final = 300
@@ -73,6 +75,7 @@ class Services:
         spec = _tagged(spec_of(ask.service), ask.deployment_tag)
         self._admission.admit(call.principal, spec)
         self._refuse_cycle(spec)
+        exposure.refuse_taken(self._store, spec)
         if self._store.find(Service, spec.namespace, spec.name) is not None:
             raise AlreadyExists(f"service {spec.namespace}/{spec.name} exists: update it instead")
         now = self._clock.now()
@@ -122,6 +125,7 @@ class Services:
         spec = _tagged(spec_of(ask.service), ask.deployment_tag)
         self._admission.admit(call.principal, spec)
         self._refuse_cycle(spec)
+        exposure.refuse_taken(self._store, spec)
 
         def decide(found: Service) -> Sequence[Write]:
             if is_same(found, spec) and not ask.force:
@@ -314,7 +318,9 @@ class Services:
         known = self._shown.get(service.key)
         if known is not None and known[0] is service and _same(known[1].instances, copies):
             return known[1]
-        shown = msgspec.structs.replace(service, instances=copies)
+        found = service.discovery or ServiceDiscovery()
+        told = msgspec.structs.replace(found, vip=service.address) if service.address else service.discovery
+        shown = msgspec.structs.replace(service, instances=copies, discovery=told)
         if len(self._shown) >= MOST_SHOWN:
             self._shown.clear()
         self._shown[service.key] = (service, shown)

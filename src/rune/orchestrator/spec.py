@@ -17,11 +17,13 @@ from rune.api.orchestrator.specs import (
     ProcessSpec,
     Resources,
     SecurityContext,
+    ServiceDiscovery,
     ServicePort,
 )
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
 from rune.orchestrator import images, quantities
+from rune.orchestrator.traffic import exposure
 
 TEMPLATE: Final = (
     "image", "command", "args", "env", "env_from", "ports", "resources", "health", "runtime", "process",
@@ -67,6 +69,9 @@ def spec_of(service: Service) -> Service:
     found = list(_violations(spec))
     if found:
         raise InvalidArgument.of([Violation(f"service.{v.field}", v.description) for v in found])
+    if spec.discovery and spec.discovery.vip:  # the server's own word, from an answer that is sent back
+        said = msgspec.structs.replace(spec.discovery, vip="")
+        spec = msgspec.structs.replace(spec, discovery=None if said == ServiceDiscovery() else said)
     if spec.image:
         images.refuse_profile(spec.security_context or SecurityContext())
         return msgspec.structs.replace(spec, runtime="docker")
@@ -138,6 +143,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
     if spec.health:
         yield from _probe_violations("health.liveness", spec.health.liveness, spec.ports)
         yield from _probe_violations("health.readiness", spec.health.readiness, spec.ports)
+    yield from exposure.violations(spec)
     for number, ref in enumerate(spec.dependencies):
         yield from _dependency_violations(f"dependencies[{number}]", ref, spec)
 

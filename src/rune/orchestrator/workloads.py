@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -23,8 +24,10 @@ async def anonymous(image: str) -> None:
     """Nobody in particular, whatever the image."""
 
 
-def workload(instance: Instance, template: Template) -> Workload:
-    """What the runner is asked to run."""
+def workload(
+    instance: Instance, template: Template, around: Mapping[str, str] = MappingProxyType({})
+) -> Workload:
+    """What the runner is asked to run; `around` are variables that the spec's own stand above."""
     spec = template.spec
     if spec.image:
         return _container(instance, spec)
@@ -38,7 +41,7 @@ def workload(instance: Instance, template: Template) -> Workload:
         namespace=instance.namespace,
         service=instance.service_name,
         command=[process.command, *process.args],
-        env={**spec.env, **identity(instance)},
+        env={**around, **spec.env, **identity(instance)},
         workdir=process.working_dir,
         user=security.user if security else "",
         group=security.group if security else "",

@@ -21,6 +21,7 @@ def service(scale: int, *, deleting: bool = False, ports: bool = False) -> Servi
         namespace="default",
         scale=scale,
         ports=[ServicePort(port=80)] if ports else [],
+        shares_ports=ports,
         deletion_id="d" if deleting else "",
         metadata=ServiceMetadata(template_generation=NEWEST, generation=1),
     )

@@ -109,6 +109,7 @@ class Instance(Resource):
     service_name: str = ""
     node_id: str = ""
     ip: str = ""
+    """Its own address: a process listens there by its HOST, a container has it on its network."""
     status: InstanceStatus = InstanceStatus.UNSPECIFIED
     status_message: str = ""
     container_id: str = ""

@@ -67,6 +67,17 @@ class UpdateStatus(Message):
     message: str = ""
 
 
+class ExposureStatus(Message):
+    """How it is with what `expose` asks for."""
+
+    address: str = ""
+    """Where it is reached, as `host:port`."""
+    is_open: bool = False
+    """Somebody listens there."""
+    message: str = ""
+    """Why nobody does."""
+
+
 class Service(Resource):
     """A service: desired state, `scale` copies of it, and what was seen of them."""
 
@@ -100,7 +111,7 @@ class Service(Resource):
     configmap_mounts: Annotated[list[specs.ConfigmapMount], later(specs.SECRETS)] = []
     metadata: ServiceMetadata | None = None
     dependencies: list[specs.DependencyRef] = []
-    expose: Annotated[specs.ServiceExpose | None, later(specs.NETWORK)] = None
+    expose: specs.ServiceExpose | None = None
     image_pull: Text = ""
     """When the image is asked for at its registry: `missing` (also when empty), `always` or `never`."""
     status_reason: str = ""
@@ -111,7 +122,7 @@ class Service(Resource):
     """What a container may do. More than the Engine gives by itself takes services:privileged."""
     instances: list[Instance] = []
     """The copies, in answers only."""
-    discovery: Annotated[specs.ServiceDiscovery | None, later(specs.NETWORK)] = None
+    discovery: specs.ServiceDiscovery | None = None
     ingress_cert: specs.IngressCertStatus | None = None
     network_policy: Annotated[specs.ServiceNetworkPolicy | None, later(specs.NETWORK)] = None
     image_pull_anonymous: bool = False
@@ -124,6 +135,11 @@ class Service(Resource):
     """How long a copy may take to end after SIGTERM; 10 when 0."""
     deletion_id: str = ""
     """The deletion that is under way; the service takes no more changes."""
+    address: str = ""
+    """Where it answers on this machine, at the tcp ports it declares; it keeps it for life."""
+    shares_ports: bool = False
+    """Its copies listen on every address of the machine, so that no two can run at a time."""
+    exposure: ExposureStatus | None = None
 
 
 class ServiceResponse(Message):

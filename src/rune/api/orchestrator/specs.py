@@ -31,6 +31,7 @@ ISOLATION = "process isolation is not part of this release"
 NETWORK = "service networks are not part of this release"
 VOLUMES = "volumes are not part of this release"
 SECRETS = "secrets and configmaps are not part of this release"
+ROUTING = "routing by host name or path is not part of this release"
 LIMITS = "resource limits are not part of this release"
 
 
@@ -112,11 +113,18 @@ class ServiceExpose(Message):
     port: Text = ""
     """The name or number of a declared port."""
     host: Text = ""
+    """The address of this machine to listen on; `127.0.0.1` when empty, `0.0.0.0` for every interface."""
     host_port: Uint32 = 0
-    path: Text = ""
-    tls: ExposeServiceTLS | None = None
-    allow_cidrs: list[str] = []
-    client_cert: ExposeClientCert | None = None
+    """The port to listen on; the declared port's number when 0."""
+    path: Annotated[Text, later(ROUTING)] = ""
+    tls: Annotated[ExposeServiceTLS | None, later("TLS of exposed services is not part of this release")] = (
+        None
+    )
+    allow_cidrs: Annotated[list[Text], Meta(max_length=256)] = []
+    """The networks that may connect, such as `10.0.0.0/8`; everybody when empty."""
+    client_cert: Annotated[
+        ExposeClientCert | None, later("client certificates of exposed services are not part of this release")
+    ] = None
 
 
 class ProbeType(WireEnum):
@@ -308,8 +316,11 @@ class ServiceDiscovery(Message):
     """How other services find this one."""
 
     vip: Text = ""
+    """The service's address on this machine, in answers; what clients send is not taken."""
     mode: Text = ""
-    locality_preference: Text = ""
+    """How connections to that address are spread: `least-connections` (also when empty), `round-robin`, or
+    `none` for no address at all."""
+    locality_preference: Annotated[Text, later("there is one machine in this release")] = ""
 
 
 class NetworkPolicyPeer(Message):

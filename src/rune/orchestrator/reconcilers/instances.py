@@ -19,6 +19,7 @@ from rune.orchestrator.copies import template_of
 from rune.orchestrator.lifecycle import Note, Rest, Run, Stop, View, decide
 from rune.orchestrator.runners.base import Pulling, Runner, State
 from rune.orchestrator.spec import Template
+from rune.orchestrator.traffic import variables
 from rune.orchestrator.workloads import Lookup, anonymous, with_credentials, workload
 
 DEFAULT_DRAIN: Final = 10
@@ -55,8 +56,16 @@ class Probes(Protocol):
         ...
 
 
+class Traffic(Protocol):
+    """Sends instances their connections."""
+
+    async def drain(self, instance: str, seconds: float) -> None:
+        """Send it no new ones, and wait until it has none, for so many seconds at most."""
+        ...
+
+
 class InstanceReconciler:
-    """Makes runners agree with the instances in the store."""
+    """Makes runners agree with the instances in the store. Without traffic, nothing is drained."""
 
     def __init__(
         self,
@@ -66,11 +75,13 @@ class InstanceReconciler:
         *,
         clock: Clock,
         credentials: Lookup = anonymous,
+        traffic: Traffic | None = None,
     ) -> None:
         self._store = store
         self._credentials = credentials
         self._runners = runners
         self._probes = probes
+        self._traffic = traffic
         self._clock = clock
 
     async def reconcile(self, key: Key) -> float | None:
@@ -131,8 +142,10 @@ class InstanceReconciler:
         if template is None:
             await self._note_refusal(instance, "the spec it was made from is gone")
             return False
+        around = variables.around(self._store, instance, template.spec)
         try:
-            asked = await with_credentials(workload(instance, template), template, self._credentials)
+            asked = workload(instance, template, around)
+            asked = await with_credentials(asked, template, self._credentials)
             await self._runners[instance.runner].ensure(asked)
         except (FailedPrecondition, InvalidArgument) as error:
             await self._note_refusal(instance, error.message)
@@ -181,7 +194,10 @@ class InstanceReconciler:
     async def _stop(self, instance: Instance, template: Template | None, *, remove: bool) -> None:
         runner = self._runners[instance.runner]
         drain = template.spec.drain_seconds if template else 0
-        await runner.stop(instance.id, grace=grace_of(instance, drain))
+        grace = grace_of(instance, drain)
+        if self._traffic and instance.desired is not DesiredState.RUNNING:
+            await self._traffic.drain(instance.id, grace)
+        await runner.stop(instance.id, grace=grace)
         if remove:
             await self._forget(instance.id)
             # Whatever was noted meanwhile, the instance is gone from the machine.

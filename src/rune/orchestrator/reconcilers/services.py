@@ -18,6 +18,7 @@ from rune.errors import Conflict
 from rune.orchestrator import deletions
 from rune.orchestrator.copies import copies_of, new_copy, templates_of
 from rune.orchestrator.plan import Retire, Start, generation, judge, plan, rollout_of, template_generation
+from rune.orchestrator.traffic.addresses import Addresses, Pick
 
 KEPT_TEMPLATES: Final = 10
 """How many templates of a service are kept that no copy runs any more."""
@@ -30,6 +31,7 @@ class ServiceReconciler:
         self._store = store
         self._clock = clock
         self._node = node
+        self._addresses = Addresses(store, clock=clock)
 
     async def reconcile(self, key: Key) -> float | None:
         """Plan from what is there now and write it down, all in one commit."""
@@ -46,6 +48,12 @@ class ServiceReconciler:
             return 0.0  # somebody was quicker: look again
 
     async def _settle(self, service: Service, copies: Sequence[Instance]) -> float | None:
+        with self._addresses.lend() as pick:
+            return await self._settle_with(service, copies, pick)
+
+    async def _settle_with(self, service: Service, copies: Sequence[Instance], pick: Pick) -> float | None:
+        if service.ports and not service.address:
+            service = msgspec.structs.replace(service, address=pick())
         templates = templates_of(self._store, service.namespace, service.name)
         recreate = bool(templates and templates[-1].recreate)
         waiting, look_again = ("", None) if service.deletion_id else self._unmet(service)
@@ -53,7 +61,9 @@ class ServiceReconciler:
         for action in plan(service, copies, rollout_of(service, recreate=recreate)):
             match action:
                 case Start() if not waiting:
-                    writes.append(put(new_copy(service, clock=self._clock, node=self._node)))
+                    copy = new_copy(service, clock=self._clock, node=self._node)
+                    alone = service.ports and copy.runner == "process"
+                    writes.append(put(copy, ip=pick() if alone else ""))
                 case Retire(instance):
                     writes.append(self._retire(instance))
                 case Start():
@@ -90,7 +100,7 @@ class ServiceReconciler:
             update=_update_status(service, copies),
             metadata=msgspec.structs.replace(metadata, observed_generation=metadata.generation),
         )
-        return [] if seen == service else [put(seen)]
+        return [] if seen == self._store.find(Service, *service.key[1:]) else [put(seen)]
 
     async def _forget(self, copies: Sequence[Instance]) -> None:
         """Copies whose service is gone end as well."""
