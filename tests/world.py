@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from rune.api import Operation
@@ -20,7 +21,7 @@ from rune.api.orchestrator.services import CreateServiceRequest, Service
 from rune.api.orchestrator.specs import ProcessSpec
 from rune.core.access import Principal, rule
 from rune.core.call import Call, Caller
-from rune.core.clock import SystemClock
+from rune.core.clock import EPOCH, ManualClock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
@@ -30,7 +31,9 @@ from rune.orchestrator.copies import copies_of
 from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.instances import Instances
+from rune.orchestrator.revisions import Revisions
 from rune.orchestrator.runners.fake import FakeRunner
+from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 
@@ -38,8 +41,25 @@ In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
 
 ROOT = Principal(id="root", name="root", rules=(rule("*", ["*"]),))
-PATIENCE = 5.0
-"""Seconds after which a test that waits for something gives up."""
+PATIENCE = 3600.0
+"""Seconds, of virtual time mostly, after which a test that waits for something gives up."""
+
+
+class LoopClock(ManualClock):
+    """A clock that goes with the event loop, so that looptime moves it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began: float | None = None
+
+    def monotonic(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._began is None:
+            self._began = now
+        return now - self._began
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.monotonic())
 
 
 class Everybody:
@@ -116,7 +136,7 @@ class World:
     """The orchestrator, and short words for what tests do with it."""
 
     def __init__(self) -> None:
-        self.clock = SystemClock()
+        self.clock = LoopClock()
         self.store = MemoryStore([Service, Instance, Namespace, Template, DeletionOperation, Configmap])
         self.runner = FakeRunner(now=self.clock.now)
         self.doctor = Doctor()
@@ -125,7 +145,9 @@ class World:
         self.dispatcher = dispatcher(self.identity, self.ledger)
         dependents = Dependents()
         Services(self.store, dependents, clock=self.clock).register(self.dispatcher)
-        Deletions(self.store).register(self.dispatcher)
+        Scalings(self.store, clock=self.clock).register(self.dispatcher)
+        Revisions(self.store, clock=self.clock).register(self.dispatcher)
+        Deletions(self.store, dependents, clock=self.clock).register(self.dispatcher)
         Instances(self.store, clock=self.clock).register(self.dispatcher)
         machine = Machine(runners={"process": self.runner}, probes=self.doctor, node="here")
         self.control = Control(self.store, dependents, machine, clock=self.clock)

@@ -48,7 +48,9 @@ from rune.orchestrator.node import Node
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.revisions import Revisions
 from rune.orchestrator.runners.process import ProcessRunner
+from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 from rune.orchestrator.watch import Watch
@@ -162,7 +164,7 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     dependents = Dependents()
     node = socket.gethostname()
     prober = Prober(Questioner(runners), clock=clock)
-    machine = Machine(runners=runners, probes=prober, node=node)
+    machine = Machine(runners=runners, probes=prober, node=node, surge=chosen.rollouts.max_surge)
     control = Control(store, dependents, machine, clock=clock)
     prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
@@ -171,7 +173,9 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),
-        Deletions(store),
+        Scalings(store, clock=clock),
+        Revisions(store, clock=clock),
+        Deletions(store, dependents, clock=clock),
         Instances(store, clock=clock),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),

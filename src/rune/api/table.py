@@ -18,6 +18,7 @@ from rune.api.orchestrator import (
     logs,
     namespaces,
     registries,
+    revisions,
     secrets,
     services,
     watch,
@@ -26,6 +27,7 @@ from rune.api.orchestrator import (
 NOUNS: tuple[ModuleType, ...] = (
     namespaces,
     services,
+    revisions,
     deletions,
     instances,
     logs,

@@ -84,7 +84,7 @@ class InstanceReconciler:
         elif probed:
             self._probes.drop(instance.id)
         ready = True
-        if probed and probed.readiness:
+        if probed and (probed.readiness or probed.startup):
             said = self._probes.ready(instance.id) if current else None
             ready = instance.ready if said is None else said
         return View(
@@ -126,13 +126,14 @@ class InstanceReconciler:
         noted = msgspec.structs.replace(
             instance,
             status=InstanceStatus.FAILED,
-            status_message=f"{why}; tried again in {delay:g} s",
+            status_message=f"{why}; tried again in {delay:g} s, {lifecycle.at_clock(now, delay)}",
             failure_reason="RunnerStartError",
             failed_at=now,
             updated_at=now,
             streak=instance.streak + 1,
             start_after=lifecycle.later(now, delay),
             ready=False,
+            ready_since=None,
             pid=0,
         )
         await self._store.commit(Put(noted), operation="reconcile.instance")
