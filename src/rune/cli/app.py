@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs:logs", "Read what instances wrote, and follow it."),
     "exec": ("exec:exec_", "Run a command inside an instance."),
     "scale": ("change:scale", "Set how many copies of a service run."),
+    "rollback": ("change:rollback", "Make a service again what it was."),
+    "revisions": ("change:revisions_", "List what a service was made from before."),
     "restart": ("change:restart", "Replace every copy of a service."),
     "stop": ("change:stop", "Stop every copy of a service, and keep the service."),
     "delete": ("delete:delete", "Delete a service or another resource."),

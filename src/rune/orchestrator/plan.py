@@ -138,8 +138,8 @@ def rollout_of(service: Service, *, recreate: bool) -> Rollout:
 
 
 def shares_ports(service: Service) -> bool:
-    """Its copies listen on the ports of the machine itself, so that two cannot have the same."""
-    return bool(service.ports) and service.runtime != "docker"
+    """Its copies listen on ports of the machine, as processes do, and containers only where they say so."""
+    return any(port.host_port or service.runtime != "docker" for port in service.ports)
 
 
 def _min_ready(service: Service) -> int:

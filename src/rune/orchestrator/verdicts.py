@@ -94,7 +94,8 @@ def _running(fleet: Fleet, done: int, around: Around) -> Verdict:
         return Verdict(status=ServiceStatus.RUNNING, reason="ScalingRolledBack", message=scaling.message)
     reason = "Ended" if done == fleet.wanted else ""
     message = f"{done} of {fleet.wanted} copies have ended or were stopped" if done else ""
-    return Verdict(status=ServiceStatus.RUNNING, reason=reason, message=message)
+    remarks = (_said(item) for item in fleet.staying if item.status_message)
+    return Verdict(status=ServiceStatus.RUNNING, reason=reason, message=message or next(remarks, ""))
 
 
 def _worst(failed: Sequence[Instance]) -> Instance:

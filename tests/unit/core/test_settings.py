@@ -25,6 +25,7 @@ EXAMPLES = {
     "runner.process.enabled": "off",
     "limits.calls-per-minute": "100",
     "limits.streams-per-minute": "30",
+    "rollouts.max-surge": "3",
 }
 """Another value than the default for every setting that may have one."""
 

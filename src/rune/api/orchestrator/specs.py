@@ -152,7 +152,7 @@ class Probe(Message):
     """3 when 0."""
     host: Text = ""
     """Where to connect instead of the copy itself."""
-    scheme: Annotated[str, Meta(pattern="^(|http|https)$")] = ""
+    scheme: Annotated[str, Meta(pattern=r"^(https?)?$(?!\n)")] = ""
     """http: `http` (also when empty) or `https`, whose certificate is not checked: a copy's own is seldom
     signed by anybody."""
     headers: dict[HeaderName, HeaderValue] = {}
