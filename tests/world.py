@@ -41,7 +41,7 @@ In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
 
 ROOT = Principal(id="root", name="root", rules=(rule("*", ["*"]),))
-PATIENCE = 3600.0
+PATIENCE = 7200.0
 """Seconds, of virtual time mostly, after which a test that waits for something gives up."""
 
 
@@ -183,6 +183,16 @@ class World:
         """The copies of a service, also those that are ending."""
         return copies_of(self.store, "default", name)
 
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """The reconcilers run; the store is closed with them."""
+        async with self.store, asyncio.TaskGroup() as tasks:
+            loop = tasks.create_task(self.control.run())
+            try:
+                yield
+            finally:
+                loop.cancel()
+
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait for a change of the store that makes it true."""
         async with asyncio.timeout(PATIENCE):
@@ -196,9 +206,5 @@ async def world() -> AsyncGenerator[World]:
     """A world whose reconcilers run."""
     made = World()
     await made.store.commit(Put(Namespace(name="default")))
-    async with made.store, asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(made.control.run())
-        try:
-            yield made
-        finally:
-            running.cancel()
+    async with made.running():
+        yield made
