@@ -53,6 +53,7 @@ class Control:
         self._deletions = Worker(DeletionReconciler(store, clock=clock).reconcile, clock=clock)
         # Ending an instance takes as long as its grace: many of them must not hold up the rest.
         self._instances = Worker(instances.reconcile, clock=clock, concurrency=512)
+        self._hurries = Worker(instances.hurry, clock=clock, concurrency=512)
 
     @property
     def depth(self) -> int:
@@ -73,6 +74,7 @@ class Control:
             tasks.create_task(self._services.run())
             tasks.create_task(self._instances.run())
             tasks.create_task(self._deletions.run())
+            tasks.create_task(self._hurries.run())
             while True:
                 await self._follow(self._look_at_all())
 
@@ -131,6 +133,8 @@ class Control:
         else:
             self._where[instance.id] = mutation.key
         self._instances.look(mutation.key)
+        if mutation.after is None or instance.grace is not None:
+            self._hurries.look(mutation.key)
         self._services.look(Key(Service.KIND, instance.namespace, instance.service_name))
         self._look_at_dependents(instance.namespace, instance.service_name)
 

@@ -86,7 +86,16 @@ def respecified(
     )
     taken = {name: getattr(spec, name) for name in SPEC}
     scaling = found.scaling if spec.scale == found.scale else None
-    service = put(found, **taken, metadata=told, status=ServiceStatus.UPDATING, scaling=scaling)
+    reason = "RollingBack" if manner.automatic else ""
+    service = put(
+        found,
+        **taken,
+        metadata=told,
+        status=ServiceStatus.UPDATING,
+        status_reason=reason,
+        status_message=manner.note if manner.automatic else "",
+        scaling=scaling,
+    )
     if renewed:
         made = _template(store, spec, generation, now=now, manner=manner)
         return [service, Put(msgspec.structs.replace(made, of_generation=told.generation))]

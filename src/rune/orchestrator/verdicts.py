@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rune.api.orchestrator.instances import Instance, InstanceStatus
 from rune.api.orchestrator.scaling import ScalingState
 from rune.api.orchestrator.services import ServiceStatus
 from rune.orchestrator.plan import Fleet
+
+SHAKY: Final = 2
+"""Short runs in a row after which a copy is not trusted at once: the first may have been an accident."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def _judge_settled(fleet: Fleet, around: Around) -> Verdict:
     if wanted == 0 and not staying:
         return Verdict(status=ServiceStatus.RUNNING, reason="ScaledToZero")
     done = sum(1 for item in staying if item.status in (InstanceStatus.EXITED, InstanceStatus.STOPPED))
-    ready = sum(1 for item in staying if item.ready)
+    ready = sum(1 for item in staying if item.ready and _holds(fleet, item))
     if ready + done >= wanted and len(staying) == wanted:
         return _running(fleet, done, around)
     message = f"{ready} of {wanted} copies are ready"
@@ -96,6 +100,11 @@ def _running(fleet: Fleet, done: int, around: Around) -> Verdict:
     message = f"{done} of {fleet.wanted} copies have ended or were stopped" if done else ""
     remarks = (_said(item) for item in fleet.staying if item.status_message)
     return Verdict(status=ServiceStatus.RUNNING, reason=reason, message=message or next(remarks, ""))
+
+
+def _holds(fleet: Fleet, item: Instance) -> bool:
+    """One that crashed again and again must stay up for a while, or the status would flicker."""
+    return item.streak < SHAKY or fleet.is_available(item)
 
 
 def _worst(failed: Sequence[Instance]) -> Instance:

@@ -119,7 +119,18 @@ async def test_a_retry_gives_it_its_time_anew_and_kills_what_is_left(here: World
     answer = await here.call(api.retry, api.RetryDeletionRequest(name="api"))
     assert answer.operation
     assert answer.operation.status == "deleting-instances"
-    assert here.copies("api")[0].grace == 0
+    await here.until(lambda: deletion(here, name).end_time is not None)
+    assert here.clock.monotonic() < 1
+
+
+async def test_force_ends_copies_that_are_given_hours_to_end(here: World) -> None:
+    here.runner.scripts["sleep"] = Script(stubborn=True)
+    await served(here, drain_seconds=10_000)
+    await begin(here)
+    await here.until(lambda: here.copies("api")[0].desired is DesiredState.DELETED)
+    await here.call(api.force, api.ForceDeletionRequest(name="api"))
+    await pass_time(1)
+    assert here.runner.all() == []
 
 
 @promise("deletion.force")

@@ -184,5 +184,16 @@ async def test_a_crash_loop_waits_longer_each_time_and_says_when_it_tries_next(h
     assert copy.start_after
     assert (copy.start_after - here.clock.now()).total_seconds() == pytest.approx(backoff(4))
     assert f"starts again in 8 s, at {copy.start_after:%H:%M:%S} UTC (restart 5)" in copy.status_message
-    await here.until(lambda: here.service("api").status_reason == "CrashLoop")
-    assert here.copies("api")[0].status_message in here.service("api").status_message
+    await here.until(lambda: copy.status_message in here.service("api").status_message)
+    assert here.service("api").status_reason == "CrashLoop"
+
+
+async def test_a_copy_that_crashed_again_and_again_must_hold_before_the_service_runs(here: World) -> None:
+    here.runner.scripts["sleep"] = Script(exits=1)
+    await here.cast("api")
+    await here.until(lambda: here.copies("api")[0].streak == 3 if here.copies("api") else False)
+    here.runner.scripts["sleep"] = Script()
+    await here.until(lambda: here.copies("api")[0].ready)
+    began = here.clock.monotonic()
+    await here.until(lambda: runs(here))
+    assert here.clock.monotonic() - began >= 5

@@ -13,7 +13,7 @@ from rune.api.orchestrator.specs import RestartPolicy
 from rune.api.resource import Key
 from rune.core.clock import Clock
 from rune.core.store.base import Delete, Put, Store
-from rune.errors import Conflict, FailedPrecondition, InvalidArgument
+from rune.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound
 from rune.orchestrator import lifecycle
 from rune.orchestrator.copies import template_of
 from rune.orchestrator.lifecycle import Note, Rest, Run, Stop, View, decide
@@ -58,6 +58,19 @@ class InstanceReconciler:
         self._runners = runners
         self._probes = probes
         self._clock = clock
+        self._ending: dict[str, float] = {}
+        """The grace of every stop that is under way."""
+
+    async def hurry(self, key: Key) -> None:
+        """Shorten a stop that is under way, when it may take less time by now, or nobody waits any more."""
+        instance = self._store.find(Instance, key.namespace, key.name)
+        grace = 0.0 if instance is None else instance.grace
+        if grace is None or grace >= self._ending.get(key.name, 0.0):
+            return
+        self._ending[key.name] = grace
+        for runner in self._runners.values():
+            if runner.observe(key.name).state is State.RUNNING:
+                await runner.stop(key.name, grace=grace)
 
     async def reconcile(self, key: Key) -> float | None:
         """Take steps until there is nothing to do."""
@@ -71,7 +84,7 @@ class InstanceReconciler:
             try:
                 if not await self._take(step, instance, template):
                     return step.seconds if isinstance(step, Rest) else None
-            except Conflict:
+            except (Conflict, NotFound):
                 continue
         return 0.0
 
@@ -141,7 +154,11 @@ class InstanceReconciler:
     async def _stop(self, instance: Instance, template: Template | None, *, remove: bool) -> None:
         runner = self._runners[instance.runner]
         drain = template.spec.drain_seconds if template else 0
-        await runner.stop(instance.id, grace=grace_of(instance, drain))
+        self._ending[instance.id] = grace = grace_of(instance, drain)
+        try:
+            await runner.stop(instance.id, grace=grace)
+        finally:
+            del self._ending[instance.id]
         if remove:
             await self._forget(instance.id)
             # Whatever was noted meanwhile, the instance is gone from the machine.

@@ -154,6 +154,8 @@ class ServiceReconciler:
                 scale=now.from_scale,
                 metadata=told,
                 status=ServiceStatus.UPDATING,
+                status_reason="ScalingRolledBack",
+                status_message=now.message,
             )
         ]
 
