@@ -49,9 +49,6 @@ PROMISES = (
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
-)
-
-ROLLOUTS = (
     Promise("crud.in-use", "Deleting what something depends on is FailedPrecondition.", API),
     Promise("crud.generation", "An accepted change of the spec raises its generation by one.", API),
     Promise("crud.same", "The same spec again changes nothing, unless forced.", API),
@@ -71,7 +68,6 @@ ROLLOUTS = (
     Promise("health.startup", "Until the startup probe agrees nothing else is asked of a copy.", OURS),
     Promise("health.ready", "Only a copy whose probes agree counts as ready.", API),
 )
-PROMISES += ROLLOUTS
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
     "server: doors": (

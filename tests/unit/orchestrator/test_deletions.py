@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,7 +58,7 @@ def deletion(here: World, name: str) -> DeletionOperation:
 
 
 @asynccontextmanager
-async def stuck(here: World) -> AsyncIterator[str]:
+async def stuck(here: World) -> AsyncGenerator[str]:
     """A deletion whose copies the runner cannot end."""
     await served(here, scale=2)
     here.runner.unreachable = "the engine is away"

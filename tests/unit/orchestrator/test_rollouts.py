@@ -177,8 +177,8 @@ async def test_a_job_that_fails_for_good_fails_its_rollout(here: World) -> None:
 @promise("rollout.same")
 async def test_what_was_cast_before_finds_its_copies_again(here: World) -> None:
     old = await settled(here)
-    slow = {"rollout": Rollout(min_ready_seconds=100)}
-    await cast(here, spec(env={"A": "1"}, **slow))
+    slow = Rollout(min_ready_seconds=100)
+    await cast(here, spec(env={"A": "1"}, rollout=slow))
     await here.until(lambda: len(ids(here)) == 3)
     await cast(here, spec())
     await here.until(lambda: ids(here) == old and runs(here))
