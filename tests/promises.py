@@ -89,6 +89,24 @@ PROMISES = (
     Promise("events.once", "An event that is sent again is accepted, and stored once.", OURS),
     Promise("events.counted", "Counters, series and rankings say what the stored events say.", OURS),
     Promise("events.full", "A full disk refuses events with Unavailable, and is got over.", OURS),
+    Promise("crud.in-use", "Deleting what something depends on is FailedPrecondition.", API),
+    Promise("crud.generation", "An accepted change of the spec raises its generation by one.", API),
+    Promise("crud.same", "The same spec again changes nothing, unless forced.", API),
+    Promise("work.scale", "As many instances run as the service's scale says.", API),
+    Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
+    Promise("rollout.undone", "A rollout whose copies fail is undone, and says why.", OURS),
+    Promise("rollout.same", "A cast that changes nothing touches no instance, whatever stored it.", OURS),
+    Promise("rollout.surge", "All rollouts together add a bounded number of copies.", OURS),
+    Promise("scaling.gradual", "A gradual scaling goes by steps, and ends with another scaling.", OURS),
+    Promise("scaling.undone", "A scaling that is watched over is undone when its copies fail.", OURS),
+    Promise("scaling.lost", "Of scalings at the same time none is lost and one stands.", OURS),
+    Promise("deletion.staged", "A deletion can be followed through its stages.", API),
+    Promise("deletion.stuck", "A deletion that is stuck says why, and is tried on.", OURS),
+    Promise("deletion.force", "A deletion that is stuck can be cleared by force.", OURS),
+    Promise("deletion.free", "A deletion that is stuck does not hold up the next cast of its name.", OURS),
+    Promise("deletion.crash", "A deletion goes on after a crash in any of its stages.", OURS),
+    Promise("health.startup", "Until the startup probe agrees nothing else is asked of a copy.", OURS),
+    Promise("health.ready", "Only a copy whose probes agree counts as ready.", API),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -125,10 +143,7 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise(
             "crud.invalid", "What breaks a schema or a rule is InvalidArgument, whatever the state.", API
         ),
-        Promise("crud.in-use", "Deleting what something depends on is FailedPrecondition.", API),
         Promise("crud.names", "A name is a DNS label of at most 63 characters.", API),
-        Promise("crud.generation", "An accepted change of the spec raises its generation by one.", API),
-        Promise("crud.same", "The same spec again changes nothing, unless forced.", API),
         Promise(
             "namespaces.built-in", "The namespaces default and system are there at the first start.", API
         ),
@@ -147,12 +162,10 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
     ),
     "orchestrator: workloads": (
-        Promise("work.scale", "As many instances run as the service's scale says.", API),
         Promise(
             "work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS
         ),
         Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
-        Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
         Promise(
             "work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS
         ),

@@ -59,9 +59,11 @@ from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
 from rune.orchestrator.reconcilers.traffic import TrafficReconciler
+from rune.orchestrator.revisions import Revisions
 from rune.orchestrator.runners.base import FullRunner
 from rune.orchestrator.runners.fleet import Fleet
 from rune.orchestrator.runners.process import ProcessRunner
+from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 from rune.orchestrator.traffic import metering
@@ -217,7 +219,8 @@ def assemble(
     prober = Prober(Questioner(runners), clock=clock)
     switchboard = Switchboard()
     traffic = TrafficReconciler(store, switchboard, clock=clock)
-    machine = Machine(runners=runners, probes=prober, node=node, traffic=switchboard)
+    surge = chosen.rollouts.max_surge
+    machine = Machine(runners=runners, probes=prober, node=node, traffic=switchboard, surge=surge)
     control = Control(store, dependents, machine, clock=clock)
     prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
@@ -226,8 +229,10 @@ def assemble(
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock, admission=Admission(runners)),
-        Deletions(store),
         Instances(store, clock=clock, usages=Usages(measures)),
+        Scalings(store, clock=clock),
+        Revisions(store, clock=clock),
+        Deletions(store, dependents, clock=clock),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),

@@ -20,6 +20,7 @@ from rune.api.orchestrator import (
     namespaces,
     portforward,
     registries,
+    revisions,
     secrets,
     services,
     users,
@@ -29,6 +30,7 @@ from rune.api.orchestrator import (
 NOUNS: tuple[ModuleType, ...] = (
     namespaces,
     services,
+    revisions,
     deletions,
     instances,
     logs,

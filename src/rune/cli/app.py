@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("exec:exec_", "Run a command inside an instance."),
     "port-forward": ("port_forward:port_forward", "Reach a port of a service or an instance from here."),
     "scale": ("change:scale", "Set how many copies of a service run."),
+    "rollback": ("change:rollback", "Make a service again what it was."),
+    "revisions": ("change:revisions_", "List what a service was made from before."),
     "restart": ("change:restart", "Replace every copy of a service."),
     "stop": ("change:stop", "Stop every copy of a service, and keep the service."),
     "delete": ("delete:delete", "Delete a service or another resource."),

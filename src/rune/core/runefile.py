@@ -162,6 +162,15 @@ class Audit(Section, frozen=True, kw_only=True):
     """MiB of entries that are kept; a change takes about 400 bytes."""
 
 
+class Rollouts(Section, frozen=True, kw_only=True):
+    """How carefully changed services are rolled out, all of them together."""
+
+    max_surge: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """How many copies above their scales all services together may have while they are rolled out; more
+    wait for their turn. 0 is 8, or a tenth of all copies where that is more: a small machine has room for
+    the first, and the second is about the headroom that a large one should have anyway."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """The whole Runefile."""
 
@@ -182,3 +191,5 @@ class Settings(Section, frozen=True, kw_only=True):
 
     audit: Audit = Audit()
     """The audit log."""
+    rollouts: Rollouts = Rollouts()
+    """How carefully changed services are rolled out."""

@@ -16,6 +16,7 @@ from rune.api.orchestrator import (
     admin,
     auth,
     configmaps,
+    deletions,
     health,
     instances,
     logs,
@@ -75,7 +76,9 @@ class Plane:
         self.log: list[tuple[int, EventType, Any]] = []
         self.changed = asyncio.Event()
         self.oldest = 0
+        self.deletions: dict[str, deletions.DeletionOperation] = {}
         self.asked: list[tuple[str, Message]] = []
+        self.deletions: dict[str, deletions.DeletionOperation] = {}
         self.drop_after: int | None = None
         """Watches break off after so many items, once each."""
         self.starts: Callable[[services.Service], services.Service] = running

@@ -31,6 +31,7 @@ EXAMPLES = {
     "limits.open-streams": "12",
     "audit.max-age-days": "30",
     "audit.max-size-mib": "64",
+    "rollouts.max-surge": "3",
 }
 """Another value than the default for every setting that may have one."""
 

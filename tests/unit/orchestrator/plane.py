@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from rune.api import Operation
@@ -21,21 +20,25 @@ from rune.api.orchestrator.specs import ProcessSpec
 from rune.api.resource import Resource
 from rune.core.access import Principal, Rule, rule
 from rune.core.call import Call, Caller
-from rune.core.clock import EPOCH, Clock, ManualClock
+from rune.core.clock import Clock, ManualClock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.core.store.base import Store
 from rune.core.store.memory import MemoryStore
 from rune.errors import RuneError, Unauthenticated
 from rune.orchestrator.configmaps import ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
+from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.namespaces import Namespaces, seed
 from rune.orchestrator.reconcilers.instances import Probes
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.revisions import Revisions
 from rune.orchestrator.runners.fake import FakeRunner
+from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
+from world import LoopClock
 
 KINDS: tuple[type[Resource], ...] = (
     Namespace,
@@ -47,23 +50,10 @@ KINDS: tuple[type[Resource], ...] = (
     ConfigmapVersion,
 )
 ALL = rule("*", "*")
+__all__ = ["LoopClock"]
 
 In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
-
-
-class LoopClock(ManualClock):
-    """A clock that goes with the event loop, so that looptime moves it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began = asyncio.get_running_loop().time()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time() - self._began
-
-    def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.monotonic())
 
 
 class People:
@@ -131,6 +121,9 @@ class Plane:
         self.runner = FakeRunner(now=self.clock.now)
         self.dependents = Dependents()
         Services(self.store, self.dependents, clock=self.clock).register(self.dispatcher)
+        Scalings(self.store, clock=self.clock).register(self.dispatcher)
+        Revisions(self.store, clock=self.clock).register(self.dispatcher)
+        Deletions(self.store, self.dependents, clock=self.clock).register(self.dispatcher)
         Instances(self.store, clock=self.clock).register(self.dispatcher)
         Namespaces(self.store, KINDS, clock=self.clock).register(self.dispatcher)
 

@@ -27,6 +27,9 @@ Argument = Annotated[str, Meta(max_length=131_072)]
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
 Env = dict[EnvName, Annotated[str, Meta(max_length=131_072)]]
 
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$(?!\n)")]
+HeaderValue = Annotated[str, Meta(pattern=r"^[^\x00\r\n]*$(?!\n)", max_length=4096)]
+
 ISOLATION = "process isolation is not part of this release"
 NETWORK = "service networks are not part of this release"
 VOLUMES = "volumes are not part of this release"
@@ -157,6 +160,11 @@ class Probe(Message):
     """3 when 0."""
     host: Text = ""
     """Where to connect instead of the copy itself."""
+    scheme: Annotated[str, Meta(pattern=r"^(https?)?$(?!\n)")] = ""
+    """http: `http` (also when empty) or `https`, whose certificate is not checked: a copy's own is seldom
+    signed by anybody."""
+    headers: dict[HeaderName, HeaderValue] = {}
+    """http: sent with the question, such as `Host` or `Authorization`."""
 
 
 class HealthCheck(Message):
@@ -164,6 +172,8 @@ class HealthCheck(Message):
 
     liveness: Probe | None = None
     readiness: Probe | None = None
+    startup: Probe | None = None
+    """Asked alone until it agrees once; a copy that it gives up is started again."""
 
 
 class RestartPolicy(WireEnum):
@@ -357,8 +367,9 @@ class UpdateStrategy(Message):
     """How a changed spec reaches the copies."""
 
     type: Text = ""
-    """`rolling` (also when empty) or `recreate`."""
+    """`rolling` (also when empty) or `recreate`, which ends the old copies before new ones start."""
     min_serving: Count = 0
+    """Copies that must stay available, however many `rollout.max_unavailable` lets go."""
 
 
 class IngressCertStatus(Message):

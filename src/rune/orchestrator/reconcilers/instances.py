@@ -13,7 +13,7 @@ from rune.api.orchestrator.specs import RestartPolicy
 from rune.api.resource import Key
 from rune.core.clock import Clock
 from rune.core.store.base import Delete, Put, Store
-from rune.errors import Conflict, FailedPrecondition, InvalidArgument, Unavailable
+from rune.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from rune.orchestrator import lifecycle
 from rune.orchestrator.copies import template_of
 from rune.orchestrator.lifecycle import Note, Rest, Run, Stop, View, decide
@@ -83,6 +83,19 @@ class InstanceReconciler:
         self._probes = probes
         self._traffic = traffic
         self._clock = clock
+        self._ending: dict[str, float] = {}
+        """The grace of every stop that is under way."""
+
+    async def hurry(self, key: Key) -> None:
+        """Shorten a stop that is under way, when it may take less time by now, or nobody waits any more."""
+        instance = self._store.find(Instance, key.namespace, key.name)
+        grace = 0.0 if instance is None else instance.grace
+        if grace is None or grace >= self._ending.get(key.name, 0.0):
+            return
+        self._ending[key.name] = grace
+        for runner in self._runners.values():
+            if runner.observe(key.name).state is State.RUNNING:
+                await runner.stop(key.name, grace=grace)
 
     async def reconcile(self, key: Key) -> float | None:
         """Take steps until there is nothing to do."""
@@ -98,7 +111,7 @@ class InstanceReconciler:
                 step = decide(self._view(instance, template, runner))
                 if not await self._take(step, instance, template):
                     return step.seconds if isinstance(step, Rest) else None
-            except Conflict:
+            except (Conflict, NotFound):
                 continue
             except Unavailable as error:
                 return await self._note_away(instance, error)
@@ -113,7 +126,7 @@ class InstanceReconciler:
         elif probed:
             self._probes.drop(instance.id)
         ready = True
-        if probed and probed.readiness:
+        if probed and (probed.readiness or probed.startup):
             said = self._probes.ready(instance.id) if current else None
             ready = instance.ready if said is None else said
         return View(
@@ -158,13 +171,14 @@ class InstanceReconciler:
         noted = msgspec.structs.replace(
             instance,
             status=InstanceStatus.FAILED,
-            status_message=f"{why}; tried again in {delay:g} s",
+            status_message=f"{why}; tried again in {delay:g} s, {lifecycle.at_clock(now, delay)}",
             failure_reason="RunnerStartError",
             failed_at=now,
             updated_at=now,
             streak=instance.streak + 1,
             start_after=lifecycle.later(now, delay),
             ready=False,
+            ready_since=None,
             pid=0,
         )
         await self._store.commit(Put(noted), operation="reconcile.instance")
@@ -194,10 +208,13 @@ class InstanceReconciler:
     async def _stop(self, instance: Instance, template: Template | None, *, remove: bool) -> None:
         runner = self._runners[instance.runner]
         drain = template.spec.drain_seconds if template else 0
-        grace = grace_of(instance, drain)
-        if self._traffic and instance.desired is not DesiredState.RUNNING:
-            await self._traffic.drain(instance.id, grace)
-        await runner.stop(instance.id, grace=grace)
+        self._ending[instance.id] = grace = grace_of(instance, drain)
+        try:
+            if self._traffic and instance.desired is not DesiredState.RUNNING:
+                await self._traffic.drain(instance.id, grace)
+            await runner.stop(instance.id, grace=grace)
+        finally:
+            del self._ending[instance.id]
         if remove:
             await self._forget(instance.id)
             # Whatever was noted meanwhile, the instance is gone from the machine.
