@@ -15,6 +15,7 @@ from rune.api.orchestrator import (
     exec,  # noqa: A004 - the noun's name
     health,
     instances,
+    keys,
     logs,
     namespaces,
     registries,
@@ -36,6 +37,7 @@ NOUNS: tuple[ModuleType, ...] = (
     auth,
     admin,
     registries,
+    keys,
     audit,
     watch,
 )

@@ -16,9 +16,11 @@ from rune.core.reconcile import Worker
 from rune.core.store.base import Mutation, Store
 from rune.errors import OutOfRange
 from rune.orchestrator.dependents import Dependents
+from rune.orchestrator.mounts import NOTHING, Supplies
 from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes
 from rune.orchestrator.reconcilers.services import ServiceReconciler
 from rune.orchestrator.runners.base import Observed, Runner
+from rune.orchestrator.uses import CONFIGMAP, SECRET, Use, holders, users
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class Machine:
     runners: Mapping[str, Runner]
     probes: Probes
     node: str
+    supplies: Supplies = NOTHING
 
 
 class Control:
@@ -40,8 +43,9 @@ class Control:
         self._dependents = dependents
         self._runners = machine.runners
         self._where: dict[str, Key] = {}
-        services = ServiceReconciler(store, clock=clock, node=machine.node)
-        instances = InstanceReconciler(store, machine.runners, machine.probes, clock=clock)
+        supplies = machine.supplies
+        services = ServiceReconciler(store, clock=clock, node=machine.node, supplies=supplies)
+        instances = InstanceReconciler(store, machine.runners, machine.probes, clock=clock, supplies=supplies)
         self._services = Worker(services.reconcile, clock=clock)
         # Ending an instance takes as long as its grace: many of them must not hold up the rest.
         self._instances = Worker(instances.reconcile, clock=clock, concurrency=512)
@@ -107,6 +111,15 @@ class Control:
             self._dependents.saw(before, after)
             self._services.look(mutation.key)
             self._look_at_dependents(namespace, name)
+        elif kind in (SECRET, CONFIGMAP):
+            self._look_at_users(Use(kind, namespace, name))
+
+    def _look_at_users(self, use: Use) -> None:
+        """Some may wait for it, and some may have it mounted."""
+        for service in users(self._store, use):
+            self._services.look(service.key)
+        for instance in holders(self._store, use):
+            self._instances.look(instance.key)
 
     def _route_instance(self, mutation: Mutation) -> None:
         instance = mutation.after or mutation.before

@@ -12,6 +12,7 @@ from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import DependencyRef, Probe, ProbeType, ProcessSpec, ServicePort
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
+from rune.orchestrator import mountpaths
 
 TEMPLATE: Final = (
     "image", "command", "args", "env", "env_from", "ports", "resources", "health", "runtime", "process",
@@ -110,6 +111,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
     if spec.health:
         yield from _probe_violations("health.liveness", spec.health.liveness, spec.ports)
         yield from _probe_violations("health.readiness", spec.health.readiness, spec.ports)
+    yield from mountpaths.violations(spec)
     for number, ref in enumerate(spec.dependencies):
         yield from _dependency_violations(f"dependencies[{number}]", ref, spec)
 
@@ -153,7 +155,7 @@ def _probe_violations(where: str, probe: Probe | None, ports: Sequence[ServicePo
 
 
 def _dependency_violations(where: str, ref: DependencyRef, spec: Service) -> Iterator[Violation]:
-    if not ref.service:
-        yield Violation(f"{where}.service", "is required")
-    elif (ref.namespace or spec.namespace, ref.service) == (spec.namespace, spec.name):
+    if bool(ref.service) + bool(ref.secret) + bool(ref.configmap) != 1:
+        yield Violation(where, "names exactly one of `service`, `secret` and `configmap`")
+    elif ref.service and (ref.namespace or spec.namespace, ref.service) == (spec.namespace, spec.name):
         yield Violation(where, f"service {spec.name!r} cannot depend on itself")

@@ -134,6 +134,8 @@ class Instance(Resource):
     """How many seconds it may take to end when it is stopped; the service's own drain time when absent."""
     start_after: Timestamp = None
     """The back-off: it is not started again before."""
+    notes: list[str] = []
+    """What it did not get at its last start, although its service asks for it."""
 
     @property
     def key(self) -> Key:

@@ -17,7 +17,8 @@ from rune.errors import Conflict, FailedPrecondition, InvalidArgument
 from rune.orchestrator import lifecycle
 from rune.orchestrator.copies import template_of
 from rune.orchestrator.lifecycle import Note, Rest, Run, Stop, View, decide
-from rune.orchestrator.runners.base import Runner, State
+from rune.orchestrator.mounts import NOTHING, Missing, Supplies
+from rune.orchestrator.runners.base import HasFiles, Runner, State
 from rune.orchestrator.spec import Template
 from rune.orchestrator.workloads import workload
 
@@ -53,11 +54,22 @@ class Probes(Protocol):
 class InstanceReconciler:
     """Makes runners agree with the instances in the store."""
 
-    def __init__(self, store: Store, runners: Mapping[str, Runner], probes: Probes, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runners: Mapping[str, Runner],
+        probes: Probes,
+        *,
+        clock: Clock,
+        supplies: Supplies = NOTHING,
+    ) -> None:
         self._store = store
         self._runners = runners
         self._probes = probes
         self._clock = clock
+        self._supplies = supplies
+        self._stamps: dict[str, tuple[int, ...]] = {}
+        """By instance: its attempt, and what its mounted files were made from."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Take steps until there is nothing to do."""
@@ -70,6 +82,7 @@ class InstanceReconciler:
             step = decide(self._view(instance, template, runner))
             try:
                 if not await self._take(step, instance, template):
+                    await self._refresh(instance, template, runner)
                     return step.seconds if isinstance(step, Rest) else None
             except Conflict:
                 continue
@@ -114,12 +127,31 @@ class InstanceReconciler:
             await self._note_refusal(instance, "the spec it was made from is gone")
             return False
         try:
-            await self._runners[instance.runner].ensure(workload(instance, template))
+            supplied = await self._supplies.supply(workload(instance, template), template.spec)
+            if list(supplied.notes) != instance.notes:
+                noted = msgspec.structs.replace(instance, notes=list(supplied.notes))
+                await self._store.commit(Put(noted), operation="reconcile.instance")
+                return True
+            await self._runners[instance.runner].ensure(supplied.workload)
         except (FailedPrecondition, InvalidArgument) as error:
-            await self._note_refusal(instance, error.message)
+            reason = error.reason if isinstance(error, Missing) else "RunnerStartError"
+            await self._note_refusal(instance, error.message, reason=reason)
         return True
 
-    async def _note_refusal(self, instance: Instance, why: str) -> None:
+    async def _refresh(self, instance: Instance, template: Template | None, runner: Runner) -> None:
+        """Bring the mounted files of what runs up to date when a secret or configmap changed."""
+        seen = runner.observe(instance.id)
+        runs = seen.state is State.RUNNING and seen.attempt == instance.attempt
+        if template is None or not runs or not isinstance(runner, HasFiles):
+            return
+        mounted = self._supplies.stamp(template.spec)
+        stamp = (instance.attempt, *mounted)
+        if mounted and self._stamps.get(instance.id) != stamp:
+            supplied = await self._supplies.supply(workload(instance, template), template.spec)
+            await runner.refresh(supplied.workload)
+            self._stamps[instance.id] = stamp
+
+    async def _note_refusal(self, instance: Instance, why: str, *, reason: str = "RunnerStartError") -> None:
         """It cannot be started as things are: say so, and try again later."""
         now = self._clock.now()
         delay = lifecycle.backoff(instance.streak + 1)
@@ -127,7 +159,7 @@ class InstanceReconciler:
             instance,
             status=InstanceStatus.FAILED,
             status_message=f"{why}; tried again in {delay:g} s",
-            failure_reason="RunnerStartError",
+            failure_reason=reason,
             failed_at=now,
             updated_at=now,
             streak=instance.streak + 1,
@@ -148,6 +180,7 @@ class InstanceReconciler:
 
     async def _forget(self, instance: str) -> None:
         self._probes.drop(instance)
+        self._stamps.pop(instance, None)
         for runner in self._runners.values():
             if runner.observe(instance).state is not State.ABSENT:
                 await runner.remove(instance)

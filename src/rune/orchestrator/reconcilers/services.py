@@ -17,7 +17,9 @@ from rune.core.store.base import Delete, Store, Write
 from rune.errors import Conflict
 from rune.orchestrator import deletions
 from rune.orchestrator.copies import copies_of, new_copy, templates_of
+from rune.orchestrator.mounts import NOTHING, Supplies
 from rune.orchestrator.plan import Retire, Start, generation, judge, plan, rollout_of, template_generation
+from rune.orchestrator.uses import CONFIGMAP, SECRET, Use
 
 KEPT_TEMPLATES: Final = 10
 """How many templates of a service are kept that no copy runs any more."""
@@ -26,8 +28,9 @@ KEPT_TEMPLATES: Final = 10
 class ServiceReconciler:
     """Makes the copies of a service what its spec says."""
 
-    def __init__(self, store: Store, *, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store, *, clock: Clock, node: str, supplies: Supplies = NOTHING) -> None:
         self._store = store
+        self._supplies = supplies
         self._clock = clock
         self._node = node
 
@@ -109,10 +112,15 @@ class ServiceReconciler:
                 return why, left
             if not ref.optional:
                 return f"{why}, and {ref.timeout_seconds} s are over", None
-        return "", None
+        return self._supplies.missing(service), None
 
     def _why_unmet(self, service: Service, ref: DependencyRef) -> str:
         namespace = ref.namespace or service.namespace
+        if not ref.service:
+            use = (
+                Use(SECRET, namespace, ref.secret) if ref.secret else Use(CONFIGMAP, namespace, ref.configmap)
+            )
+            return "" if ref.optional or self._supplies.has(use) else f"{use} does not exist"
         name = ref.service if namespace == service.namespace else f"{namespace}/{ref.service}"
         if self._store.find(Service, namespace, ref.service) is None:
             return "" if ref.optional else f"service {name} does not exist"

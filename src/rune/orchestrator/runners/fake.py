@@ -57,6 +57,8 @@ class FakeRunner:
         """Not empty: every verb that asks the engine raises Unavailable with this reason."""
         self.started: list[Workload] = []
         """Every workload that was really started, in order."""
+        self.refreshed: list[Workload] = []
+        """Every workload whose files were replaced while it ran."""
 
     async def start(self) -> None:
         """Raises Unavailable while `unreachable` is set."""
@@ -85,6 +87,14 @@ class FakeRunner:
         running = instance.seen
         self._play(workload.instance, script)
         return running
+
+    async def refresh(self, workload: Workload) -> None:
+        """Remember the files that it has now."""
+        self._reach()
+        checks.workload(workload)
+        seen = self.observe(workload.instance)
+        if seen.state is State.RUNNING and seen.attempt == workload.attempt:
+            self.refreshed.append(workload)
 
     def observe(self, instance: str) -> Observed:
         """What is known now."""

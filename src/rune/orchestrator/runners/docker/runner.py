@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,7 @@ from rune.orchestrator.runners import checks
 from rune.orchestrator.runners.base import (
     Command,
     LogLine,
+    Mount,
     Observed,
     PullPolicy,
     Session,
@@ -33,6 +35,7 @@ from rune.orchestrator.runners.docker.networks import Networks
 from rune.orchestrator.runners.docker.sessions import Commands
 from rune.orchestrator.runners.docker.stats import Stats
 from rune.orchestrator.runners.docker.watch import Watch
+from rune.orchestrator.runners.files import Owner, Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +57,25 @@ NOT_FOUND, CONFLICT = 404, 409
 
 
 class DockerRunner:
-    """The runner of containers; `owner` tells its own from those of another runed on the same Engine."""
+    """The runner of containers; `owner` tells its own from those of another runed on the same Engine.
+
+    Mounted files lie below `files`, which the Engine must see under the same path.
+    """
 
     name = "docker"
 
-    def __init__(self, url: str = SOCKET, *, now: Callable[[], datetime], owner: str = "rune") -> None:
+    def __init__(
+        self,
+        url: str = SOCKET,
+        *,
+        now: Callable[[], datetime],
+        owner: str = "rune",
+        files: Path | None = None,
+    ) -> None:
         self._engine = Engine(url)
         self._now = now
         self._owner = owner
+        self._shelf = Shelf(files) if files else None
         self._ledger = Ledger()
         self._images = Images(self._engine)
         self._networks = Networks(self._engine, owner)
@@ -88,12 +102,19 @@ class DockerRunner:
             if not checks.turn(workload, seen):
                 return seen
             try:
-                seen = await self._place(workload)
+                seen = await self._place(await self._with_files(workload))
             except RuneError:
                 await self._vacate(workload.namespace)
                 raise
             await self._prune(workload.instance)
             return seen
+
+    async def refresh(self, workload: Workload) -> None:
+        """Replace its mounted files; the folders stay the same, so the container sees the new ones at once."""
+        async with self._lock(workload.instance):
+            seen = self._ledger.seen(workload.instance)
+            if seen.state is State.RUNNING and seen.attempt == workload.attempt:
+                await self._with_files(workload)
 
     def observe(self, instance: str) -> Observed:
         """What is known now; while the Engine is out of reach its message says that this may be old."""
@@ -134,6 +155,8 @@ class DockerRunner:
         await self.stop(instance, grace=0)
         async with self._lock(instance):
             namespace = self._ledger.namespace(instance)
+            if self._shelf:
+                await asyncio.to_thread(self._shelf.remove, instance)
             for _, container in self._ledger.containers(instance):
                 await self._delete(container)
             self._ledger.forget(instance)
@@ -158,7 +181,7 @@ class DockerRunner:
     ) -> AsyncGenerator[Sequence[LogLine]]:
         """Batches of lines of the kept attempts; a follower goes on after the Engine was away."""
         checks.instance_id(instance)
-        reader = Reader(self._engine, self._ledger, self._watch, now=self._now)
+        owner = Owner(self._engine, self._ledger, self._watch, now=self._now)
         return reader.read(instance, Window(since=since, until=until), tail=tail, follow=follow)
 
     async def exec(self, instance: str, command: Command) -> Session:
@@ -216,6 +239,20 @@ class DockerRunner:
         if self._ledger.seen(instance).state is not State.RUNNING:
             raise FailedPrecondition(f"instance {instance!r} does not run")
         return self._ledger.containers(instance)[-1][1]
+
+    async def _with_files(self, workload: Workload) -> Workload:
+        """The workload with its files laid out on this machine, and mounted."""
+        if not workload.files:
+            return workload
+        if self._shelf is None:
+            raise FailedPrecondition("this runner has no place for mounted files")
+        user, group = workload.user, workload.group or workload.user
+        numbered = user.isdecimal() and group.isdecimal()  # names are the image's to know
+        ids = (int(user), int(group)) if numbered else (-1, -1)
+        owner = Owner(*ids, is_contained=True)
+        laid = await asyncio.to_thread(self._shelf.lay, workload.instance, workload.files, owner)
+        mounts = [Mount(source=str(folder), target=target) for target, folder in laid.items()]
+        return msgspec.structs.replace(workload, files=(), mounts=[*workload.mounts, *mounts])
 
     async def _place(self, workload: Workload) -> Observed:
         """Run it in the network of its namespace, made anew if somebody else removed it meanwhile."""
