@@ -33,7 +33,7 @@ from rune.core.runefile import Settings
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
-from rune.orchestrator import admin, namespaces, permissions
+from rune.orchestrator import admin, namespaces, permissions, sealing
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
@@ -43,11 +43,14 @@ from rune.orchestrator.exec import Exec
 from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
+from rune.orchestrator.mounts import NOTHING
 from rune.orchestrator.namespaces import Namespaces
 from rune.orchestrator.node import Node
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.runners.files import place
+from rune.orchestrator.runners.link import Options
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
@@ -62,6 +65,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = (
     Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS,
+    *sealing.KINDS,
 )  # fmt: skip
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
@@ -105,8 +109,10 @@ async def serve(chosen: Settings, mode: Mode) -> None:
     async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
         await roles.seed(store, clock)
         await namespaces.seed(store, clock=clock)
-        runner = ProcessRunner(data / "process", now=clock.now)
-        parts = assemble(store, runner, chosen, clock=clock)
+        files = place(data, is_root=os.geteuid() == 0)
+        runner = ProcessRunner(data / "process", now=clock.now, options=Options(files=files))
+        sealed = await sealing.unlock(store, chosen, os.environ, clock=clock)
+        parts = assemble(store, runner, chosen, clock=clock, sealed=sealed)
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
             async with _open(parts, chosen, mode, stop=stop) as doors:
@@ -145,7 +151,14 @@ class Parts:
         await self.audit.flush()
 
 
-def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
+def assemble(
+    store: Store,
+    runner: ProcessRunner,
+    chosen: Settings,
+    *,
+    clock: Clock,
+    sealed: sealing.Sealing | None = None,
+) -> Parts:
     """The handlers, the reconcilers and what stands along the road, over one store."""
     identity, audit, metrics = Identity(store, clock), Audit(store, clock), Metrics()
     powers = rights.Rights(store, clock)
@@ -162,12 +175,15 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     dependents = Dependents()
     node = socket.gethostname()
     prober = Prober(Questioner(runners), clock=clock)
-    machine = Machine(runners=runners, probes=prober, node=node)
+    supplies = sealed.mounts if sealed else NOTHING
+    machine = Machine(runners=runners, probes=prober, node=node, supplies=supplies)
     control = Control(store, dependents, machine, clock=clock)
     prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
+    if sealed:
+        sealed.register(dispatcher)
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),

@@ -124,7 +124,7 @@ class SecretLimits(Section, frozen=True, kw_only=True):
     """Keys of one secret."""
 
     max_value_size: Annotated[int, Meta(ge=1, le=65_536)] = 65_536
-    """Bytes of one value."""
+    """Bytes of one value of a secret."""
 
 
 class Storage(Section, frozen=True, kw_only=True):
@@ -198,7 +198,8 @@ class Settings(Section, frozen=True, kw_only=True):
     registries: tuple[Registry, ...] = ()
     """Registries of container images that are always there: a list of `name`, `server`, `type` (`basic`,
     `token`, `dockerconfigjson`, `ecr`), `username`, `password-file`, `token-file`, `config-file`, `region`
-    and `from-secret`. Credentials are read from their files when an image is pulled. In the environment: JSON."""
+    and `from-secret`. Credentials are read from their files when an image is pulled. In the environment it
+    is JSON."""
 
     runner: Runner = Runner()
     """What instances run on."""

@@ -227,8 +227,8 @@ class _Walk:
 
 def _as_json(node: yaml.SequenceNode) -> str:
     """A list as the text that the environment would have for it."""
-    plain = cast("object", yaml.SafeLoader("").construct_document(node))
-    return msgspec.json.encode(_hyphened(plain)).decode()
+    loader: Any = yaml.SafeLoader("")  # its stubs do not say what it constructs
+    return msgspec.json.encode(_hyphened(loader.construct_document(node))).decode()
 
 
 def _hyphened(plain: object) -> object:

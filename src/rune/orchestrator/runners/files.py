@@ -173,7 +173,7 @@ def _folder(path: Path, mode: int, owner: Owner) -> None:
     path.chmod(mode)
 
 
-def _file(path: Path, content: bytes, mode: int, owner: Owner) -> None:
+def _file(path: Path, content: bytes, *, mode: int, owner: Owner) -> None:
     """Nobody but its owner can open it, from its first byte on."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
     with os.fdopen(descriptor, "wb") as file:

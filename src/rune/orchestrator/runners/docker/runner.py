@@ -17,7 +17,6 @@ from rune.orchestrator.runners import checks
 from rune.orchestrator.runners.base import (
     Command,
     LogLine,
-    Mount,
     Observed,
     PullPolicy,
     Session,
@@ -28,6 +27,7 @@ from rune.orchestrator.runners.base import (
 from rune.orchestrator.runners.docker import containers, refusals
 from rune.orchestrator.runners.docker.containers import Container, Created, Listed
 from rune.orchestrator.runners.docker.engine import Engine, Refused, decode
+from rune.orchestrator.runners.docker.files import mounted
 from rune.orchestrator.runners.docker.images import Images
 from rune.orchestrator.runners.docker.ledger import Ledger
 from rune.orchestrator.runners.docker.logs import Reader, Window
@@ -35,7 +35,7 @@ from rune.orchestrator.runners.docker.networks import Networks
 from rune.orchestrator.runners.docker.sessions import Commands
 from rune.orchestrator.runners.docker.stats import Stats
 from rune.orchestrator.runners.docker.watch import Watch
-from rune.orchestrator.runners.files import Owner, Shelf
+from rune.orchestrator.runners.files import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class DockerRunner:
             if not checks.turn(workload, seen):
                 return seen
             try:
-                seen = await self._place(await self._with_files(workload))
+                seen = await self._place(await mounted(workload, self._shelf))
             except RuneError:
                 await self._vacate(workload.namespace)
                 raise
@@ -110,11 +110,11 @@ class DockerRunner:
             return seen
 
     async def refresh(self, workload: Workload) -> None:
-        """Replace its mounted files; the folders stay the same, so the container sees the new ones at once."""
+        """Replace its mounted files; the folders stay, so the container sees the new ones at once."""
         async with self._lock(workload.instance):
             seen = self._ledger.seen(workload.instance)
             if seen.state is State.RUNNING and seen.attempt == workload.attempt:
-                await self._with_files(workload)
+                await mounted(workload, self._shelf)
 
     def observe(self, instance: str) -> Observed:
         """What is known now; while the Engine is out of reach its message says that this may be old."""
@@ -181,7 +181,7 @@ class DockerRunner:
     ) -> AsyncGenerator[Sequence[LogLine]]:
         """Batches of lines of the kept attempts; a follower goes on after the Engine was away."""
         checks.instance_id(instance)
-        owner = Owner(self._engine, self._ledger, self._watch, now=self._now)
+        reader = Reader(self._engine, self._ledger, self._watch, now=self._now)
         return reader.read(instance, Window(since=since, until=until), tail=tail, follow=follow)
 
     async def exec(self, instance: str, command: Command) -> Session:
@@ -239,20 +239,6 @@ class DockerRunner:
         if self._ledger.seen(instance).state is not State.RUNNING:
             raise FailedPrecondition(f"instance {instance!r} does not run")
         return self._ledger.containers(instance)[-1][1]
-
-    async def _with_files(self, workload: Workload) -> Workload:
-        """The workload with its files laid out on this machine, and mounted."""
-        if not workload.files:
-            return workload
-        if self._shelf is None:
-            raise FailedPrecondition("this runner has no place for mounted files")
-        user, group = workload.user, workload.group or workload.user
-        numbered = user.isdecimal() and group.isdecimal()  # names are the image's to know
-        ids = (int(user), int(group)) if numbered else (-1, -1)
-        owner = Owner(*ids, is_contained=True)
-        laid = await asyncio.to_thread(self._shelf.lay, workload.instance, workload.files, owner)
-        mounts = [Mount(source=str(folder), target=target) for target, folder in laid.items()]
-        return msgspec.structs.replace(workload, files=(), mounts=[*workload.mounts, *mounts])
 
     async def _place(self, workload: Workload) -> Observed:
         """Run it in the network of its namespace, made anew if somebody else removed it meanwhile."""
