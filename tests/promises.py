@@ -49,6 +49,10 @@ PROMISES = (
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
+    Promise("secrets.never", "No read, list, watch, log line or error shows the value of a secret.", API),
+    Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
+    Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
+    Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -106,12 +110,6 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         ),
         Promise("watch.old", "A token older than the kept history is OutOfRange, with where to start.", OURS),
         Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
-    ),
-    "core: secrets": (
-        Promise("secrets.never", "No read, list, watch, log line or error shows the value of a secret.", API),
-        Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
-        Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
-        Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
     ),
     "orchestrator: workloads": (
         Promise("work.scale", "As many instances run as the service's scale says.", API),

@@ -182,8 +182,6 @@ def assemble(
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
-    if sealed:
-        sealed.register(dispatcher)
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),
@@ -194,6 +192,7 @@ def assemble(
         Exec(store, runners),
         Health(store, prober, Node(node, clock=clock), is_ready=lambda: True, clock=clock),
         Watch(store),
+        *([sealed] if sealed else []),
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)

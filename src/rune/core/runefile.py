@@ -121,10 +121,10 @@ class SecretLimits(Section, frozen=True, kw_only=True):
     """How large a secret may be. Only smaller limits than the contract's can be set."""
 
     max_keys_per_secret: Annotated[int, Meta(ge=1, le=64)] = 64
-    """Keys of one secret."""
+    """How many keys a secret has at most."""
 
     max_value_size: Annotated[int, Meta(ge=1, le=65_536)] = 65_536
-    """Bytes of one value of a secret."""
+    """How many bytes a value has at most."""
 
 
 class Storage(Section, frozen=True, kw_only=True):

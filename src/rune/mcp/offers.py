@@ -27,9 +27,10 @@ def is_possible(operation: Operation[Any, Any]) -> bool:
     """One call of a tool can do it.
 
     Watches never end, streams both ways need somebody who types, and what changes something without any
-    credential (the first token) is for a person at the machine.
+    credential (the first token) is for a person at the machine. So is the value of a secret: what a tool
+    answers stays in a conversation.
     """
-    if operation.unsupported or operation.streaming is Streaming.BOTH:
+    if operation.unsupported or operation.streaming is Streaming.BOTH or operation.verb == "reveal":
         return False
     if operation.access is Access.PUBLIC and operation.effect is not Effect.READ:
         return False

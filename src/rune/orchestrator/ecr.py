@@ -6,7 +6,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -109,13 +109,19 @@ def signed(account: Account, url: str, body: bytes, *, now: datetime) -> dict[st
     canonical = "\n".join(("POST", parts.path or "/", "", lines, names, sha256(body).hexdigest()))
     scope = f"{day}/{account.region}/ecr/aws4_request"
     wanted = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, sha256(canonical.encode()).hexdigest()))
-    key = f"AWS4{account.secret}".encode()
-    for part in (day, account.region, "ecr", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
+    key = signing_key(account.secret, (day, account.region, "ecr"))
     signature = hmac.digest(key, wanted.encode(), "sha256").hex()
     credential = f"Credential={account.key_id}/{scope}"
     headers["authorization"] = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, Signature={signature}"
     return headers
+
+
+def signing_key(secret: str, scope: Sequence[str]) -> bytes:
+    """The key of one day, region and service."""
+    key = f"AWS4{secret}".encode()
+    for part in (*scope, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 def _read(content: bytes) -> tuple[str, str, datetime]:

@@ -79,9 +79,7 @@ class Logins:
             own = {key: self._environ.get(variable, "") for key, variable in ENVIRONMENT.items()}
         region = login.region or region_of(host) or self._environ.get("AWS_REGION", "")
         if not region:
-            raise FailedPrecondition(
-                f"registry {login.registry}: region is required, the host does not say it"
-            )
+            raise FailedPrecondition(f"registry {login.registry}: auth.region is required")
         return Account(
             key_id=_needed(login, own, "awsAccessKeyId"),
             secret=_needed(login, own, "awsSecretAccessKey"),
@@ -93,12 +91,12 @@ class Logins:
 def _needed(login: Login, values: Mapping[str, str], key: str) -> str:
     found = values.get(key, "")
     if not found:
-        raise FailedPrecondition(f"registry {login.registry}: {login.type} needs {key!r}, which is not given")
+        raise FailedPrecondition(f"registry {login.registry}: {login.type} needs {key!r}")
     return found
 
 
 def from_files(registry: runefile.Registry) -> dict[str, str]:
-    """The values of an entry of the Runefile, read anew each time, so that a changed file needs no restart."""
+    """The values of an entry of the Runefile, read anew each time: a changed file needs no restart."""
     files = {
         "password": registry.password_file,
         "token": registry.token_file,

@@ -108,17 +108,21 @@ def _laid(home: Path, files: Files, owner: Owner) -> Path:
     for part in PurePosixPath(files.target.strip("/")).parts:
         target /= part
         _folder(target, _mode(owner), owner)
-    if _current(target) != files.content:
+    if not (target / DATA).is_dir() or not _is_current(target, files.content):
         _swap(target, files, owner)
     return target
 
 
-def _current(target: Path) -> dict[str, bytes]:
+def _is_current(target: Path, wanted: Mapping[str, bytes]) -> bool:
     data = target / DATA
-    if not data.is_dir():
-        return {}
-    found = (path for path in data.rglob("*") if path.is_file())
-    return {path.relative_to(data).as_posix(): path.read_bytes() for path in found}
+    found = {path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file()}
+    return found == wanted.keys() and all(_holds(data / path, content) for path, content in wanted.items())
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """The workload may have written to its file, and as much as it liked."""
+    with path.open("rb") as file:
+        return file.read(len(content) + 1) == content
 
 
 def _swap(target: Path, files: Files, owner: Owner) -> None:
