@@ -142,7 +142,10 @@ async def test_a_workload_does_not_print_what_it_was_given(plane: Plane) -> None
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("/etc/app", "give a relative path, such as app, and read it below the folder that RUNE_MOUNTS names"),
+        (
+            "/etc/app",
+            "give a relative path, such as app, and read it below the folder that RUNE_MOUNTS names",
+        ),
         ("", "is no path"),
         ("a//b", "is no path"),
         ("./a", "is no path"),
