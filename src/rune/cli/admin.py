@@ -32,6 +32,7 @@ registries = admin.commands["registries"]
 assert isinstance(registries, click.Group)  # noqa: S101 - as above
 registries.add_command(registry.add)
 registries.add_command(registry.update)
+registries.add_command(registry.test)
 
 
 @admin.command(epilog="Examples: rune admin bootstrap --save; rune admin bootstrap --out-file root.token")

@@ -61,6 +61,18 @@ def update(state: State, name: str, host: str, **given: Any) -> None:  # noqa: A
     click.echo(f"registry {name!r} updated")
 
 
+@click.command(epilog="Example: rune admin registries test hub --image docker.io/library/alpine:3")
+@click.argument("name")
+@click.option("--image", default="", help="Ask for this image as well; needed for a registry with a `*`.")
+@click.pass_obj
+def test(state: State, name: str, image: str) -> int:
+    """Try to log in to a registry; ends with 1 when that fails."""
+    request = build(api.TestRegistryRequest, {"name": name, "image_ref": image})
+    answer = connected(state, lambda client: client.call(api.test_registry, request))
+    click.echo(f"registry {name!r}: {answer.message}", err=not answer.ok)
+    return 0 if answer.ok else 1
+
+
 def _config(name: str, host: str, given: dict[str, Any]) -> dict[str, Any]:
     config = _content(given["config_file"])
     auth = {
