@@ -57,7 +57,7 @@ async def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     assert len(COMMANDS) > 12
 
 
-@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if "# runefile.yaml" in text])
+@pytest.mark.parametrize("text", [text for _, text in BLOCKS if "# runefile.yaml" in text])
 def test_its_runefiles_are_read(tmp_path: Path, text: str) -> None:
     file = tmp_path / "runefile.yaml"
     file.write_text(text, encoding="utf-8")

@@ -205,9 +205,10 @@ class Rotation:
         await self._store.commit(Put(self._record()), operation="kek.rotate")
         count = 0
         for _ in range(TRIES):
-            stale = [item for item in self._sealed() if not self._vault.is_current(item.sealed)][:AT_ONCE]
+            every = self._sealed()
+            stale = [item for item in every if not self._vault.is_current(item.sealed)][:AT_ONCE]
             if not stale:
-                await asyncio.to_thread(self._vault.keyring.shorten)
+                await self._forget()
                 return count
             try:
                 await self._store.commit(*map(self._moved, stale), operation="kek.rotate")
@@ -215,6 +216,13 @@ class Rotation:
             except (Conflict, NotFound):
                 continue  # one of them was deleted meanwhile: look again
         raise Conflict("what is sealed changes all the time: rotate again to finish")
+
+    async def _forget(self) -> None:
+        """Older keys open nothing any more; one in a read-only file is the operator's to remove."""
+        try:
+            await asyncio.to_thread(self._vault.keyring.shorten)
+        except FailedPrecondition as error:
+            logger.warning("older KEKs stay where they are", extra={"reason": error.message})
 
     def _record(self) -> KeyRecord:
         kek, now = self._vault.keyring.keys[0].id, self._clock.now()

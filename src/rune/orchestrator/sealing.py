@@ -44,8 +44,9 @@ class Sealing:
 class Keys:
     """What can be done with the KEK."""
 
-    def __init__(self, rotation: Rotation) -> None:
+    def __init__(self, rotation: Rotation, ring: keyring.Keyring) -> None:
         self._rotation = rotation
+        self._keyring = ring
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make this the handler of the operation."""
@@ -54,7 +55,8 @@ class Keys:
     async def rotate(self, call: Call, ask: api.RotateKekRequest) -> api.RotateKekResponse:
         """Answered when everything is sealed with the new key and the old one is forgotten."""
         kek, count = await self._rotation.rotate()
-        return api.RotateKekResponse(kek_id=kek, rewrapped=count)
+        older = [key.id for key in self._keyring.keys[1:]]
+        return api.RotateKekResponse(kek_id=kek, rewrapped=count, older_ids=older)
 
 
 async def unlock(store: Store, chosen: Settings, environ: Mapping[str, str], *, clock: Clock) -> Sealing:
@@ -72,4 +74,4 @@ async def unlock(store: Store, chosen: Settings, environ: Mapping[str, str], *, 
     secrets = Secrets(
         safe, clock=clock, limits=chosen.storage.secret_limits, used_by=(used_by, registries.users_of)
     )
-    return Sealing(secrets=secrets, registries=registries, keys=Keys(rotation), mounts=Mounts(safe))
+    return Sealing(secrets=secrets, registries=registries, keys=Keys(rotation, found), mounts=Mounts(safe))

@@ -87,7 +87,8 @@ def config_json(host: str, user: str, password: str) -> str:
 
 
 async def test_credentials_go_in_and_never_come_back(here: Here) -> None:
-    given = {"username": "me", "password": PLANTED, "token": f"{PLANTED}2", "data": {"x": f"{PLANTED}3"}}
+    given: dict[str, Any] = {"username": "me", "password": PLANTED, "token": f"{PLANTED}2"}
+    given["data"] = {"x": f"{PLANTED}3"}
     answers: list[Any] = [await here.add("hub", "docker.io", **given)]
     answers += [
         await here.call(api.list_registries, api.ListRegistriesRequest()),

@@ -18,6 +18,8 @@ class RotateKekResponse(Message):
     """The first half of a SHA-256 over the key; tells keys apart and nothing of them."""
     rewrapped: Count = 0
     """How many sealed values had their key encrypted anew; the values themselves stay as they are."""
+    older_ids: list[str] = []
+    """Older keys that open nothing any more and that this server may not remove: it is for you to do."""
 
 
 rotate = Operation(

@@ -116,7 +116,7 @@ def _laid(home: Path, files: Files, owner: Owner) -> Path:
 def _is_current(target: Path, wanted: Mapping[str, bytes]) -> bool:
     data = target / DATA
     found = {path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file()}
-    return found == wanted.keys() and all(_holds(data / path, content) for path, content in wanted.items())
+    return found == set(wanted) and all(_holds(data / path, content) for path, content in wanted.items())
 
 
 def _holds(path: Path, content: bytes) -> bool:
