@@ -107,6 +107,10 @@ PROMISES = (
     Promise("deletion.crash", "A deletion goes on after a crash in any of its stages.", OURS),
     Promise("health.startup", "Until the startup probe agrees nothing else is asked of a copy.", OURS),
     Promise("health.ready", "Only a copy whose probes agree counts as ready.", API),
+    Promise("secrets.never", "No read, list, watch, log line or error shows the value of a secret.", API),
+    Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
+    Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
+    Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -154,12 +158,6 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         ),
         Promise("watch.old", "A token older than the kept history is OutOfRange, with where to start.", OURS),
         Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
-    ),
-    "core: secrets": (
-        Promise("secrets.never", "No read, list, watch, log line or error shows the value of a secret.", API),
-        Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
-        Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
-        Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
     ),
     "orchestrator: workloads": (
         Promise(

@@ -40,7 +40,7 @@ from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.core.vitals import Vitals
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
-from rune.orchestrator import admin, namespaces, permissions
+from rune.orchestrator import admin, namespaces, permissions, sealing
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator.admission import Admission
 from rune.orchestrator.backup import Backup
@@ -52,6 +52,7 @@ from rune.orchestrator.exec import Exec
 from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
+from rune.orchestrator.mounts import NOTHING
 from rune.orchestrator.namespaces import Namespaces
 from rune.orchestrator.node import Node
 from rune.orchestrator.portforward import PortForward
@@ -61,7 +62,9 @@ from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
 from rune.orchestrator.reconcilers.traffic import TrafficReconciler
 from rune.orchestrator.revisions import Revisions
 from rune.orchestrator.runners.base import FullRunner
+from rune.orchestrator.runners.files import place
 from rune.orchestrator.runners.fleet import Fleet
+from rune.orchestrator.runners.link import Options
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
@@ -70,6 +73,7 @@ from rune.orchestrator.traffic import metering
 from rune.orchestrator.traffic.switchboard import Switchboard
 from rune.orchestrator.usages import Measures, Usages
 from rune.orchestrator.watch import Watch
+from rune.orchestrator.workloads import anonymous
 from rune.server.callers import names_loopback
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
@@ -83,6 +87,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = (
     Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS,
+    *sealing.KINDS,
 )  # fmt: skip
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
@@ -134,9 +139,11 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
     async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
         await roles.seed(store, clock)
         await namespaces.seed(store, clock=clock)
-        process = ProcessRunner(data / "process", now=clock.now)
-        fleet = Fleet(chosen.runner, process, data, clock=clock)
-        parts = assemble(store, fleet.runners, chosen, clock=clock, measures=fleet.measures)
+        files = place(data, is_root=os.geteuid() == 0)
+        process = ProcessRunner(data / "process", now=clock.now, options=Options(files=files))
+        fleet = Fleet(chosen.runner, process, data, clock=clock, files=files)
+        sealed = await sealing.unlock(store, chosen, os.environ, clock=clock)
+        parts = assemble(store, fleet.runners, chosen, clock=clock, measures=fleet.measures, sealed=sealed)
         fleet.on_turn(parts.control.look_at_runner)
         Backup(store, data).register(parts.dispatcher)
         await parts.audit.begin()
@@ -199,6 +206,7 @@ def assemble(
     *,
     clock: Clock,
     measures: Mapping[str, Measures] = MappingProxyType({}),
+    sealed: sealing.Sealing | None = None,
 ) -> Parts:
     """The handlers, the reconcilers and what stands along the road, over one store."""
     identity, audit, metrics = Identity(store, clock), _audit(store, chosen, clock), Metrics()
@@ -220,7 +228,15 @@ def assemble(
     switchboard = Switchboard()
     traffic = TrafficReconciler(store, switchboard, clock=clock)
     surge = chosen.rollouts.max_surge
-    machine = Machine(runners=runners, probes=prober, node=node, traffic=switchboard, surge=surge)
+    machine = Machine(
+        runners=runners,
+        probes=prober,
+        node=node,
+        traffic=switchboard,
+        surge=surge,
+        credentials=sealed.registries.credentials if sealed else anonymous,
+        supplies=sealed.mounts if sealed else NOTHING,
+    )
     control = Control(store, dependents, machine, clock=clock)
     prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
@@ -239,6 +255,7 @@ def assemble(
         Health(store, prober, Node(node, clock=clock), is_ready=lambda: not vitals.trouble, clock=clock),
         PortForward(store),
         Watch(store),
+        *([sealed] if sealed else []),
     ):
         handlers.register(dispatcher)
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)

@@ -35,6 +35,7 @@ OWN_METHODS = {
     "ListMyPermissions",
     "ListRevisions",
     "RetryDeletion",
+    "RotateKek",
     "RollbackService",
     "RunCommand",
     "UserDelete",

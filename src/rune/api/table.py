@@ -16,6 +16,7 @@ from rune.api.orchestrator import (
     exec,  # noqa: A004 - the noun's name
     health,
     instances,
+    keys,
     logs,
     namespaces,
     portforward,
@@ -44,6 +45,7 @@ NOUNS: tuple[ModuleType, ...] = (
     users,
     backup,
     registries,
+    keys,
     audit,
     watch,
 )

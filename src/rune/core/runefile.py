@@ -11,12 +11,9 @@ from typing import Annotated, Final, Literal, NamedTuple
 from msgspec import Meta, Struct
 
 SUPPORTED_LATER: Final = {
-    "crypto": "keys come with the secrets of a later release",
     "events": "security events come with a later release",
-    "registries": "registries come with a later release",
     "runner.swarm": "the Swarm runner comes with a later release",
     "storage.url": "storage outside the data folder comes with a later release",
-    "storage.secret-limits": "secrets have 64 keys of 64 KiB; other limits come with a later release",
     "server.tls": "it is called auth.tls here",
 }
 """Settings of the contract that nothing reads yet: they are refused with the reason."""
@@ -101,12 +98,51 @@ class Auth(Section, frozen=True, kw_only=True):
     """Transport encryption."""
 
 
+class Kek(Section, frozen=True, kw_only=True):
+    """The key that encrypts the keys of secrets and of registry credentials (KEK)."""
+
+    source: Literal["generated", "file", "env"] = "generated"
+    """Where the key comes from. `generated` makes one at the first start and keeps it as `kek` in the data
+    folder, which protects copies of the database, not of the whole folder; `file` and `env` keep it apart."""
+
+    file_path: Text = ""
+    """The file of source `file`: one key a line, 32 bytes in base64, the first seals. It must be closed to
+    everybody but its owner (0600)."""
+
+    env_var: Text = "RUNE_MASTER_KEY"
+    """The environment variable of source `env`: one key, or several with commas between, the first seals."""
+
+    generate_if_missing: bool = False
+    """Whether source `file` makes a missing file at the first start. Never once something is sealed: then a
+    missing file is a lost key."""
+
+
+class Crypto(Section, frozen=True, kw_only=True):
+    """How secrets are encrypted where they are stored."""
+
+    kek: Kek = Kek()
+    """The key that encrypts the keys of secrets and of registry credentials (KEK)."""
+
+
+class SecretLimits(Section, frozen=True, kw_only=True):
+    """How large a secret may be. Only smaller limits than the contract's can be set."""
+
+    max_keys_per_secret: Annotated[int, Meta(ge=1, le=64)] = 64
+    """How many keys a secret has at most."""
+
+    max_value_size: Annotated[int, Meta(ge=1, le=65_536)] = 65_536
+    """How many bytes a value has at most."""
+
+
 class Storage(Section, frozen=True, kw_only=True):
     """The store of what is wanted and what is so."""
 
     history: Annotated[int, Meta(ge=100, le=10_000_000)] = 10_000
     """How many changes are kept for watches that resume. One that was away for more is told to list again;
     each costs about 1 KiB of memory."""
+
+    secret_limits: SecretLimits = SecretLimits()
+    """How large a secret may be."""
 
 
 class Process(Section, frozen=True, kw_only=True):
@@ -171,6 +207,23 @@ class Rollouts(Section, frozen=True, kw_only=True):
     the first, and the second is about the headroom that a large one should have anyway."""
 
 
+class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A registry of container images, and where its credentials are. They stay in files of their own."""
+
+    name: Text
+    server: Text
+    """Its host, or `*.example.com` for all below it."""
+    type: Literal["basic", "token", "dockerconfigjson", "ecr"] = "basic"
+    username: Text = ""
+    password_file: Text = ""
+    token_file: Text = ""
+    config_file: Text = ""
+    """A `config.json` as `docker login` writes it."""
+    region: Text = ""
+    from_secret: Text = ""
+    """A secret of Rune, as NAME (in namespace `system`) or NAMESPACE/NAME."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """The whole Runefile."""
 
@@ -182,6 +235,15 @@ class Settings(Section, frozen=True, kw_only=True):
 
     storage: Storage = Storage()
     """The store of what is wanted and what is so."""
+
+    crypto: Crypto = Crypto()
+    """How secrets are encrypted where they are stored."""
+
+    registries: tuple[Registry, ...] = ()
+    """Registries of container images that are always there: a list of `name`, `server`, `type` (`basic`,
+    `token`, `dockerconfigjson`, `ecr`), `username`, `password-file`, `token-file`, `config-file`, `region`
+    and `from-secret`. Credentials are read from their files when an image is pulled. In the environment it
+    is JSON."""
 
     runner: Runner = Runner()
     """What instances run on."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import NoReturn
 
 from rune.api.orchestrator.deletions import DeletionOperation
@@ -17,28 +16,15 @@ from rune.core.reconcile import Worker
 from rune.core.store.base import Mutation, Store
 from rune.errors import OutOfRange
 from rune.orchestrator.dependents import Dependents
+from rune.orchestrator.machine import Machine
 from rune.orchestrator.reconcilers.deletions import DeletionReconciler
-from rune.orchestrator.reconcilers.instances import InstanceReconciler, Probes, Traffic
+from rune.orchestrator.reconcilers.instances import InstanceReconciler
 from rune.orchestrator.reconcilers.services import ServiceReconciler
 from rune.orchestrator.runners.base import Observed, Runner
 from rune.orchestrator.surge import Surge
-from rune.orchestrator.workloads import Lookup, anonymous
+from rune.orchestrator.uses import CONFIGMAP, SECRET, Use, holders, users
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What instances run on, and how they are asked for their health."""
-
-    runners: Mapping[str, Runner]
-    probes: Probes
-    node: str
-    credentials: Lookup = anonymous
-    """What registries want to see."""
-    traffic: Traffic | None = None
-    surge: int = 0
-    """Copies above their scales that all rollouts together may add; 0 leaves it to the size of the fleet."""
 
 
 class Control:
@@ -50,15 +36,8 @@ class Control:
         self._runners = machine.runners
         self._where: dict[str, Key] = {}
         surge = Surge(store, most=machine.surge)
-        services = ServiceReconciler(store, clock=clock, node=machine.node, surge=surge)
-        instances = InstanceReconciler(
-            store,
-            machine.runners,
-            machine.probes,
-            clock=clock,
-            credentials=machine.credentials,
-            traffic=machine.traffic,
-        )
+        services = ServiceReconciler(store, machine, surge, clock=clock)
+        instances = InstanceReconciler(store, machine, clock=clock)
         self._services = Worker(services.reconcile, clock=clock)
         surge.on_room(self._services.look)
         self._deletions = Worker(DeletionReconciler(store, clock=clock).reconcile, clock=clock)
@@ -142,6 +121,15 @@ class Control:
             self._dependents.saw(before, after)
             self._services.look(mutation.key)
             self._look_at_dependents(namespace, name)
+        elif kind in (SECRET, CONFIGMAP):
+            self._look_at_users(Use(kind, namespace, name))
+
+    def _look_at_users(self, use: Use) -> None:
+        """Some may wait for it, and some may have it mounted."""
+        for service in users(self._store, use):
+            self._services.look(service.key)
+        for instance in holders(self._store, use):
+            self._instances.look(instance.key)
 
     def _route_instance(self, mutation: Mutation) -> None:
         instance = mutation.after or mutation.before

@@ -23,8 +23,8 @@ from rune.core.dispatch import Dispatcher
 from rune.core.store.base import R, Store
 from rune.errors import InvalidArgument, NotFound
 from rune.orchestrator.copies import copies_of
+from rune.orchestrator.machine import Probes
 from rune.orchestrator.node import Node
-from rune.orchestrator.reconcilers.instances import Probes
 
 SERVICE, INSTANCE, NODE = "service", "instance", "node"
 TYPES: Final = {"": "", SERVICE: SERVICE, "svc": SERVICE, INSTANCE: INSTANCE, "inst": INSTANCE, NODE: NODE}

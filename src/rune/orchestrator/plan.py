@@ -121,7 +121,7 @@ class Fleet:
 def rollout_of(service: Service, *, recreate: bool) -> Rollout:
     """What the service asks for; else one more at a time and none missing, unless ports forbid it."""
     strategy, wishes = service.update_strategy, service.rollout
-    is_tight = shares_ports(service)
+    is_tight = _shares_ports(service)
     if recreate or (strategy and strategy.type == RECREATE):
         return Rollout(surge=0, unavailable=max(service.scale, 1), min_ready=_min_ready(service))
     surge = wishes.max_surge if wishes else None
@@ -137,7 +137,7 @@ def rollout_of(service: Service, *, recreate: bool) -> Rollout:
     return Rollout(surge=surge, unavailable=unavailable, min_ready=_min_ready(service))
 
 
-def shares_ports(service: Service) -> bool:
+def _shares_ports(service: Service) -> bool:
     """Processes that do not keep to their own address, and containers that are published at one port."""
     return service.shares_ports or any(port.host_port for port in service.ports)
 

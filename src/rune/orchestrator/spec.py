@@ -22,7 +22,7 @@ from rune.api.orchestrator.specs import (
 )
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
-from rune.orchestrator import images, quantities
+from rune.orchestrator import images, mountpaths, quantities
 from rune.orchestrator.traffic import exposure
 
 TEMPLATE: Final = (
@@ -159,6 +159,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
         yield from _probe_violations("health.startup", spec.health.startup, spec.ports)
     yield from exposure.violations(spec)
     yield from _rollout_violations(spec)
+    yield from mountpaths.violations(spec)
     for number, ref in enumerate(spec.dependencies):
         yield from _dependency_violations(f"dependencies[{number}]", ref, spec)
 
@@ -212,7 +213,7 @@ def _rollout_violations(spec: Service) -> Iterator[Violation]:
 
 
 def _dependency_violations(where: str, ref: DependencyRef, spec: Service) -> Iterator[Violation]:
-    if not ref.service:
-        yield Violation(f"{where}.service", "is required")
-    elif (ref.namespace or spec.namespace, ref.service) == (spec.namespace, spec.name):
+    if bool(ref.service) + bool(ref.secret) + bool(ref.configmap) != 1:
+        yield Violation(where, "names exactly one of `service`, `secret` and `configmap`")
+    elif ref.service and (ref.namespace or spec.namespace, ref.service) == (spec.namespace, spec.name):
         yield Violation(where, f"service {spec.name!r} cannot depend on itself")

@@ -11,7 +11,7 @@ import pytest
 
 from rune.api import OPERATIONS, Access, Effect, Operation
 from rune.api.fields import Message
-from rune.api.orchestrator import admin, auth, logs, namespaces, secrets, services, specs
+from rune.api.orchestrator import admin, auth, logs, namespaces, services, specs
 from rune.api.orchestrator import exec as commands
 from rune.api.orchestrator.logs import LogRequest, LogResponse
 from rune.api.orchestrator.services import (
@@ -131,8 +131,8 @@ async def test_admin_operations_are_refused_from_other_machines() -> None:
 
 
 async def test_an_operation_that_is_not_supported_says_why(road: Road) -> None:
-    with pytest.raises(Unimplemented, match="ListSecrets is not supported: secrets"):
-        await road.call(secrets.list_, secrets.ListSecretsRequest())
+    with pytest.raises(Unimplemented, match="NetworkStatus is not supported: service networks"):
+        await road.call(admin.network_status, admin.NetworkStatusRequest())
 
 
 async def test_a_field_that_is_not_supported_is_refused_by_name(road: Road) -> None:

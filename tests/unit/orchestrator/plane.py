@@ -25,13 +25,15 @@ from rune.core.dispatch import Dispatcher, Guards
 from rune.core.store.base import Store
 from rune.core.store.memory import MemoryStore
 from rune.errors import RuneError, Unauthenticated
+from rune.orchestrator import sealing
 from rune.orchestrator.configmaps import ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.instances import Instances
+from rune.orchestrator.machine import Probes
+from rune.orchestrator.mounts import NOTHING, Supplies
 from rune.orchestrator.namespaces import Namespaces, seed
-from rune.orchestrator.reconcilers.instances import Probes
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
 from rune.orchestrator.revisions import Revisions
 from rune.orchestrator.runners.fake import FakeRunner
@@ -48,6 +50,7 @@ KINDS: tuple[type[Resource], ...] = (
     DeletionOperation,
     Configmap,
     ConfigmapVersion,
+    *sealing.KINDS,
 )
 ALL = rule("*", "*")
 __all__ = ["LoopClock"]
@@ -112,6 +115,7 @@ class Plane:
     people: People = field(default_factory=People)
     quiet: Quiet = field(default_factory=Quiet)
     probes: Probes = field(default_factory=NoProbes)
+    supplies: Supplies = NOTHING
 
     def __post_init__(self) -> None:
         guards = Guards(
@@ -165,7 +169,9 @@ class Plane:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """The reconcilers run."""
-        machine = Machine(runners={"process": self.runner}, probes=self.probes, node="here")
+        machine = Machine(
+            runners={"process": self.runner}, probes=self.probes, node="here", supplies=self.supplies
+        )
         self.control = Control(self.store, self.dependents, machine, clock=self.clock)
         namespaces = NamespaceReconciler(self.store, KINDS, clock=self.clock)
         async with asyncio.TaskGroup() as tasks:

@@ -24,7 +24,7 @@ from rune.core.store.base import Put
 from rune.errors import FailedPrecondition, PermissionDenied
 from rune.orchestrator.admission import Admission
 from rune.orchestrator.copies import new_copy
-from rune.orchestrator.plan import Rollout, rollout_of
+from rune.orchestrator.plan import rollout_of
 from rune.orchestrator.runners.base import (
     Credentials,
     Limits,
@@ -229,9 +229,8 @@ def test_names_of_images_are_taken(image: str) -> None:
 def test_containers_leave_first_only_where_they_hold_a_port_of_the_machine(
     ports: list[ServicePort], surge: int
 ) -> None:
-    assert rollout_of(spec(scale=1, ports=ports), recreate=False) == Rollout(
-        surge=surge, unavailable=1 - surge
-    )
+    rollout = rollout_of(spec(scale=1, ports=ports), recreate=False)
+    assert (rollout.surge, rollout.unavailable) == (surge, 1 - surge)
 
 
 async def test_a_runner_that_is_away_for_a_moment_is_asked_again_at_once(here: World) -> None:

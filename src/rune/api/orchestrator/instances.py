@@ -137,6 +137,8 @@ class Instance(Resource):
     """The back-off: it is not started again before."""
     ready_since: Timestamp = None
     """Since when it has been ready without a break; absent while it is not."""
+    notes: list[str] = []
+    """What it did not get at its last start, although its service asks for it."""
 
     @property
     def key(self) -> Key:

@@ -111,7 +111,7 @@ class Service(Resource):
     args: list[specs.Argument] = []
     """With an image and no command: in place of the image's own arguments."""
     env: specs.Env = {}
-    env_from: Annotated[list[specs.EnvFromSource], later(specs.SECRETS)] = []
+    env_from: list[specs.EnvFromSource] = []
     scale: Scale = 0
     """How many copies should run. 0 is none: there is no other default on the wire."""
     ports: list[specs.ServicePort] = []
@@ -124,8 +124,8 @@ class Service(Resource):
     process: specs.ProcessSpec | None = None
     restart_policy: specs.RestartPolicy = specs.RestartPolicy.UNSPECIFIED
     """`always` when unspecified."""
-    secret_mounts: Annotated[list[specs.SecretMount], later(specs.SECRETS)] = []
-    configmap_mounts: Annotated[list[specs.ConfigmapMount], later(specs.SECRETS)] = []
+    secret_mounts: list[specs.SecretMount] = []
+    configmap_mounts: list[specs.ConfigmapMount] = []
     metadata: ServiceMetadata | None = None
     dependencies: list[specs.DependencyRef] = []
     expose: specs.ServiceExpose | None = None

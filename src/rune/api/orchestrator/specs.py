@@ -33,7 +33,6 @@ HeaderValue = Annotated[str, Meta(pattern=r"^[^\x00\r\n]*$(?!\n)", max_length=40
 ISOLATION = "process isolation is not part of this release"
 NETWORK = "service networks are not part of this release"
 VOLUMES = "volumes are not part of this release"
-SECRETS = "secrets and configmaps are not part of this release"
 ROUTING = "routing by host name or path is not part of this release"
 LIMITS = "resource limits are not part of this release"
 
@@ -193,30 +192,38 @@ class KeyToPath(Message):
 
 
 class EnvFromSource(Message):
-    """Environment variables from every key of a secret or a configmap."""
+    """Environment variables from every key of a secret or a configmap; a key that is no name of a variable is
+    left out, and the instance says so. What `env` says wins.
+    """
 
     secret_name: Text = ""
     configmap_name: Text = ""
     namespace: NamespaceName = ""
+    """Empty, or the service's own: a right to run services is no right to what other namespaces keep."""
     prefix: Text = ""
 
 
 class SecretMount(Message):
-    """A secret's keys as files."""
+    """A secret's keys as files that only the copy's user can read; a change reaches them while it runs."""
 
     name: Text = ""
     mount_path: Text
+    """In a container an absolute path. For a process that shares the machine's files, a relative one: it is
+    found below the folder that the variable RUNE_MOUNTS names."""
     secret_name: Name
     items: list[KeyToPath] = []
+    """Which keys, and as which files below the path; all of them when empty."""
 
 
 class ConfigmapMount(Message):
-    """A configmap's keys as files."""
+    """A configmap's keys as files; a change reaches them while the copy runs."""
 
     name: Text = ""
     mount_path: Text
+    """As for secrets."""
     configmap_name: Name
     items: list[KeyToPath] = []
+    """As for secrets."""
 
 
 class ReadyWhen(WireEnum):
@@ -233,8 +240,8 @@ class DependencyRef(Message):
 
     service: Text = ""
     namespace: NamespaceName = ""
-    secret: Annotated[Text, later(SECRETS)] = ""
-    configmap: Annotated[Text, later(SECRETS)] = ""
+    secret: Text = ""
+    configmap: Text = ""
     ready_when: ReadyWhen = ReadyWhen.UNSPECIFIED
     """`healthy` when unspecified, which for a service without probes is `running`."""
     timeout_seconds: Seconds = 0

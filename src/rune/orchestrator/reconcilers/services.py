@@ -23,14 +23,23 @@ from rune.core.store.base import Delete, Put, Store, Write
 from rune.errors import Conflict
 from rune.orchestrator import finalizers, rollouts, scaling
 from rune.orchestrator.copies import copies_of, new_copy, templates_of
-from rune.orchestrator.plan import Action, Fleet, Retire, Start, generation, plan, rollout_of
+from rune.orchestrator.machine import Machine
+from rune.orchestrator.plan import (
+    Action,
+    Fleet,
+    Retire,
+    Start,
+    generation,
+    plan,
+    rollout_of,
+)
 from rune.orchestrator.respec import Manner
 from rune.orchestrator.revisions import returned
 from rune.orchestrator.spec import Template
 from rune.orchestrator.surge import Surge
 from rune.orchestrator.traffic.addresses import Addresses, Pick
 from rune.orchestrator.verdicts import Around, judge
-from rune.orchestrator.waiting import Wait, awaited
+from rune.orchestrator.waiting import Wait, Waits
 
 KEPT_TEMPLATES: Final = 10
 """How many templates of a service are kept that no copy runs any more."""
@@ -57,10 +66,11 @@ class Scene:
 class ServiceReconciler:
     """Makes the copies of a service what its spec says."""
 
-    def __init__(self, store: Store, *, clock: Clock, node: str, surge: Surge) -> None:
+    def __init__(self, store: Store, machine: Machine, surge: Surge, *, clock: Clock) -> None:
         self._store = store
+        self._waits = Waits(store, machine.supplies)
         self._clock = clock
-        self._node = node
+        self._node = machine.node
         self._addresses = Addresses(store, clock=clock)
         self._surge = surge
 
@@ -101,7 +111,7 @@ class ServiceReconciler:
         newest = rollouts.newest_template(fleet, templates)
         rollout = rollout_of(service, recreate=bool(newest and newest.recreate))
         fleet = Fleet(service=service, copies=mine, now=now, rollout=rollout)
-        wait = awaited(self._store, service, others, now=now)
+        wait = self._waits.of(service, others, now=now)
         is_held = bool(wait.why) or self._surge.keeps_waiting(service.key)
         undoes = rollouts.wishes(fleet).rollback and not service.deletion_id
         return Scene(

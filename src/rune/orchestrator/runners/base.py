@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,6 +44,23 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     """An absolute path of the workload."""
     read_only: bool = True
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that a workload finds in a folder of its own: the keys of a secret or a configmap."""
+
+    target: str
+    """A folder: an absolute path of a container, a path below RUNE_MOUNTS of a plain process."""
+    content: Mapping[str, bytes]
+    """By path below the target."""
+    is_secret: bool = True
+    """Only the workload's user may read them."""
+
+    def __repr__(self) -> str:
+        return f"Files({self.target!r}, {sorted(self.content)}, ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("target", self.target), ("paths", sorted(self.content))]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +136,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Where it starts; empty means a scratch folder of the instance, or what the image says."""
     user: str = ""
     group: str = ""
+    files: Sequence[Files] = ()
+    """Given to it before it starts; values may be secrets, and rest nowhere but where they are mounted."""
 
     # What follows is for containers.
     image: str = ""
@@ -133,6 +152,18 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     security: Security = Security()
     pull: PullPolicy = PullPolicy.MISSING
     credentials: Credentials | None = None
+
+    def __repr__(self) -> str:
+        """Without the values of variables and files, which may be secrets."""
+        shown = {
+            name: getattr(self, name)
+            for name in ("namespace", "service", "command", "image")
+            if getattr(self, name)
+        }
+        return f"Workload({self.instance}, attempt={self.attempt}, {shown}, ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("instance", self.instance), ("attempt", self.attempt)]
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,3 +352,15 @@ class HasUsage(Protocol):
 
 class FullRunner(Runner, HasLogs, HasExec, Protocol):
     """A runner that can do everything that is asked of instances."""
+
+
+@runtime_checkable
+class HasFiles(Protocol):
+    """A runner that can change the mounted files of what runs."""
+
+    async def refresh(self, workload: Workload) -> None:
+        """Replace the files of this attempt, each folder in one step; files that are as they should be stay.
+
+        Does nothing when this attempt does not run. Raises FailedPrecondition when they cannot be written.
+        """
+        ...

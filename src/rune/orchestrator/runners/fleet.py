@@ -30,13 +30,15 @@ OWNER: Final = re.compile(r"rune-[0-9a-f]{8}", re.ASCII)
 class Fleet:
     """The runners that are switched on, by name."""
 
-    def __init__(self, chosen: Chosen, process: ProcessRunner, data: Path, *, clock: Clock) -> None:
+    def __init__(
+        self, chosen: Chosen, process: ProcessRunner, data: Path, *, clock: Clock, files: Path | None = None
+    ) -> None:
         self._chosen = chosen
         self._process = process if chosen.process.enabled else None
         self._docker: DockerRunner | None = None
         if chosen.docker.enabled != "false":
             url = f"unix://{chosen.docker.socket.removeprefix('unix://')}"
-            self._docker = DockerRunner(url, now=clock.now, owner=owner_of(data, clock))
+            self._docker = DockerRunner(url, now=clock.now, owner=owner_of(data, clock), files=files)
 
     @property
     def runners(self) -> Mapping[str, FullRunner]:

@@ -58,6 +58,8 @@ class Options:
     """Bytes of one file of an instance's log."""
     log_files: int = 4
     """Files kept of an instance's log, the one that is written included."""
+    files: Path | None = None
+    """Where mounted files lie, in a folder for each instance; None: below the runner's own folder."""
     cgroups: bool = True
     """False: never use cgroups, even where they can be made. What a workload forked is found by /proc."""
 

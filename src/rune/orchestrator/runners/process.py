@@ -15,6 +15,7 @@ from typing import Any
 from rune.errors import DeadlineExceeded, NotFound, RuneError, Unavailable
 from rune.orchestrator.runners import accounts, checks, link, logs, sessions
 from rune.orchestrator.runners.base import Command, LogLine, Observed, Session, State, Workload
+from rune.orchestrator.runners.files import Owner, Shelf
 from rune.orchestrator.runners.inotify import Inotify
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class ProcessRunner:
         self._data = data.absolute()
         self._now = now
         self._options = options or link.Options()
+        self._shelf = Shelf(self._options.files or self._data / "mounts")
         self._seen: dict[str, Observed] = {}
         self._notify: list[Callable[[Observed], None]] = []
         self._link: link.Link | None = None
@@ -81,10 +83,18 @@ class ProcessRunner:
         account = accounts.Account()
         if workload.user or workload.group:
             account = await asyncio.to_thread(accounts.resolve, workload.user, workload.group)
-        answer = await self._ask("ensure", _request(workload, account))
+        await self._lay(workload, account)
+        answer = await self._ask("ensure", self._request(workload, account))
         if answer.turn:
             checks.turn(workload, answer.turn)
         return self._learn(answer.seen or answer.turn, workload.instance)
+
+    async def refresh(self, workload: Workload) -> None:
+        """Replace its mounted files, each folder in one step."""
+        seen = self.observe(workload.instance)
+        if seen.state is State.RUNNING and seen.attempt == workload.attempt:
+            account = await asyncio.to_thread(accounts.resolve, workload.user, workload.group)
+            await self._lay(workload, account)
 
     def observe(self, instance: str) -> Observed:
         """What is known now."""
@@ -116,6 +126,8 @@ class ProcessRunner:
     async def remove(self, instance: str) -> None:
         """Kill it, forget it and delete its folder."""
         checks.instance_id(instance)
+        # First, so that a crash in between leaves something that is removed again: the instance.
+        await asyncio.to_thread(self._shelf.remove, instance)
         await self._ask("remove", {"instance": instance})
         self._seen.pop(instance, None)
         if self._inotify:
@@ -150,6 +162,7 @@ class ProcessRunner:
         if keeper:
             async with asyncio.timeout(ANSWER):
                 await keeper.lost.wait()
+        await asyncio.to_thread(self._shelf.clear)
         await self.close()
 
     async def logs(
@@ -186,6 +199,22 @@ class ProcessRunner:
         """
         checks.command(command)
         return await sessions.start(self._data, instance, command)
+
+    async def _lay(self, workload: Workload, account: accounts.Account) -> None:
+        if workload.files:
+            owner = Owner(account.uid, account.gid)
+            await asyncio.to_thread(self._shelf.lay, workload.instance, workload.files, owner)
+
+    def _request(self, workload: Workload, account: accounts.Account) -> Mapping[str, Any]:
+        mounts = {"RUNE_MOUNTS": str(self._shelf.folder(workload.instance))} if workload.files else {}
+        return {
+            "instance": workload.instance,
+            "attempt": workload.attempt,
+            "command": list(workload.command),
+            "env": {"PATH": os.environ.get("PATH") or PATH, **workload.env, **mounts},
+            "workdir": workload.workdir,
+            **account._asdict(),
+        }
 
     async def _ask(self, op: str, fields: Mapping[str, Any], *, within: float = ANSWER) -> link.Answer:
         try:
@@ -258,14 +287,3 @@ class ProcessRunner:
         trash = self._data / "trash"
         for folder in trash.iterdir() if trash.is_dir() else ():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _request(workload: Workload, account: accounts.Account) -> Mapping[str, Any]:
-    return {
-        "instance": workload.instance,
-        "attempt": workload.attempt,
-        "command": list(workload.command),
-        "env": {"PATH": os.environ.get("PATH") or PATH, **workload.env},
-        "workdir": workload.workdir,
-        **account._asdict(),
-    }
