@@ -65,7 +65,9 @@ class Engine:
         ):
             ready.settimeout(START)
             ready.bind(str(notify))
-            env = os.environ | {"NOTIFY_SOCKET": str(notify)}
+            scratch = self.folder / "tmp"
+            scratch.mkdir(exist_ok=True)
+            env = os.environ | {"NOTIFY_SOCKET": str(notify), "TMPDIR": str(scratch)}
             self._process = subprocess.Popen(
                 self._command(), stdout=log, stderr=log, env=env, start_new_session=True
             )

@@ -6,6 +6,8 @@ import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from rune.errors import FailedPrecondition, InvalidArgument, Violation
 from rune.orchestrator.runners.base import Command, Limits, Mount, Observed, Port, State, Workload
 
@@ -39,10 +41,11 @@ def workload(asked: Workload) -> Workload:
 def native(asked: Workload) -> Workload:
     """The workload itself; raises InvalidArgument also for what only a container can have."""
     instance_id(asked.instance)
+    read = _read_back(asked)
     foreign = [
         Violation(field, "is for containers: this runner runs plain processes")
         for field in CONTAINER_ONLY
-        if getattr(asked, field) != getattr(PLAIN, field)
+        if getattr(read, field) != getattr(PLAIN, field)
     ]
     _refuse([*_shape(asked), *foreign])
     return asked
@@ -96,7 +99,13 @@ CONTAINER_ONLY = (
     "credentials",
 )
 
-PLAIN = Workload(instance="plain")
+
+def _read_back(asked: Workload) -> Workload:
+    """As it is after a way through JSON: lists where tuples may have been, so that equals compare equal."""
+    return msgspec.convert(msgspec.to_builtins(asked), Workload)
+
+
+PLAIN = _read_back(Workload(instance="plain"))
 
 
 def _shape(asked: Workload) -> Iterator[Violation]:
