@@ -47,7 +47,7 @@ def native(asked: Workload) -> Workload:
         for field in CONTAINER_ONLY
         if getattr(read, field) != getattr(PLAIN, field)
     ]
-    _refuse([*_shape(asked), *foreign])
+    _refuse([*_shape(asked), *foreign, *_mounts(asked.mounts), *_limits(asked.limits)])
     return asked
 
 
@@ -92,9 +92,7 @@ CONTAINER_ONLY = (
     "image",
     "args",
     "ports",
-    "mounts",
     "networks",
-    "limits",
     "security",
     "credentials",
 )
@@ -130,8 +128,12 @@ def _container(asked: Workload) -> Iterator[Violation]:
     for position, port in enumerate(asked.ports):
         yield from _port(f"ports[{position}]", port)
     yield from _mounts(asked.mounts)
+    yield from _limits(asked.limits)
+
+
+def _limits(limits: Limits) -> Iterator[Violation]:
     for field in Limits.__struct_fields__:
-        if getattr(asked.limits, field) < 0:
+        if getattr(limits, field) < 0:
             yield Violation(f"limits.{field}", "must not be negative")
 
 

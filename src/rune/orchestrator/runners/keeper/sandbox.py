@@ -1,0 +1,108 @@
+"""A sandbox: namespaces that bubblewrap makes, which the workload and every command in it then enter.
+
+bubblewrap is not the parent of the workload. It sets up the namespaces around a `cat` that waits for ever as
+their process 1, and is then done; a fork of ours enters them and becomes the workload. So the workload is a
+child of the keeper like any other: its pid, its exit code and the signals to it are its own, and a command
+(`exec`) goes the same way in. When the `cat` ends, the kernel kills everything in there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+
+from . import privileges
+
+NEWNS, NEWIPC, NEWUSER, NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
+
+PATIENCE = 10.0
+"""Seconds that bubblewrap may take for what takes it five milliseconds."""
+
+READY = b"\n"
+
+LARGEST = 4096
+
+
+class Refused(OSError):
+    """It could not be made; the words are bubblewrap's own."""
+
+
+class Making:
+    """A bubblewrap at work; what else is to be done can be done meanwhile."""
+
+    def __init__(self, argv: list[str]) -> None:
+        hold, self._hold = os.pipe()
+        self._ready, ready = os.pipe()
+        self._said, said = os.pipe()
+        self._info, info = os.pipe()
+        # `cat` passes this on as soon as it runs: then the sandbox stands.
+        os.write(self._hold, READY)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _wrap(argv, [hold, ready, said], kept=[self._hold, info], info=info)
+        for fd in (hold, ready, said, info):
+            os.close(fd)
+
+    def finish(self) -> int:
+        """The pid of its process 1, once it stands; raises Refused with what bubblewrap said."""
+        until = time.monotonic() + PATIENCE
+        try:
+            stands = _read(self._ready, until) == READY
+            told = _read(self._info, until) if stands else b""
+            if not told:
+                raise Refused(1, _read(self._said, until).decode(errors="replace").strip() or "it hangs")
+            return int(json.loads(told)["child-pid"])
+        finally:
+            # It has nothing left to do, and its end does not touch what it made.
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            for fd in (self._hold, self._ready, self._said, self._info):
+                os.close(fd)
+
+
+class Door:
+    """The way into the namespaces of a process."""
+
+    def __init__(self, holder: int) -> None:
+        self._fd = os.pidfd_open(holder)
+        own = os.stat("/proc/self/ns/user")
+        its = os.stat(f"/proc/{holder}/ns/user")
+        self._user = NEWUSER if own.st_ino != its.st_ino else 0
+
+    def children(self) -> None:
+        """The next fork of this process is born in its pid namespace (and, unless root, user namespace)."""
+        privileges.setns(self._fd, self._user | NEWPID)
+
+    def enter(self) -> None:
+        """See its files and nothing else from now on."""
+        privileges.setns(self._fd, NEWNS | NEWIPC)
+
+
+def _wrap(argv: list[str], stdio: list[int], *, kept: list[int], info: int) -> None:
+    """In the child: become bubblewrap. What ends in the sandbox without a parent is reaped by the kernel,
+    since its process 1 ignores SIGCHLD.
+    """
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for target, fd in enumerate(stdio):
+            os.dup2(fd, target)
+        for fd in kept:
+            os.set_inheritable(fd, True)
+        os.execve(argv[0], [argv[0], "--info-fd", str(info), *argv[1:]], {})  # noqa: S606 - a fixed program
+    except OSError as error:
+        os.write(2, f"{argv[0]}: {error.strerror}".encode())
+    finally:
+        os._exit(127)
+
+
+def _read(fd: int, until: float) -> bytes:
+    """What comes first, empty when that is the end or nothing comes in time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if not poll.poll(max(until - time.monotonic(), 0) * 1000):
+        return b""
+    return os.read(fd, LARGEST)
