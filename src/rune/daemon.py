@@ -40,6 +40,7 @@ from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.exec import Exec
+from rune.orchestrator.fitting import fits_processes
 from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
@@ -48,6 +49,7 @@ from rune.orchestrator.node import Node
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.runners.isolation.orders import Rules
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
@@ -105,7 +107,7 @@ async def serve(chosen: Settings, mode: Mode) -> None:
     async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
         await roles.seed(store, clock)
         await namespaces.seed(store, clock=clock)
-        runner = ProcessRunner(data / "process", now=clock.now)
+        runner = ProcessRunner(data / "process", now=clock.now, rules=_rules(chosen))
         parts = assemble(store, runner, chosen, clock=clock)
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
@@ -170,13 +172,15 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     permissions.register(dispatcher)
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
-        Services(store, dependents, clock=clock),
+        Services(store, dependents, clock=clock, fits=fits_processes(runner)),
         Deletions(store),
         Instances(store, clock=clock),
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
-        Health(store, prober, Node(node, clock=clock), is_ready=lambda: True, clock=clock),
+        Health(
+            store, prober, Node(node, clock=clock, checks=runner.checks), is_ready=lambda: True, clock=clock
+        ),
         Watch(store),
     ):
         handlers.register(dispatcher)
@@ -186,6 +190,12 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
         metrics=metrics, rights=powers, clock=clock,
     )  # fmt: skip
+
+
+def _rules(chosen: Settings) -> Rules:
+    """How processes are isolated; what is runed's own is no business of theirs."""
+    hidden = (chosen.server.data_dir, settings.DEFAULT_FILE.parent)
+    return Rules(mode=chosen.runner.process.isolation, hidden=hidden)
 
 
 def _quotas(chosen: Settings) -> dict[str, Quota]:

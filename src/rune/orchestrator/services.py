@@ -30,6 +30,7 @@ from rune.errors import (
 from rune.orchestrator import deletions, listing
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.dependents import Dependents, Ref
+from rune.orchestrator.fitting import Fits, anything_fits
 from rune.orchestrator.namespaces import create_in
 from rune.orchestrator.spec import SPEC, TEMPLATE, Template, find_cycle, is_same, spec_of, template_name
 
@@ -43,8 +44,11 @@ Decide = Callable[[Service], Sequence[Write]]
 class Services:
     """What can be done with services."""
 
-    def __init__(self, store: Store, dependents: Dependents, *, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, dependents: Dependents, *, clock: Clock, fits: Fits = anything_fits
+    ) -> None:
         self._store = store
+        self._fits = fits
         self._dependents = dependents
         self._clock = clock
         self._shown: dict[Key, tuple[Service, Service]] = {}
@@ -67,6 +71,7 @@ class Services:
     async def create(self, call: Call, ask: api.CreateServiceRequest) -> api.ServiceResponse:
         """Store a new service with its first template."""
         spec = _tagged(spec_of(ask.service), ask.deployment_tag)
+        await self._fits(spec)
         self._refuse_cycle(spec)
         if self._store.find(Service, spec.namespace, spec.name) is not None:
             raise AlreadyExists(f"service {spec.namespace}/{spec.name} exists: update it instead")
@@ -115,6 +120,7 @@ class Services:
     async def update(self, call: Call, ask: api.UpdateServiceRequest) -> api.ServiceResponse:
         """Replace the spec; a new template only where the old one differs, or when forced."""
         spec = _tagged(spec_of(ask.service), ask.deployment_tag)
+        await self._fits(spec)
         self._refuse_cycle(spec)
 
         def decide(found: Service) -> Sequence[Write]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from rune.api.orchestrator.instances import Instance
+from rune.api.orchestrator.services import Service
+from rune.api.orchestrator.specs import ProcessSecurityContext
 from rune.errors import InvalidArgument
-from rune.orchestrator.runners.base import Workload
-from rune.orchestrator.spec import Template
+from rune.orchestrator.quantities import limits
+from rune.orchestrator.runners.base import Isolation, Limits, Workload
+from rune.orchestrator.spec import Template, template_name
 
 
 def workload(instance: Instance, template: Template) -> Workload:
@@ -25,7 +30,37 @@ def workload(instance: Instance, template: Template) -> Workload:
         workdir=process.working_dir,
         user=security.user if security else "",
         group=security.group if security else "",
+        limits=_process_limits(spec, security),
+        isolation=isolation(security),
     )
+
+
+def sketch(spec: Service) -> Workload:
+    """What a copy of a service would be, for a runner that is asked whether it could run one."""
+    instance = Instance(id=spec.name, name=spec.name, namespace=spec.namespace, service_name=spec.name)
+    name = template_name(spec.name, 0)
+    return workload(instance, Template(name=name, namespace=spec.namespace, generation=0, spec=spec))
+
+
+def isolation(security: ProcessSecurityContext | None) -> Isolation | None:
+    """The sandbox that is asked for; None when none is: a user, a group and limits need none."""
+    if security is None:
+        return None
+    asked = Isolation(
+        read_only=security.read_only_fs,
+        capabilities=security.capabilities,
+        allowed_syscalls=security.allowed_syscalls,
+        denied_syscalls=security.denied_syscalls,
+    )
+    return None if asked == NOTHING else asked
+
+
+NOTHING = Isolation(capabilities=[], allowed_syscalls=[], denied_syscalls=[])
+
+
+def _process_limits(spec: Service, security: ProcessSecurityContext | None) -> Limits:
+    processes = security.max_processes if security else 0
+    return msgspec.structs.replace(limits(spec.resources), processes=processes)
 
 
 def identity(instance: Instance) -> dict[str, str]:

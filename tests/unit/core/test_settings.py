@@ -23,6 +23,7 @@ EXAMPLES = {
     "auth.allow-remote-admin": "yes",
     "storage.history": "500",
     "runner.process.enabled": "off",
+    "runner.process.isolation": "strict",
     "limits.calls-per-minute": "100",
     "limits.streams-per-minute": "30",
 }

@@ -84,7 +84,7 @@ class Service(Resource):
     scale: Scale = 0
     """How many copies should run. 0 is none: there is no other default on the wire."""
     ports: list[specs.ServicePort] = []
-    resources: Annotated[specs.Resources | None, later(specs.LIMITS)] = None
+    resources: specs.Resources | None = None
     health: specs.HealthCheck | None = None
     status: ServiceStatus = ServiceStatus.UNSPECIFIED
     runtime: Text = ""

@@ -68,6 +68,10 @@ class ProcessRunner:
         """The keeper's pid; 0 while there is none."""
         return self._link.hello.pid if self._link and not self._link.lost.is_set() else 0
 
+    def checks(self) -> Mapping[str, str]:
+        """By what can be enforced on processes, why it cannot be here; empty when it can."""
+        return {f"process {feature}": self.host.lacks.get(feature, "") for feature in host.Feature}
+
     async def start(self) -> None:
         """Find the keeper or start one, and learn what runs and what ended meanwhile.
 
@@ -94,7 +98,7 @@ class ProcessRunner:
             return seen
         account = await self.admit(workload)
         scratch = self._data / "instances" / workload.instance / "scratch"
-        isolated = orders(workload, self._rules, self.host, scratch)
+        isolated = orders(workload, self._rules, host=self.host, scratch=scratch)
         answer = await self._ask("ensure", {**_request(workload, account), **isolated})
         if answer.turn:
             checks.turn(workload, answer.turn)

@@ -1,4 +1,4 @@
-"""What this machine can enforce, found out once at the start; and for what it cannot, why not and the remedy."""
+"""What this machine can enforce, found out once at the start; for what it cannot, why not and the remedy."""
 
 from __future__ import annotations
 

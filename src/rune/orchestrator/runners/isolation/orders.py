@@ -41,21 +41,22 @@ def wanted(workload: Workload, mode: Mode) -> Isolation | None:
     return asked
 
 
-def orders(workload: Workload, rules: Rules, host: Host, scratch: Path) -> Mapping[str, Any]:
+def orders(workload: Workload, rules: Rules, *, host: Host, scratch: Path) -> Mapping[str, Any]:
     """The fields of the keeper's `ensure` that isolate this workload."""
     sandbox = wanted(workload, rules.mode)
     limits = workload.limits
     if sandbox and not limits.processes and "limit of processes" not in host.lacks:
         limits = msgspec.structs.replace(limits, processes=PROCESSES)
     told = {name: value for name, value in msgspec.to_builtins(limits).items() if value}
-    return {"limits": told, "sandbox": sandbox and _sandbox(sandbox, workload, rules, host, scratch)}
+    if sandbox is None:
+        return {"limits": told, "sandbox": None}
+    view = _view(sandbox, workload, rules, host=host, scratch=scratch)
+    return {"limits": told, "sandbox": _sandbox(sandbox, view, host, strict=rules.mode == "strict")}
 
 
-def _sandbox(
-    asked: Isolation, workload: Workload, rules: Rules, host: Host, scratch: Path
-) -> Mapping[str, Any]:
+def _view(asked: Isolation, workload: Workload, rules: Rules, *, host: Host, scratch: Path) -> wrap.View:
     hidden = _outermost(rules.hidden)
-    view = wrap.View(
+    return wrap.View(
         is_root=host.is_root,
         read_only=asked.read_only,
         workdir=_workdir(workload.workdir, hidden),
@@ -64,14 +65,13 @@ def _sandbox(
         hidden_files=[str(path) for path in hidden if path.is_file()],
         mounts=workload.mounts,
     )
+
+
+def _sandbox(asked: Isolation, view: wrap.View, host: Host, *, strict: bool) -> Mapping[str, Any]:
     kernel = [name for name in wrap.KERNEL if Path("/proc", name).exists()]
     kept = frozenset(capabilities.plain(name) for name in asked.capabilities)
-    program = syscalls.program(
-        frozenset(asked.allowed_syscalls),
-        frozenset(asked.denied_syscalls),
-        kept,
-        strict=rules.mode == "strict",
-    )
+    allowed, denied = frozenset(asked.allowed_syscalls), frozenset(asked.denied_syscalls)
+    program = syscalls.program(allowed, denied, kept, strict=strict)
     return {
         "wrap": [host.bubblewrap, *wrap.arguments(view, kernel), HOLD],
         "capabilities": capabilities.bits(kept),

@@ -11,10 +11,9 @@ import errno
 import os
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
-from types import ModuleType
-from typing import Any, Final
+from typing import BinaryIO, Final, Protocol, cast
 
-from rune.errors import Violation
+from rune.errors import FailedPrecondition, Violation
 
 REMEDY: Final = "apt-get install libseccomp2, and the Python package pyseccomp"
 
@@ -57,13 +56,52 @@ NEW_USER: Final = 0x10000000
 LARGEST: Final = 1 << 16
 
 
-def library() -> ModuleType | None:
+class Filter(Protocol):
+    """What we use of the binding's filters."""
+
+    def add_rule(self, action: int, syscall: str, *args: object) -> None:
+        """What becomes of a call, or of one with such arguments; raises OSError."""
+        ...
+
+    def export_bpf(self, file: BinaryIO) -> None:
+        """Write the kernel's instructions."""
+        ...
+
+
+class Library(Protocol):
+    """What we use of the binding."""
+
+    ALLOW: int
+    MASKED_EQ: int
+
+    def ERRNO(self, x: int) -> int:  # noqa: N802 - the binding's name
+        """The action that makes a call fail."""
+        ...
+
+    def SyscallFilter(self, defaction: int) -> Filter:  # noqa: N802 - the binding's name
+        """A filter with an action for what no rule is about."""
+        ...
+
+    def Arg(self, arg: int, op: int, data_a: int, data_b: int) -> object:  # noqa: N802 - the binding's name
+        """A condition on an argument."""
+        ...
+
+    def system_arch(self) -> int:
+        """That of this machine."""
+        ...
+
+    def resolve_syscall(self, arch: int, syscall: str) -> int:
+        """The number of a name."""
+        ...
+
+
+def library() -> Library | None:
     """The binding of libseccomp; None where it, or the library, is not there."""
     try:
         import pyseccomp  # noqa: PLC0415 - it looks for the library as it is imported, which may fail
     except (ImportError, OSError, RuntimeError, AttributeError):
         return None
-    return pyseccomp
+    return cast("Library", pyseccomp)
 
 
 def violations(field: str, names: Iterable[str], *, denied: bool = False) -> Iterator[Violation]:
@@ -85,19 +123,23 @@ def program(
 
     Without `allowed` everything is but what is denied and what is of no use without its capability.
     """
-    seccomp: Any = library()
+    seccomp = library()
+    if seccomp is None:
+        raise FailedPrecondition(f"filters of system calls need libseccomp: {REMEDY}")
     new_user = "SYS_ADMIN" not in capabilities
     if allowed:
         made = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
         _allow(seccomp, made, (allowed | START) - denied | set(FIRST), new_user=new_user)
     else:
         made = seccomp.SyscallFilter(seccomp.ALLOW)
-        useless = {name for capability, names in WITHOUT.items() for name in names if capability not in capabilities}
+        useless = {
+            name for capability, names in WITHOUT.items() for name in names if capability not in capabilities
+        }
         _deny(seccomp, made, denied | useless | (set(STRICT) if strict else set()), new_user=new_user)
     return _exported(made)
 
 
-def _allow(seccomp: Any, made: Any, names: Collection[str], *, new_user: bool) -> None:
+def _allow(seccomp: Library, made: Filter, names: Collection[str], *, new_user: bool) -> None:
     for name in sorted(names):
         if name == "clone" and new_user:
             made.add_rule(seccomp.ALLOW, name, seccomp.Arg(0, seccomp.MASKED_EQ, NEW_USER, 0))
@@ -107,23 +149,25 @@ def _allow(seccomp: Any, made: Any, names: Collection[str], *, new_user: bool) -
             made.add_rule(seccomp.ALLOW, name)
 
 
-def _deny(seccomp: Any, made: Any, names: Collection[str], *, new_user: bool) -> None:
+def _deny(seccomp: Library, made: Filter, names: Collection[str], *, new_user: bool) -> None:
     for name in sorted(names):
         if _number(seccomp, name) != -1:
             made.add_rule(seccomp.ERRNO(errno.EPERM), name)
     if new_user and "clone" not in names:
-        made.add_rule(seccomp.ERRNO(errno.EPERM), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, NEW_USER, NEW_USER))
+        made.add_rule(
+            seccomp.ERRNO(errno.EPERM), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, NEW_USER, NEW_USER)
+        )
     if new_user and "clone3" not in names:
         # Its flags are in memory, where no filter can look: C libraries then fall back to clone.
         made.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
 
 
-def _number(seccomp: Any, name: str) -> int:
+def _number(seccomp: Library, name: str) -> int:
     """Its number on this machine, less than -1 for one that only other machines have, -1 for none."""
-    return int(seccomp.resolve_syscall(seccomp.system_arch(), name)) if name.isidentifier() else -1
+    return seccomp.resolve_syscall(seccomp.system_arch(), name) if name.isidentifier() else -1
 
 
-def _exported(made: Any) -> bytes:
+def _exported(made: Filter) -> bytes:
     with os.fdopen(os.memfd_create("filter"), "w+b") as file:
         made.export_bpf(file)
         file.seek(0)

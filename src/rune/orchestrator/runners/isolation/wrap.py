@@ -12,6 +12,8 @@ from rune.orchestrator.runners.base import Mount
 SCRATCH: Final = 256 << 20
 """Bytes of each of /tmp, /var/tmp and /dev/shm; they are memory, and count against its limit."""
 
+SHARED: Final = "/dev/shm"  # noqa: S108 - the sandbox's own
+
 KERNEL: Final = ("bus", "fs", "irq", "sys", "sysrq-trigger", "acpi", "scsi")
 """Parts of /proc by which root, even one without a single capability, changes the machine."""
 
@@ -39,7 +41,13 @@ def arguments(view: View, kernel: Sequence[str] = ()) -> list[str]:
 
     `kernel` are those of `KERNEL` that this machine has.
     """
-    return ["--unshare-pid", "--unshare-ipc", "--as-pid-1", *([] if view.is_root else USER), *_mounts(view, kernel)]
+    return [
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--as-pid-1",
+        *([] if view.is_root else USER),
+        *_mounts(view, kernel),
+    ]
 
 
 USER: Final = ["--unshare-user", "--cap-add", "ALL"]
@@ -49,7 +57,7 @@ it over. The workload keeps none."""
 
 def _mounts(view: View, kernel: Sequence[str]) -> Iterator[str]:
     yield from ("--ro-bind" if view.read_only else "--bind", "/", "/")
-    yield from ("--ro-bind", "/sys", "/sys", "--dev", "/dev", *_own("/dev/shm"), "--remount-ro", "/dev")
+    yield from ("--ro-bind", "/sys", "/sys", "--dev", "/dev", *_own(SHARED), "--remount-ro", "/dev")
     yield from ("--proc", "/proc")
     for name in kernel:
         yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")

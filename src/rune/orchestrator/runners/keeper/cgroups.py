@@ -1,4 +1,4 @@
-"""What an instance may use: limits in cgroups, of version 2 or of version 1, whichever has the controller.
+"""What an instance may use: limits in cgroups of version 2 or version 1, whichever has the controller.
 
 The kernel gives each controller (cpu, memory, pids) to one version only, and a machine may mix them. Version 2
 is where processes are born (`spawn.py`); those of version 1 have to be joined, which costs some milliseconds
@@ -13,7 +13,13 @@ import zlib
 from . import groups
 from .records import Message, note
 
-CONTROLLERS = ("cpu", "memory", "pids")
+CONTROLLERS: tuple[str, ...] = ("cpu", "memory", "pids")
+
+STEPS = 1
+"""A sandbox is entered by a process that forks the workload and ends."""
+
+HELPERS = 2
+"""Where it has no controller of its own, what holds the sandbox counts as well."""
 
 PERIOD = 100_000
 """Microseconds in which the CPU time is given out. Long shares, short waits."""
@@ -42,11 +48,13 @@ class Tree:
         """Every folder that holds cgroups of instances."""
         return [base for base in dict.fromkeys([self.unified, *self.old.values()]) if base]
 
-    def place(self, name: str, limits: Message) -> tuple[str, list[str]]:
+    def place(self, name: str, limits: Message, *, sandboxed: bool) -> tuple[str, list[str]]:
         """Make the cgroups of an attempt, with its limits: that of version 2, and those to join.
 
         Raises OSError when a limit cannot be set: nothing runs without the limits it was given.
         """
+        if sandboxed and limits.get("processes"):
+            limits = {**limits, "processes": limits["processes"] + (STEPS if "pids" in self.old else HELPERS)}
         own = groups.fresh(f"{self.unified}/{name}") if self.unified else ""
         wanted = [controller for controller in self.old if _asks(limits, controller)]
         joins = {base: groups.fresh(f"{base}/{name}") for base in {self.old[each] for each in wanted}}
@@ -109,7 +117,10 @@ def usage(unified: str, joined: list[str]) -> Message:
 
 def _memory(path: str) -> int | None:
     """Without what the kernel merely caches and would give back first."""
-    for total, idle in (("memory.current", "inactive_file"), ("memory.usage_in_bytes", "total_inactive_file")):
+    for total, idle in (
+        ("memory.current", "inactive_file"),
+        ("memory.usage_in_bytes", "total_inactive_file"),
+    ):
         used = _number(f"{path}/{total}")
         if used is not None:
             return max(used - _counts(f"{path}/memory.stat").get(idle, 0), 0)
@@ -282,8 +293,8 @@ def _words(path: str) -> set[str]:
 
 
 def _counts(path: str) -> dict[str, int]:
-    pairs = [line.split() for line in groups.lines(path)]
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    pairs = [line.partition(" ") for line in groups.lines(path)]
+    return {name: int(number) for name, _, number in pairs if number.isdigit()}
 
 
 def _number(path: str) -> int | None:

@@ -129,7 +129,9 @@ class Instances:
         try:
             plan = self._prepare(instance, asked)
             instance.record.pid = self.bear(
-                plan, lambda status: self._reaped(instance, status), lambda *told: self._reported(instance, *told)
+                plan,
+                lambda status: self._reaped(instance, status),
+                lambda report, why: self._reported(instance, report, why),
             )
         except OSError as error:
             self._refuse(instance, f"{error.filename or self._folder}: {os.strerror(error.errno or 0)}")
@@ -178,8 +180,10 @@ class Instances:
             if record.uid >= 0:
                 os.chown(record.workdir, record.uid, record.gid)
         record.limits = asked.get("limits") or {}
-        record.cgroup, record.joins = self._tree.place(f"{record.instance}:{record.attempt}", record.limits)
-        sandbox = asked.get("sandbox")
+        sandbox: Message | None = asked.get("sandbox")
+        record.cgroup, record.joins = self._tree.place(
+            f"{record.instance}:{record.attempt}", record.limits, sandboxed=bool(sandbox)
+        )
         if sandbox:
             record.sandbox = {name: sandbox[name] for name in ("capabilities", "filter")}
         streams.make(folder, record.uid, record.gid)

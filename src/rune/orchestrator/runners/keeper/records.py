@@ -96,12 +96,11 @@ def read_pid(folder: str, attempt: int) -> tuple[int, int, int, int]:
     try:
         with open(f"{folder}/pid", "rb") as file:
             text = file.read()
-            numbers = [*map(int, text.split()), 0, 0] if text.endswith(b"\n") else [0]
+            of, pid, born, *rest = map(int, text.split()) if text.endswith(b"\n") else (-1, 0, 0)
     except (OSError, ValueError):
         return 0, 0, 0, 0
-    if numbers[0] != attempt or len(numbers) < 5:
-        return 0, 0, 0, 0
-    return numbers[1], numbers[2], numbers[3], numbers[4]
+    holder, holder_born, *_ = *rest, 0, 0
+    return (pid, born, holder, holder_born) if of == attempt else (0, 0, 0, 0)
 
 
 def stat(pid: int) -> list[bytes]:
