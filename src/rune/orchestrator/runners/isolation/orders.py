@@ -60,7 +60,7 @@ def _view(asked: Isolation, workload: Workload, rules: Rules, *, host: Host, scr
         is_root=host.is_root,
         read_only=asked.read_only,
         workdir=_workdir(workload.workdir, hidden),
-        scratch=str(scratch),
+        scratch="" if workload.workdir else str(scratch),
         hidden_folders=[str(path) for path in hidden if path.is_dir()],
         hidden_files=[str(path) for path in hidden if path.is_file()],
         mounts=workload.mounts,
@@ -86,7 +86,7 @@ def _outermost(paths: Sequence[Path]) -> list[Path]:
 
 
 def _workdir(workdir: str, hidden: Sequence[Path]) -> str:
-    """The folder to keep writable; raises FailedPrecondition for one that a link leads into what is hidden."""
+    """The folder to keep writable; raises FailedPrecondition for one that leads into what is hidden."""
     if workdir in ("", "/"):
         return ""
     real = Path(workdir).resolve()

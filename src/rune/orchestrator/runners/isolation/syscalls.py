@@ -82,7 +82,7 @@ class Library(Protocol):
         """A filter with an action for what no rule is about."""
         ...
 
-    def Arg(self, arg: int, op: int, data_a: int, data_b: int) -> object:  # noqa: N802 - the binding's name
+    def Arg(self, arg: int, op: int, *data: int) -> object:  # noqa: N802 - the binding's name
         """A condition on an argument."""
         ...
 
@@ -132,10 +132,9 @@ def program(
         _allow(seccomp, made, (allowed | START) - denied | set(FIRST), new_user=new_user)
     else:
         made = seccomp.SyscallFilter(seccomp.ALLOW)
-        useless = {
-            name for capability, names in WITHOUT.items() for name in names if capability not in capabilities
-        }
-        _deny(seccomp, made, denied | useless | (set(STRICT) if strict else set()), new_user=new_user)
+        useless = {name for each, names in WITHOUT.items() if each not in capabilities for name in names}
+        more: tuple[str, ...] = STRICT if strict else ()
+        _deny(seccomp, made, {*denied, *useless, *more}, new_user=new_user)
     return _exported(made)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
@@ -13,6 +14,8 @@ SCRATCH: Final = 256 << 20
 """Bytes of each of /tmp, /var/tmp and /dev/shm; they are memory, and count against its limit."""
 
 SHARED: Final = "/dev/shm"  # noqa: S108 - the sandbox's own
+
+TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 - the sandbox's own
 
 KERNEL: Final = ("bus", "fs", "irq", "sys", "sysrq-trigger", "acpi", "scsi")
 """Parts of /proc by which root, even one without a single capability, changes the machine."""
@@ -29,7 +32,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool = False
     workdir: str = ""
     """Stays writable, but for what is hidden in it."""
-    scratch: str = "/tmp"  # noqa: S108 - the sandbox's own
+    scratch: str = ""
     """Stays writable, also where it is in something hidden."""
     hidden_folders: Sequence[str] = ()
     hidden_files: Sequence[str] = ()
@@ -61,21 +64,33 @@ def _mounts(view: View, kernel: Sequence[str]) -> Iterator[str]:
     yield from ("--proc", "/proc")
     for name in kernel:
         yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
-    yield from (*_own("/tmp"), *_own("/var/tmp"), *_own("/run", mode="0755"))  # noqa: S108 - not a file of ours
+    for folder in TEMPORARY:
+        yield from _own(folder)
+    yield from _own("/run", mode="0755")
     for path in RESOLVER:
         yield from ("--ro-bind-try", path, path)
     if view.workdir:
-        yield from ("--bind", view.workdir, view.workdir)
+        yield from _bound(Mount(source=view.workdir, target=view.workdir, read_only=False), TEMPORARY)
     for folder in view.hidden_folders:
         yield from _own(folder, mode="0711")
     for file in view.hidden_files:
         yield from ("--ro-bind", "/dev/null", file)
-    yield from ("--bind", view.scratch, view.scratch)
+    covered = (*TEMPORARY, "/run", *view.hidden_folders)
+    if view.scratch:
+        yield from _bound(Mount(source=view.scratch, target=view.scratch, read_only=False), covered)
     for mount in view.mounts:
-        yield from ("--ro-bind" if mount.read_only else "--bind", mount.source, mount.target)
+        yield from _bound(mount, covered)
     for folder in view.hidden_folders:
         yield from ("--remount-ro", folder)
 
 
 def _own(folder: str, mode: str = "1777") -> tuple[str, ...]:
     return ("--perms", mode, "--size", str(SCRATCH), "--tmpfs", folder)
+
+
+def _bound(mount: Mount, covered: Sequence[str]) -> Iterator[str]:
+    """With the folders that lead to it, where they are covered: bubblewrap would keep them to itself."""
+    for parent in reversed(PurePosixPath(mount.target).parents):
+        if any(PurePosixPath(cover) in parent.parents for cover in covered):
+            yield from ("--perms", "0711", "--dir", str(parent))
+    yield from ("--ro-bind" if mount.read_only else "--bind", mount.source, mount.target)

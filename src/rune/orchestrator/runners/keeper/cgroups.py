@@ -1,7 +1,7 @@
 """What an instance may use: limits in cgroups of version 2 or version 1, whichever has the controller.
 
-The kernel gives each controller (cpu, memory, pids) to one version only, and a machine may mix them. Version 2
-is where processes are born (`spawn.py`); those of version 1 have to be joined, which costs some milliseconds
+The kernel gives each controller (cpu, memory, pids) to one version only, and a machine may mix them. In
+version 2 processes are born (`spawn.py`); those of version 1 have to be joined, which costs some milliseconds
 of waiting for the kernel, so it is done only for what a limit needs.
 """
 

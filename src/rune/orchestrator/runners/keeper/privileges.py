@@ -5,7 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 
-SET_KEEPCAPS, CAPBSET_READ, CAPBSET_DROP, SET_NO_NEW_PRIVS, SET_SECCOMP, CAP_AMBIENT = 8, 23, 24, 38, 22, 47
+SET_DUMPABLE, SET_KEEPCAPS, CAPBSET_READ, CAPBSET_DROP, SET_NO_NEW_PRIVS, SET_SECCOMP, CAP_AMBIENT = (
+    4,
+    8,
+    23,
+    24,
+    38,
+    22,
+    47,
+)
 FILTER = 2
 AMBIENT_RAISE, AMBIENT_CLEAR_ALL = 2, 4
 VERSION_3 = 0x20080522
@@ -29,6 +37,11 @@ class _Program(ctypes.Structure):
 def no_new() -> None:
     """From now on nothing that is executed gains rights, whatever its file says."""
     _prctl(SET_NO_NEW_PRIVS, 1)
+
+
+def unreadable() -> None:
+    """Until it executes something no other process may look into this one, whoever it runs as."""
+    _prctl(SET_DUMPABLE, 0)
 
 
 def bound(kept: int) -> None:

@@ -8,6 +8,7 @@ child of the keeper like any other: its pid, its exit code and the signals to it
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -17,6 +18,9 @@ import time
 from . import privileges
 
 NEWNS, NEWIPC, NEWUSER, NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
+
+GET_USER = 0xB701
+"""The request for the user namespace that a namespace belongs to."""
 
 PATIENCE = 10.0
 """Seconds that bubblewrap may take for what takes it five milliseconds."""
@@ -67,18 +71,28 @@ class Door:
     """The way into the namespaces of a process."""
 
     def __init__(self, holder: int) -> None:
-        self._fd = os.pidfd_open(holder)
-        own = os.stat("/proc/self/ns/user")
-        its = os.stat(f"/proc/{holder}/ns/user")
-        self._user = NEWUSER if own.st_ino != its.st_ino else 0
+        self._holder = os.pidfd_open(holder)
+        self._user = os.open(f"/proc/{holder}/ns/user", os.O_RDONLY)
+        # Without root bubblewrap makes two user namespaces: all others belong to the outer one.
+        files = os.open(f"/proc/{holder}/ns/mnt", os.O_RDONLY)
+        self._outer = fcntl.ioctl(files, GET_USER)
+        os.close(files)
 
     def children(self) -> None:
-        """The next fork of this process is born in its pid namespace (and, unless root, user namespace)."""
-        privileges.setns(self._fd, self._user | NEWPID)
+        """The next fork of this process is born in its pid namespace."""
+        if not _is_same(self._outer, "/proc/self/ns/user"):
+            privileges.setns(self._outer, NEWUSER)
+        privileges.setns(self._holder, NEWPID)
 
     def enter(self) -> None:
-        """See its files and nothing else from now on."""
-        privileges.setns(self._fd, NEWNS | NEWIPC)
+        """See its files, and be in it who its processes are."""
+        privileges.setns(self._holder, NEWNS | NEWIPC)
+        if not _is_same(self._user, self._outer):
+            privileges.setns(self._user, NEWUSER)
+
+
+def _is_same(one: int, other: int | str) -> bool:
+    return os.stat(one).st_ino == os.stat(other).st_ino
 
 
 def _wrap(argv: list[str], stdio: list[int], *, kept: list[int], info: int) -> None:

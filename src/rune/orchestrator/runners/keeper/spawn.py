@@ -218,7 +218,11 @@ def _placed(plan: Plan, report: int, stage: list[str]) -> sandbox.Door | None:
 
 
 def _step_inside(plan: Plan, report: int) -> None:
-    """Fork once more; the parent stays outside just long enough to say, and record, who went in."""
+    """Fork once more; the parent stays outside just long enough to say, and record, who went in.
+
+    What runs in there already sees the child from now on: it must not find the keeper's memory in it.
+    """
+    privileges.unreadable()
     go, going = os.pipe()
     pid = os.fork()
     if pid:
@@ -294,6 +298,8 @@ def _stdio(given: list[int]) -> None:
     if len(given) == 1:
         fcntl.ioctl(given[0], termios.TIOCSCTTY, 0)
         given = given * 3
+    for fd in given:
+        os.set_inheritable(fd, False)
     kept = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in given]
     for target, fd in enumerate(kept):
         os.dup2(fd, target)
