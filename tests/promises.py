@@ -49,6 +49,10 @@ PROMISES = (
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
+    Promise("work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS),
+    Promise("work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS),
+    Promise("work.sandbox", "A process in a sandbox has no way out of it that it could take alone.", OURS),
+    Promise("work.memory", "A process that is killed for its memory limit says so in its status.", OURS),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -115,14 +119,8 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
     ),
     "orchestrator: workloads": (
         Promise("work.scale", "As many instances run as the service's scale says.", API),
-        Promise(
-            "work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS
-        ),
         Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
         Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
-        Promise(
-            "work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS
-        ),
         Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
     ),
     "orchestrator: the contract's edge": (

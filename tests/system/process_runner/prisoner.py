@@ -80,7 +80,9 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "write to /usr": lambda: write("/usr/escaped"),
     "write to /dev": lambda: write("/dev/escaped"),
     "write through a link": through_a_link,
-    "list the data folder": lambda: only(os.listdir(TARGETS["data"]), "instances"),
+    "list the data folder": lambda: only(
+        [path.name for path in Path(TARGETS["data"]).iterdir()], "instances"
+    ),
     "read the secret of another": lambda: Path(TARGETS["secret"]).read_text(),
     "read a secret in /tmp": lambda: Path(TARGETS["temporary"]).read_text(),
     "call the keeper": lambda: connect(f"{TARGETS['data']}/keeper/sock"),
@@ -105,6 +107,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "device in /tmp": device,
     "disk": lambda: Path(TARGETS["disk"]).read_bytes(),
     "core pattern": lambda: write("/proc/sys/kernel/core_pattern"),
+    "interrupts": lambda: write("/proc/irq/default_smp_affinity"),
     "cgroup": lambda: write(f"{TARGETS['cgroup']}/cgroup.procs"),
     "host name": lambda: socket.sethostname("escaped"),
     "become root": lambda: os.setresuid(0, 0, 0) if os.getuid() else os.setgroups([1]),

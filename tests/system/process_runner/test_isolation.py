@@ -87,7 +87,7 @@ def in_run(tmp_path: Path) -> Path:
     return path
 
 
-@promise("work.enforced")
+@promise("work.sandbox")
 @pytest.mark.parametrize("user", ["nobody", ""], ids=["as nobody", "as root without capabilities"])
 async def test_a_workload_that_tries_everything_gets_nowhere(
     runner: ProcessRunner, tmp_path: Path, user: str
@@ -109,7 +109,7 @@ async def test_a_workload_that_tries_everything_gets_nowhere(
         Path(aims["run"]).unlink()
     outcomes = dict(json.loads(line) for line in said[:-1])
     assert {attempt: outcome for attempt, outcome in outcomes.items() if outcome == "ESCAPED"} == {}
-    assert len(outcomes) == 34
+    assert len(outcomes) == 35
     assert runner.observe("other").state is State.RUNNING
 
 
@@ -279,6 +279,7 @@ def _parent(pid: str) -> int:
         return 0
 
 
+@promise("work.memory")
 @limited
 async def test_past_its_memory_limit_it_is_killed_and_the_reason_said(runner: ProcessRunner) -> None:
     hungry = [PYTHON, "-I", "-S", "-c", "b = b'x' * (200 << 20); print(len(b))"]

@@ -7,7 +7,9 @@ of waiting for the kernel, so it is done only for what a limit needs.
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import zlib
 
 from . import groups
@@ -15,11 +17,15 @@ from .records import Message, note
 
 CONTROLLERS: tuple[str, ...] = ("cpu", "memory", "pids")
 
+KILLED = 128 + signal.SIGKILL
+
 STEPS = 1
 """A sandbox is entered by a process that forks the workload and ends."""
 
 HELPERS = 2
 """Where it has no controller of its own, what holds the sandbox counts as well."""
+
+OLD, NEW = "cgroup", "cgroup2"
 
 PERIOD = 100_000
 """Microseconds in which the CPU time is given out. Long shares, short waits."""
@@ -61,6 +67,8 @@ class Tree:
         for controller in CONTROLLERS:
             if not _asks(limits, controller):
                 continue
+            if controller not in self.controllers:
+                raise OSError(errno.ENOTSUP, "", f"cgroup controller {controller}")
             if controller in self.old:
                 _set(joins[self.old[controller]], _OLD[controller](limits))
             else:
@@ -71,21 +79,20 @@ class Tree:
 def tree(data: str) -> Tree:
     """The cgroups that this process may make below its own, with as many controllers as it is given."""
     name = f"rune-{zlib.crc32(data.encode()):08x}"
-    mounts = list(_mounts())
-    owns = dict(_owns())
-    unified = ""
-    for mount, root, kind, _ in mounts:
-        if kind == "cgroup2":
-            unified = _unified(mount, _inside(mount, root, owns.get("", "/")), name)
-            break
-    old: dict[str, str] = {}
-    for mount, root, kind, options in mounts:
-        for controller in CONTROLLERS:
-            if kind == "cgroup" and controller in options:
-                base = f"{_inside(mount, root, owns.get(controller, '/'))}/{name}"
-                if groups.make(base) and os.access(base, os.W_OK):
-                    old[controller] = base
-    return Tree(unified, old)
+    mounts, owns = _mounts(), dict(_owns())
+    news = [
+        _unified(at, _inside(at, root, owns.get("", "/")), name)
+        for at, root, kind, _ in mounts
+        if kind == NEW
+    ]
+    olds = {
+        controller: f"{_inside(at, root, owns.get(controller, '/'))}/{name}"
+        for at, root, kind, options in mounts
+        for controller in CONTROLLERS
+        if kind == OLD and controller in options
+    }
+    old = {each: base for each, base in olds.items() if groups.make(base) and os.access(base, os.W_OK)}
+    return Tree(next(iter(news), ""), old)
 
 
 def join(paths: list[str]) -> None:
@@ -102,6 +109,23 @@ def out_of_memory(paths: list[str]) -> bool:
             if _counts(f"{path}/{name}").get("oom_kill", 0) > 0:
                 return True
     return False
+
+
+def why(limits: Message, code: int | None, paths: list[str]) -> str:
+    """What the limit of memory has to do with an end; empty for nothing."""
+    most = limits.get("memory", 0)
+    if not code or not most or not out_of_memory(paths):
+        return ""
+    past = f"killed: past its memory limit of {_amount(most)}"
+    return past if code == KILLED else f"exited with code {code} after one of its processes was {past}"
+
+
+def _amount(size: int) -> str:
+    """Bytes as people write them: 64Mi."""
+    for unit, shift in (("Gi", 30), ("Mi", 20), ("Ki", 10)):
+        if size >> shift and not size % (1 << shift):
+            return f"{size >> shift}{unit}"
+    return f"{size} bytes"
 
 
 def usage(unified: str, joined: list[str]) -> Message:
@@ -267,7 +291,7 @@ def _mounts() -> list[tuple[str, str, str, set[str]]]:
     for line in groups.lines("/proc/self/mountinfo"):
         head, _, tail = line.partition(" - ")
         kind, _, options = tail.split(" ", 2)
-        if kind in ("cgroup", "cgroup2"):
+        if kind in (OLD, NEW):
             fields = head.split()
             found.append((fields[4], fields[3], kind, set(options.split(","))))
     return found

@@ -7,8 +7,9 @@ import signal
 from itertools import count
 
 from . import groups, spawn
+from .children import outcome
 from .connection import Connection
-from .instances import Instance, Instances, outcome
+from .instances import Instance, Instances
 from .loop import Loop
 from .records import RUNNING, Message
 
@@ -59,7 +60,7 @@ class Inside:
         plan.uid, plan.gid, plan.groups = record.uid, record.gid, record.groups
         plan.cgroup, plan.stdio = self._cgroup, stdio
         plan.joins, plan.sandbox, plan.holder = record.joins, record.sandbox, record.holder
-        self._pid = self._instances.bear(plan, self._ended, self._reported)
+        self._pid = self._instances.children.bear(plan, self._ended, self._reported)
 
     def _reported(self, report: spawn.Report, why: str) -> None:
         self._pid = report.pid

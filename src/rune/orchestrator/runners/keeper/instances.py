@@ -9,16 +9,12 @@ import time
 from collections.abc import Callable
 
 from . import cgroups, groups, records, spawn, streams
+from .children import Children, outcome
 from .journal import Journal, Limits, Stamps
 from .loop import Loop
 from .records import EXITED, RUNNING, Message, Record
 
 Answer = Callable[[Message], None]
-
-Born = Callable[[spawn.Report, str], None]
-"""Hears what a new process reported, and why it could not start; empty when it did."""
-
-KILLED = 128 + signal.SIGKILL
 
 AFTER = 2.0
 """Seconds after an end for which we listen to whatever survived it, if anything can."""
@@ -57,12 +53,7 @@ class Instances:
         self._tree = tree
         self.limits = Limits()
         self.known: dict[str, Instance] = {}
-        self.children: dict[int, Callable[[int], None]] = {}
-        """What to call with the wait status of a child."""
-        self._births = 0
-        """Processes on their way to their exec."""
-        self._early: dict[int, int] = {}
-        """Wait statuses that came before the news of whose they are; only while something is on its way."""
+        self.children = Children(loop)
         self.dying: set[str] = set()
         """Cgroups to remove once the last of what was killed in them is reaped."""
         self.push: Callable[[Message], None] = lambda _: None
@@ -128,44 +119,13 @@ class Instances:
         self.known[name] = instance
         try:
             plan = self._prepare(instance, asked)
-            instance.record.pid = self.bear(
+            instance.record.pid = self.children.bear(
                 plan,
                 lambda status: self._reaped(instance, status),
                 lambda report, why: self._reported(instance, report, why),
             )
         except OSError as error:
             self._refuse(instance, f"{error.filename or self._folder}: {os.strerror(error.errno or 0)}")
-
-    def bear(self, plan: spawn.Plan, ended: Callable[[int], None], done: Born) -> int:
-        """Start a process: `done` hears of its exec, `ended` gets its wait status. Returns the pid, 0 for one
-        that is known only to `done`.
-        """
-        report = spawn.spawn(plan)
-        self._births += 1
-        if report.pid:
-            self.children[report.pid] = ended
-
-        def told(_: int) -> None:
-            why = report.read()
-            if why is None:
-                return
-            self._loop.drop(report.fd)
-            os.close(report.fd)
-            self._births -= 1
-            if plan.sandbox and report.pid:
-                self._claim(report.pid, ended)
-            if not self._births:
-                self._early.clear()
-            done(report, why)
-
-        self._loop.add(report.fd, select.EPOLLIN, told)
-        return report.pid
-
-    def _claim(self, pid: int, ended: Callable[[int], None]) -> None:
-        if pid in self._early:
-            ended(self._early.pop(pid))
-        else:
-            self.children[pid] = ended
 
     def _prepare(self, instance: Instance, asked: Message) -> spawn.Plan:
         record = instance.record
@@ -220,7 +180,7 @@ class Instances:
         name = instance.record.instance
         if instance.streams:
             instance.streams.close()
-        self.children.pop(instance.record.pid, None)
+        self.children.ended.pop(instance.record.pid, None)
         if instance.record.holder:
             instance.record.holder_birth = records.birth(instance.record.holder)
             self.kill(instance.record)
@@ -239,18 +199,7 @@ class Instances:
 
     def reap(self) -> None:
         """Collect every child that ended: workloads, commands, and orphans of either."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if not pid:
-                break
-            ended = self.children.pop(pid, None)
-            if ended:
-                ended(status)
-            elif self._births:
-                self._early[pid] = status
+        self.children.reap()
         self.dying = {path for path in self.dying if not groups.drop(path)}
 
     def _reaped(self, instance: Instance, status: int) -> None:
@@ -261,7 +210,7 @@ class Instances:
 
     def _end(self, instance: Instance, code: int | None, message: str) -> None:
         record = instance.record
-        message = self._why(record, code, message)
+        message = cgroups.why(record.limits, code, [record.cgroup, *record.joins]) or message
         self.kill(record)
         for end in list(instance.commands):
             end()
@@ -277,14 +226,6 @@ class Instances:
     def _overdue(self, instance: Instance, deadline: float) -> None:
         if instance.alive and instance.deadline == deadline:
             self.kill(instance.record)
-
-    def _why(self, record: Record, code: int | None, message: str) -> str:
-        """What the limits have to do with it."""
-        most = record.limits.get("memory", 0)
-        if not code or not most or not cgroups.out_of_memory([record.cgroup, *record.joins]):
-            return message
-        past = f"killed: past its memory limit of {_amount(most)}"
-        return past if code == KILLED else f"exited with code {code} after one of its processes was {past}"
 
     def kill(self, record: Record) -> None:
         """SIGKILL to everything that belongs to this attempt."""
@@ -304,7 +245,7 @@ class Instances:
 
     def _mains(self, but: int) -> set[int]:
         alive = {instance.record.pid for instance in self.known.values() if instance.alive}
-        return (alive | set(self.children)) - {but}
+        return (alive | set(self.children.ended)) - {but}
 
     # -- after a crash of the keeper ------------------------------------------------------------------
 
@@ -330,7 +271,7 @@ class Instances:
         instance.streams = self._streams(self.folder(record.instance))
         instance.streams.watch()
         if mine:
-            self.children[record.pid] = lambda status: self._reaped(instance, status)
+            self.children.ended[record.pid] = lambda status: self._reaped(instance, status)
         else:
             self._watch_pid(instance)
 
@@ -443,19 +384,3 @@ def _made(path: str) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def outcome(status: int) -> tuple[int, str]:
-    """The exit code of a wait status, 128 + signal for one that was killed, and words for it."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return code, ""
-    return 128 - code, f"killed by {signal.Signals(-code).name}"
-
-
-def _amount(size: int) -> str:
-    """Bytes as people write them: 64Mi."""
-    for unit, shift in (("Gi", 30), ("Mi", 20), ("Ki", 10)):
-        if size >> shift and not size % (1 << shift):
-            return f"{size >> shift}{unit}"
-    return f"{size} bytes"
