@@ -51,10 +51,14 @@ async def one_by_one(runner: ProcessRunner) -> None:
         for way, workload in WAYS.items():
             took[way].append(await start(runner, workload, number))
             await runner.remove(f"{workload.instance}-{number}")
-    base = statistics.median(took["nothing asked for"])
-    for way, times in took.items():
-        median, most = statistics.median(times), statistics.quantiles(times, n=10)[-1]
-        print(f"one start, {way}: median {median:.1f} ms ({median - base:+.1f}), p90 {most:.1f} ms")
+    deciles = {way: statistics.quantiles(times, n=10) for way, times in took.items()}
+    base = deciles["nothing asked for"]
+    for way, found in deciles.items():
+        more = ", ".join(
+            f"{name} {found[at]:.1f} ms ({found[at] - base[at]:+.1f})"
+            for name, at in (("p10", 0), ("median", 4))
+        )
+        print(f"one start, {way}: {more}, p90 {found[-1]:.1f} ms")
 
 
 async def bursts(runner: ProcessRunner) -> None:

@@ -27,7 +27,7 @@ async def rune(token: str, server: str, *words: str) -> tuple[int, str]:
     """The exit code of a command and what it said."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "rune.cli.main", *words,
-        env={**os.environ, "RUNE_TOKEN": token, "RUNE_SERVER": server, "RUNE_CONFIG": "/nonexistent/config.yaml"},
+        env={**os.environ, "RUNE_TOKEN": token, "RUNE_SERVER": server, "RUNE_CONFIG": "/nonexistent/config"},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     async with asyncio.timeout(30):

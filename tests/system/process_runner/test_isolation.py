@@ -19,7 +19,7 @@ import pytest
 
 from promises import promise
 from rune.errors import FailedPrecondition
-from rune.orchestrator.runners.base import Command, Isolation, Limits, State, Workload
+from rune.orchestrator.runners.base import Command, Isolation, Limits, Mount, State, Workload
 from rune.orchestrator.runners.process import ProcessRunner
 from system.process_runner.lab import (
     ended,
@@ -267,6 +267,11 @@ async def test_what_cannot_start_says_why_and_leaves_nothing(runner: ProcessRunn
             await runner.ensure(msgspec.structs.replace(missing, command=command))
     with pytest.raises(FailedPrecondition, match="part of what runed keeps"):
         await runner.ensure(msgspec.structs.replace(missing, workdir=str(tmp_path / "data" / "keeper")))
+    gone_mount = msgspec.structs.replace(missing, mounts=[Mount(source="/nowhere", target="/run/x")])
+    with pytest.raises(
+        FailedPrecondition, match="sandbox cannot be made: bwrap: Can't find source path /nowhere"
+    ):
+        await runner.ensure(gone_mount)
     assert runner.observe("a").state is State.ABSENT
     for left in [int(name) for name in os.listdir("/proc") if _parent(name) == runner.keeper_pid]:
         await gone(left)
@@ -354,6 +359,22 @@ async def test_a_busy_loop_gets_its_share_of_a_core_and_usage_says_so(runner: Pr
 async def first_line(runner: ProcessRunner, instance: str) -> str:
     async with asyncio.timeout(10), contextlib.aclosing(runner.logs(instance, follow=True)) as batches:
         return (await anext(batches))[0].text
+
+
+async def test_a_mount_is_seen_in_the_sandbox_and_only_written_when_it_may_be(
+    runner: ProcessRunner, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("hush")
+    (tmp_path / "key").chmod(0o444)
+    mounts = [Mount(source=str(tmp_path / "key"), target="/run/secrets/key")]
+    script = (
+        "cat /run/secrets/key; echo; echo no > /run/secrets/key; rm /run/secrets/key; echo end; exec sleep 99"
+    )
+    bare = shell("a", script, PATH="/usr/bin:/bin")
+    await runner.ensure(msgspec.structs.replace(bare, user="nobody", mounts=mounts))
+    said = await until_said(runner, "a", "end")
+    assert said[0] == "hush"
+    assert (tmp_path / "key").read_text() == "hush"
 
 
 async def test_usage_of_what_does_not_run_is_refused(runner: ProcessRunner) -> None:

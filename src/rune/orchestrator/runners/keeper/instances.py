@@ -144,6 +144,8 @@ class Instances:
         record.cgroup, record.joins = self._tree.place(
             f"{record.instance}:{record.attempt}", record.limits, sandboxed=bool(sandbox)
         )
+        # A name that was waiting for its removal is in use again: it must not be removed under the start.
+        self.dying -= {record.cgroup, *record.joins}
         if sandbox:
             record.sandbox = {name: sandbox[name] for name in ("capabilities", "filter")}
         streams.make(folder, record.uid, record.gid)

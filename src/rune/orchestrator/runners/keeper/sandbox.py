@@ -15,7 +15,7 @@ import select
 import signal
 import time
 
-from . import privileges
+from . import groups, privileges
 
 NEWNS, NEWIPC, NEWUSER, NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
 
@@ -44,9 +44,14 @@ class Making:
         self._info, info = os.pipe()
         # `cat` passes this on as soon as it runs: then the sandbox stands.
         os.write(self._hold, READY)
-        self._pid = os.fork()
-        if self._pid == 0:
-            _wrap(argv, [hold, ready, said], kept=[self._hold, info], info=info)
+        for fd in (self._hold, info):
+            os.set_inheritable(fd, True)
+        # Process 1 will ignore SIGCHLD as well: what ends in there without a parent is reaped by the kernel.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        stdio = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate((hold, ready, said))]
+        words = [argv[0], "--info-fd", str(info), *argv[1:]]
+        self._pid = os.posix_spawn(argv[0], words, {}, file_actions=stdio, setsigmask=())
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in (hold, ready, said, info):
             os.close(fd)
 
@@ -61,10 +66,16 @@ class Making:
             return int(json.loads(told)["child-pid"])
         finally:
             # It has nothing left to do, and its end does not touch what it made.
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            self._end()
             for fd in (self._hold, self._ready, self._said, self._info):
                 os.close(fd)
+
+    def _end(self) -> None:
+        groups.send(self._pid, signal.SIGKILL)
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            return  # it ended at once, while its end was still ignored
 
 
 class Door:
@@ -93,24 +104,6 @@ class Door:
 
 def _is_same(one: int, other: int | str) -> bool:
     return os.stat(one).st_ino == os.stat(other).st_ino
-
-
-def _wrap(argv: list[str], stdio: list[int], *, kept: list[int], info: int) -> None:
-    """In the child: become bubblewrap. What ends in the sandbox without a parent is reaped by the kernel,
-    since its process 1 ignores SIGCHLD.
-    """
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        for target, fd in enumerate(stdio):
-            os.dup2(fd, target)
-        for fd in kept:
-            os.set_inheritable(fd, True)
-        os.execve(argv[0], [argv[0], "--info-fd", str(info), *argv[1:]], {})  # noqa: S606 - a fixed program
-    except OSError as error:
-        os.write(2, f"{argv[0]}: {error.strerror}".encode())
-    finally:
-        os._exit(127)
 
 
 def _read(fd: int, until: float) -> bytes:

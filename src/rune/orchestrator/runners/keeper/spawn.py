@@ -198,18 +198,20 @@ def _placed(plan: Plan, report: int, stage: list[str]) -> sandbox.Door | None:
 
     With a sandbox only a child of this process returns, born in it.
     """
-    stage[0] = "sandbox" if plan.sandbox else "limits"
+    stage[0] = "sandbox"
     making = sandbox.Making(plan.wrap) if plan.wrap else None
     try:
         stage[0] = "limits"
         cgroups.join(plan.joins)
     finally:
-        stage[0] = "sandbox" if plan.sandbox else stage[0]
-        if making:
+        if making:  # in any case, so that the keeper knows what to kill
+            before, stage[0] = stage[0], "sandbox"
             plan.holder = making.finish()
             os.write(report, b"holder\0%d\n" % plan.holder)
+            stage[0] = before
     if not plan.sandbox:
         return None
+    stage[0] = "sandbox"
     door = sandbox.Door(plan.holder)
     door.children()
     stage[0] = "prepare"
