@@ -59,11 +59,10 @@ class Making:
         """The pid of its process 1, once it stands; raises Refused with what bubblewrap said."""
         until = time.monotonic() + PATIENCE
         try:
-            stands = _read(self._ready, until) == READY
-            told = _read(self._info, until) if stands else b""
-            if not told:
-                raise Refused(1, _read(self._said, until).decode(errors="replace").strip() or "it hangs")
-            return int(json.loads(told)["child-pid"])
+            # It says something when it fails, and then may not end, since it ignores the end of its child.
+            if _read([self._ready, self._said], until) != READY:
+                raise Refused(1, _read([self._said], until).decode(errors="replace").strip() or "it hangs")
+            return int(json.loads(_read([self._info], until))["child-pid"])
         finally:
             # It has nothing left to do, and its end does not touch what it made.
             self._end()
@@ -106,10 +105,10 @@ def _is_same(one: int, other: int | str) -> bool:
     return os.stat(one).st_ino == os.stat(other).st_ino
 
 
-def _read(fd: int, until: float) -> bytes:
-    """What comes first, empty when that is the end or nothing comes in time."""
+def _read(fds: list[int], until: float) -> bytes:
+    """What comes first from the first; empty when another has something, at the end, and past the time."""
     poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    if not poll.poll(max(until - time.monotonic(), 0) * 1000):
-        return b""
-    return os.read(fd, LARGEST)
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    ready = {fd for fd, _ in poll.poll(max(until - time.monotonic(), 0) * 1000)}
+    return os.read(fds[0], LARGEST) if fds[0] in ready else b""
