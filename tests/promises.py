@@ -111,6 +111,10 @@ PROMISES = (
     Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
     Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
     Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
+    Promise("work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS),
+    Promise("work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS),
+    Promise("work.sandbox", "A process in a sandbox has no way out of it that it could take alone.", OURS),
+    Promise("work.memory", "A process that is killed for its memory limit says so in its status.", OURS),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -167,6 +171,9 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise(
             "work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS
         ),
+        Promise("work.scale", "As many instances run as the service's scale says.", API),
+        Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
+        Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
         Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
     ),
     "orchestrator: the contract's edge": (

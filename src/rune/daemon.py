@@ -49,6 +49,7 @@ from rune.orchestrator.control import Control, Machine
 from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.exec import Exec
+from rune.orchestrator.fitting import fits_processes
 from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
 from rune.orchestrator.logs import Logs
@@ -65,6 +66,7 @@ from rune.orchestrator.runners.base import FullRunner
 from rune.orchestrator.runners.files import place
 from rune.orchestrator.runners.fleet import Fleet
 from rune.orchestrator.runners.link import Options
+from rune.orchestrator.runners.isolation.orders import Rules
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
@@ -140,7 +142,9 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
         await roles.seed(store, clock)
         await namespaces.seed(store, clock=clock)
         files = place(data, is_root=os.geteuid() == 0)
-        process = ProcessRunner(data / "process", now=clock.now, options=Options(files=files))
+        process = ProcessRunner(
+            data / "process", now=clock.now, options=Options(files=files), rules=_rules(chosen)
+        )
         fleet = Fleet(chosen.runner, process, data, clock=clock, files=files)
         sealed = await sealing.unlock(store, chosen, os.environ, clock=clock)
         parts = assemble(store, fleet.runners, chosen, clock=clock, measures=fleet.measures, sealed=sealed)
@@ -252,7 +256,7 @@ def assemble(
         Configmaps(store, clock=clock),
         Logs(store, runners, clock=clock),
         Exec(store, runners),
-        Health(store, prober, Node(node, clock=clock), is_ready=lambda: not vitals.trouble, clock=clock),
+        Health(store, prober, Node(node, clock=clock, checks=checks), is_ready=lambda: not vitals.trouble, clock=clock),
         PortForward(store),
         Watch(store),
         *([sealed] if sealed else []),
@@ -288,6 +292,10 @@ def _certificates(chosen: Settings, clock: Clock, reload: Reload) -> Certificate
     certificates = Certificates(files, clock)
     reload.add("certificates", certificates.reload)
     return certificates
+def _rules(chosen: Settings) -> Rules:
+    """How processes are isolated; what is runed's own is no business of theirs."""
+    hidden = (chosen.server.data_dir, settings.DEFAULT_FILE.parent)
+    return Rules(mode=chosen.runner.process.isolation, hidden=hidden)
 
 
 def _quotas(chosen: Settings) -> dict[str, Quota]:

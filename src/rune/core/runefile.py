@@ -151,6 +151,12 @@ class Process(Section, frozen=True, kw_only=True):
     enabled: bool = True
     """Whether services may run as processes of this machine."""
 
+    isolation: Literal["none", "default", "strict"] = "default"
+    """`default` gives a service the sandbox and the limits that it asks for, and refuses what this machine
+    cannot enforce. `strict` puts every process into a sandbox: a read-only file system, no capabilities but
+    those it names, and, where `runed` is root, a user that is not. `none` makes no sandboxes, and refuses
+    services that ask for one. In every mode a process gains no rights by what it executes."""
+
 
 class Docker(Section, frozen=True, kw_only=True):
     """The runner of containers, on the Docker Engine of this machine."""

@@ -16,6 +16,7 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.store.base import Put, Store, Write
 from rune.errors import FailedPrecondition, NotFound
+from rune.orchestrator.admission import Admission
 from rune.orchestrator.copies import copies_of, templates_of
 from rune.orchestrator.plan import generation, template_generation
 from rune.orchestrator.respec import Manner, change_service, get_service, respecified
@@ -26,9 +27,10 @@ from rune.orchestrator.spec import SPEC, Template, spec_of
 class Revisions:
     """What can be done with the revisions of a service."""
 
-    def __init__(self, store: Store, *, clock: Clock) -> None:
+    def __init__(self, store: Store, *, clock: Clock, admission: Admission | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._admission = admission or Admission()
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
@@ -50,16 +52,19 @@ class Revisions:
     async def rollback(self, call: Call, ask: api.RollbackServiceRequest) -> api.RollbackServiceResponse:
         """A new revision that says what an older one said."""
         ref = (ask.namespace, ask.name)
+        now = get_service(self._store, ref)
+        wanted = self._chosen(now, ask.to)[1]
+        # What could not be cast now, or not by this caller, cannot be gone back to either.
+        await self._admission.admit(call.principal, spec_of(restored(now, wanted)))
         before = target = 0
 
         def decide(found: Service) -> Sequence[Write]:
             nonlocal before, target
             before = template_generation(found)
-            newest, back = self._chosen(found, ask.to)
+            newest, back = self._chosen(found, wanted.generation)
             target = back.generation
             if back.lineage == newest.lineage:
                 return []
-            spec_of(restored(found, back))  # what could not be cast now cannot be gone back to either
             note = f"rolled back to revision {target}"
             return returned(
                 self._store, found, back, now=self._clock.now(), manner=Manner(again=True, note=note)

@@ -62,7 +62,7 @@ class Services:
     async def create(self, call: Call, ask: api.CreateServiceRequest) -> api.ServiceResponse:
         """Store a new service with its first template."""
         spec = _tagged(spec_of(ask.service), ask.deployment_tag)
-        self._admission.admit(call.principal, spec)
+        await self._admission.admit(call.principal, spec)
         self._refuse_cycle(spec)
         exposure.refuse_taken(self._store, spec)
         for _ in range(TRIES):
@@ -105,7 +105,7 @@ class Services:
     async def update(self, call: Call, ask: api.UpdateServiceRequest) -> api.ServiceResponse:
         """Replace the spec; a new template only where the old one differs, or when forced."""
         spec = _tagged(spec_of(ask.service), ask.deployment_tag)
-        self._admission.admit(call.principal, spec)
+        await self._admission.admit(call.principal, spec)
         self._refuse_cycle(spec)
         exposure.refuse_taken(self._store, spec)
 

@@ -24,6 +24,8 @@ from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
 from rune.orchestrator import images, mountpaths, quantities
 from rune.orchestrator.traffic import exposure
+from rune.orchestrator import quantities
+from rune.orchestrator.runners.isolation import capabilities, syscalls
 
 TEMPLATE: Final = (
     "image", "command", "args", "env", "env_from", "ports", "resources", "health", "runtime", "process",
@@ -99,8 +101,6 @@ def spec_of(service: Service) -> Service:
 
 def _refuse_for_processes(spec: Service) -> None:
     """Raises Unimplemented for what only containers can have in this release."""
-    if spec.resources not in (None, Resources()):
-        raise Unimplemented(f"service.resources is not supported for processes: {specs.LIMITS}")
     for at, port in enumerate(spec.ports):
         if port.host_port:
             raise Unimplemented(
@@ -152,6 +152,8 @@ def _violations(spec: Service) -> Iterator[Violation]:
     yield from images.violations(spec)
     yield from quantities.violations(spec.resources)
     yield from _process_violations(spec.process)
+    yield from _security_violations(spec.process)
+    yield from quantities.violations(spec.resources)
     yield from _port_violations(spec.ports)
     if spec.health:
         yield from _probe_violations("health.liveness", spec.health.liveness, spec.ports)
@@ -173,6 +175,17 @@ def _process_violations(process: ProcessSpec | None) -> Iterator[Violation]:
         yield Violation("process.working_dir", "must be an absolute path")
     if any("\0" in argument for argument in process.args):
         yield Violation("process.args", "must not contain NUL")
+
+
+def _security_violations(process: ProcessSpec | None) -> Iterator[Violation]:
+    """Names that the kernel does not know; whether it can be enforced is the runner's to say."""
+    security = process.security_context if process else None
+    if security is None:
+        return
+    where = "process.security_context"
+    yield from capabilities.violations(f"{where}.capabilities", security.capabilities)
+    yield from syscalls.violations(f"{where}.allowed_syscalls", security.allowed_syscalls)
+    yield from syscalls.violations(f"{where}.denied_syscalls", security.denied_syscalls, denied=True)
 
 
 def _port_violations(ports: Sequence[ServicePort]) -> Iterator[Violation]:

@@ -33,6 +33,7 @@ EXAMPLES = {
     "crypto.kek.generate-if-missing": "true",
     "registries": '[{"name": "hub", "server": "docker.io", "password-file": "/run/hub"}]',
     "runner.process.enabled": "off",
+    "runner.process.isolation": "strict",
     "limits.calls-per-minute": "100",
     "limits.streams-per-minute": "30",
     "limits.open-streams": "12",

@@ -192,24 +192,24 @@ BOB = Principal(id="bob", name="bob", rules=(rule("services", ["privileged"], "d
     ],
     ids=["privileged", "a capability", "all capabilities", "unconfined"],
 )
-def test_more_than_a_container_has_by_itself_takes_a_permission(context: SecurityContext) -> None:
+async def test_more_than_a_container_has_by_itself_takes_a_permission(context: SecurityContext) -> None:
     asked = spec(security_context=context)
     with pytest.raises(PermissionDenied, match="takes the permission services:privileged"):
-        Admission().admit(ANN, asked)
-    Admission().admit(BOB, asked)
+        await Admission().admit(ANN, asked)
+    await Admission().admit(BOB, asked)
 
 
 @pytest.mark.parametrize(
     "context",
     [None, SecurityContext(cap_add=["NET_RAW"], seccomp_profile=SeccompProfile(type="RuntimeDefault"))],
 )
-def test_what_a_container_has_anyway_takes_none(context: SecurityContext | None) -> None:
-    Admission().admit(ANN, spec(security_context=context))
+async def test_what_a_container_has_anyway_takes_none(context: SecurityContext | None) -> None:
+    await Admission().admit(ANN, spec(security_context=context))
 
 
-def test_a_runner_that_is_switched_off_is_named_with_its_setting() -> None:
+async def test_a_runner_that_is_switched_off_is_named_with_its_setting() -> None:
     with pytest.raises(FailedPrecondition, match=r"set runner\.docker\.enabled in its Runefile"):
-        Admission(["process"]).admit(BOB, spec())
+        await Admission(["process"]).admit(BOB, spec())
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ Env = dict[EnvName, Annotated[str, Meta(max_length=131_072)]]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$(?!\n)")]
 HeaderValue = Annotated[str, Meta(pattern=r"^[^\x00\r\n]*$(?!\n)", max_length=4096)]
 
-ISOLATION = "process isolation is not part of this release"
 NETWORK = "service networks are not part of this release"
 VOLUMES = "volumes are not part of this release"
 ROUTING = "routing by host name or path is not part of this release"
@@ -64,11 +63,18 @@ class ProcessSecurityContext(Message):
     """What a process may do. Anything the host cannot enforce is refused."""
 
     user: Text = ""
+    """A name or a number; empty means as `runed` itself."""
     group: Text = ""
-    read_only_fs: Annotated[bool, later(ISOLATION)] = False
-    capabilities: Annotated[list[str], later(ISOLATION)] = []
-    allowed_syscalls: Annotated[list[str], later(ISOLATION)] = []
-    denied_syscalls: Annotated[list[str], later(ISOLATION)] = []
+    read_only_fs: bool = False
+    """Nothing can be written but its working folder and a /tmp of its own."""
+    capabilities: Annotated[list[str], Meta(max_length=64)] = []
+    """Those it keeps, as `NET_BIND_SERVICE`; in a sandbox it loses all others."""
+    allowed_syscalls: Annotated[list[str], Meta(max_length=512)] = []
+    """The system calls it may make; any other fails with EPERM."""
+    denied_syscalls: Annotated[list[str], Meta(max_length=512)] = []
+    """System calls that fail with EPERM."""
+    max_processes: Count = 0
+    """Processes and threads at a time; 0 means 4096 in a sandbox and no limit outside of one."""
 
 
 class ProcessSpec(Message):

@@ -90,6 +90,19 @@ class Security(msgspec.Struct, frozen=True, kw_only=True):
     privileged: bool = False
 
 
+class Isolation(msgspec.Struct, frozen=True, kw_only=True):
+    """The sandbox of a process: process ids, /tmp and devices of its own, nothing of runed's to be seen."""
+
+    read_only: bool = False
+    """Nothing can be written but its folder and /tmp."""
+    capabilities: Sequence[str] = ()
+    """Those it keeps; it loses all others, also as root."""
+    allowed_syscalls: Sequence[str] = ()
+    """Any other fails with EPERM; empty allows all but the dangerous."""
+    denied_syscalls: Sequence[str] = ()
+    """They fail with EPERM."""
+
+
 class PullPolicy(StrEnum):
     """When an image is asked for at its registry."""
 
@@ -138,6 +151,11 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     files: Sequence[Files] = ()
     """Given to it before it starts; values may be secrets, and rest nowhere but where they are mounted."""
+    limits: Limits = Limits()
+    mounts: Sequence[Mount] = ()
+    """For a process they mean a sandbox, since nobody else may see them; their targets must be there."""
+    isolation: Isolation | None = None
+    """For a process; None runs it like any program of its user, but for rights it might gain."""
 
     # What follows is for containers.
     image: str = ""
@@ -145,10 +163,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of `command`, or of the image's entrypoint in place of the image's own arguments."""
     labels: Mapping[str, str] = {}
     ports: Sequence[Port] = ()
-    mounts: Sequence[Mount] = ()
     networks: Sequence[str] = ()
     """Networks of the engine to join besides that of the namespace; they must be there."""
-    limits: Limits = Limits()
     security: Security = Security()
     pull: PullPolicy = PullPolicy.MISSING
     credentials: Credentials | None = None

@@ -54,7 +54,7 @@ def native(asked: Workload) -> Workload:
         for position, files in enumerate(asked.files)
         if files.target.startswith("/")
     ]
-    _refuse([*_shape(asked), *foreign, *absolute])
+    _refuse([*_shape(asked), *foreign, *absolute, *_mounts(asked.mounts), *_limits(asked.limits)])
     return asked
 
 
@@ -99,9 +99,7 @@ CONTAINER_ONLY = (
     "image",
     "args",
     "ports",
-    "mounts",
     "networks",
-    "limits",
     "security",
     "credentials",
 )
@@ -150,8 +148,12 @@ def _container(asked: Workload) -> Iterator[Violation]:
     for position, files in enumerate(asked.files):
         if not files.target.startswith("/"):
             yield Violation(f"files[{position}].target", "must be an absolute path of the container")
+    yield from _limits(asked.limits)
+
+
+def _limits(limits: Limits) -> Iterator[Violation]:
     for field in Limits.__struct_fields__:
-        if getattr(asked.limits, field) < 0:
+        if getattr(limits, field) < 0:
             yield Violation(f"limits.{field}", "must not be negative")
 
 
