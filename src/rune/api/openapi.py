@@ -119,7 +119,7 @@ def _operation(row: Operation[Any, Any], http: Http) -> Json:
         "summary": row.summary,
         "description": _description(row),
         "parameters": _parameters(row, http),
-        "responses": {"200": _answer(row), **_failures(row, http)},
+        "responses": {str(http.status): _answer(row), **_unchanged(row), **_failures(row, http)},
     }
     if http.body:
         found["requestBody"] = _body(row, http)
@@ -211,6 +211,12 @@ def _answer(row: Operation[Any, Any]) -> Json:
     return found
 
 
+def _unchanged(row: Operation[Any, Any]) -> Json:
+    if not any(item.name == "etag" for item in fields(row.response)):
+        return {}
+    return {"304": {"description": "It is as If-None-Match says."}}
+
+
 def _streamed(row: Operation[Any, Any]) -> Json:
     """Both dresses of a stream; OpenAPI 3.1 can say of each what one piece is."""
     line = {
@@ -229,7 +235,7 @@ def _failures(row: Operation[Any, Any], http: Http) -> Json:
     statuses = {400, 429, 500, 503}
     statuses |= {401} if row.access is not Access.PUBLIC else set()
     statuses |= {403} if row.access is Access.GRANTED or row.local_only else set()
-    statuses |= {404} if http.parameters else set()
+    statuses |= {404} if http.parameters or (row.is_security and row.effect is not Effect.READ) else set()
     statuses |= {409, 412} if row.effect is not Effect.READ else set()
     statuses |= {413, 415} if http.body else set()
     statuses |= {410} if row.watch else set()

@@ -86,6 +86,8 @@ def field_schema(field: Field) -> Json:
 def _value(field: Field) -> Json:
     if field.model is not None:
         return reference(field.model)
+    if field.dress:
+        return _dressed(field)
     schema = dict(_TYPES[field.type])
     if field.is_time:
         text = "seconds since 1970, 0 when absent" if field.type == "int64" else "RFC 3339, empty when absent"
@@ -93,6 +95,21 @@ def _value(field: Field) -> Json:
     if field.type in ("int64", "uint64"):
         return schema
     return schema | _limits(field)
+
+
+def _dressed(field: Field) -> Json:
+    """What JSON shows otherwise than protobuf's mapping would."""
+    match field.dress:
+        case "millis":
+            return {"type": ["integer", "null"], "title": "milliseconds since 1970"}
+        case "number":
+            return {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
+        case "null":
+            return {"type": ["string", "null"]}
+        case _:
+            items: Json = {"type": "array", "items": {"type": "object"}}
+            bare = items if isinstance(field.default, list) else {"type": "object"}
+            return {"anyOf": [bare, {"type": "null"}]} if field.default is None and not field.required else bare
 
 
 def _limits(field: Field) -> Json:

@@ -22,6 +22,18 @@ from rune.api.orchestrator import (
     services,
     watch,
 )
+from rune.api.security import (
+    agents,
+    alerts,
+    apikeys,
+    events,
+    liveness,
+    organizations,
+    policies,
+    sdk,
+    stats,
+    webhooks,
+)
 
 NOUNS: tuple[ModuleType, ...] = (
     namespaces,
@@ -38,8 +50,17 @@ NOUNS: tuple[ModuleType, ...] = (
     registries,
     audit,
     watch,
+    events,
+    agents,
+    policies,
+    alerts,
+    apikeys,
+    organizations,
+    sdk,
+    stats,
+    webhooks,
+    liveness,
 )
-
 
 def _declared(noun: ModuleType) -> list[Operation[Any, Any]]:
     return [value for value in vars(noun).values() if isinstance(value, Operation)]
