@@ -10,7 +10,6 @@ import asyncio
 import ipaddress
 import logging
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
@@ -18,6 +17,7 @@ from typing import Final
 
 from rune.api.orchestrator.admin import Grant, Subject
 from rune.core.access import Principal, Rule, rule
+from rune.core.apikeys import KEY, Keys
 from rune.core.call import Caller
 from rune.core.clock import Clock
 from rune.core.limits import Buckets, Quota
@@ -39,8 +39,6 @@ RE_ARM: Final = 3600.0
 NOBODYS_HASH: Final = digest("")
 """What an unknown token is compared with, so that it takes as long as a known one."""
 
-Keys = Callable[[str], Principal | None]
-"""Finds the principal of an API key (X-Rune-Key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class Identity:
         if caller.bearer:
             principal = self._of_token(caller.bearer)
         elif caller.api_key:
-            principal = self._keys(caller.api_key) if self._keys and len(caller.api_key) <= LONGEST else None
+            principal = self._of_key(caller.api_key)
         else:
             raise Unauthenticated("missing bearer token")
         if principal is not None:
@@ -103,7 +101,10 @@ class Identity:
         wait = self.failures.take(source(caller.address))
         if wait:
             raise ResourceExhausted("too many invalid credentials from this address", retry_after=wait)
-        raise Unauthenticated("invalid bearer token" if caller.bearer else "invalid API key")
+        raise Unauthenticated("invalid bearer token" if caller.bearer else "Invalid or missing API key")
+
+    def _of_key(self, text: str) -> Principal | None:
+        return self._keys.of_text(text) if self._keys and len(text) <= LONGEST else None
 
     def _of_token(self, bearer: str) -> Principal | None:
         """The token's principal; unknown, wrong, revoked and expired ones take the same way to None."""
@@ -205,12 +206,18 @@ class Identity:
 
     def _judge(self, event: Lost) -> None:
         """Set the event unless the credential still means the same principal."""
-        token = self._store.find(Token, SYSTEM, event.principal.credential)
-        if token is not None and self._current(token) == event.principal:
+        if self._now(event.principal) == event.principal:
             return
         event.set()
         if self._lost.get(event.principal.credential) is event:
             del self._lost[event.principal.credential]
+
+    def _now(self, principal: Principal) -> Principal | None:
+        """What the principal's credential stands for now."""
+        if principal.kind == KEY:
+            return self._keys.current(principal.credential) if self._keys else None
+        token = self._store.find(Token, SYSTEM, principal.credential)
+        return None if token is None else self._current(token)
 
     def _set_timer(self, event: Lost) -> None:
         expires_at = event.principal.expires_at
@@ -227,7 +234,7 @@ class Identity:
             self._set_timer(event)
 
 
-_KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND})
+_KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND}) | Keys.KINDS
 
 
 def principal_of(subject: Subject, grants: tuple[Grant | None, ...], token: Token | None = None) -> Principal:

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from rune.api.fields import Count, JsonObject, JsonObjects, MaybeText, Message, Moment, Timestamp
-from rune.api.operation import SECURITY, Access, Effect, Http, Operation, Rate
+from rune.api.fields import Count, JsonObject, JsonObjects, Message, Moment, Timestamp
+from rune.api.operation import SECURITY, Effect, Http, Operation, Rate
 from rune.api.security.words import AgentId, Cursor, Label, Limit, NextCursor, Tags
 
 MOST_EVENTS = 1_000
@@ -32,7 +32,13 @@ Direction = Annotated[
     str, Meta(pattern=r"^(inbound|outbound)?$(?!\n)", description="inbound, outbound or empty.")
 ]
 Risk = Annotated[float, Meta(ge=0, le=1, description="From 0 to 1.")]
-Word = Annotated[str, Meta(max_length=256)]
+Word = Annotated[str, Meta(max_length=128)]
+Longer = Annotated[str, Meta(max_length=256)]
+MaybeWord = Annotated[Word | None, Meta(extra={"json": "null"})]
+Verdict = Annotated[
+    Annotated[str, Meta(pattern=r"^(pass|flag|block)$(?!\n)")] | None,
+    Meta(description="pass, flag or block.", extra={"json": "null"}),
+]
 
 
 class EventSdk(Message):
@@ -54,7 +60,7 @@ class EventTool(Message):
     STRANGERS: ClassVar[str] = "more"
 
     name: Word = ""
-    arguments_hash: Word = ""
+    arguments_hash: Longer = ""
     more: JsonObject = {}
     """What came with it under other names."""
 
@@ -67,17 +73,16 @@ class EventScan(Message):
 
     risk_score: Risk = 0.0
     blocked: bool = False
-    threat_type: MaybeText = None
+    threat_type: MaybeWord = None
     """The threat that weighs most."""
-    l1_result: MaybeText = None
-    """pass, flag or block."""
-    l2_result: MaybeText = None
-    l3_result: MaybeText = None
+    l1_result: Verdict = None
+    l2_result: Verdict = None
+    l3_result: Verdict = None
     layers_executed: Annotated[list[Word], Meta(max_length=16)] = []
     scan_latency_ms: Annotated[float, Meta(ge=0)] = 0.0
     pii_detected: bool = False
     secrets_detected: bool = False
-    threats_detected: JsonObjects = []
+    threats_detected: Annotated[JsonObjects, Meta(max_length=100)] = []
     """Each with type, rule, severity, confidence, layer and place."""
     more: JsonObject = {}
     """What came with it under other names."""
@@ -95,7 +100,7 @@ class EventPolicy(Message):
     policy_id: Word = ""
     policy_version: Count = 0
     rule: Word = ""
-    severity: MaybeText = None
+    severity: MaybeWord = None
     more: JsonObject = {}
     """What came with it under other names."""
 
@@ -112,8 +117,8 @@ class SecurityEvent(Message):
     agent_id: AgentId
     event_type: EventType
     direction: Direction = ""
-    session_id: Word = ""
-    trace_id: Word = ""
+    session_id: Longer = ""
+    trace_id: Longer = ""
     tags: Tags = []
     sdk: EventSdk | None = None
     framework: Word = ""
