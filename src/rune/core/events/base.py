@@ -1,4 +1,4 @@
-"""The interface of an event store. An event is a record: appended once, never changed, dropped when it is old.
+"""The interface of an event store. Events are appended once, never changed, dropped when old.
 
 Events of an organization stand in the order they arrived, and `position` counts them from 1. A position
 is never used again, so it serves as a cursor: what comes in later, however old its timestamp, stands
@@ -21,6 +21,13 @@ MAX_PAGE = 1_000
 
 Step = Literal["minute", "hour", "day"]
 Dimension = Literal["threat", "type", "agent", "tool"]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A time from `since` up to but not including `until`; empty when they are the wrong way round."""
+
+    since: datetime
+    until: datetime
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +78,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in a time, in numbers. `threats` counts events with a threat, `risk_score` is their mean."""
+    """What happened in a time, in numbers. `threats` counts events with one, `risk_score` is the mean."""
 
     events: int
     blocked: int
@@ -185,12 +192,12 @@ class EventStore(Protocol):
         """The newest position of every organization that has events."""
         ...
 
-    async def overview(self, organization: str, since: datetime, until: datetime) -> Overview:
+    async def overview(self, organization: str, span: Span) -> Overview:
         """The numbers of a time, counted in whole minutes of UTC."""
         ...
 
     async def timeseries(
-        self, organization: str, since: datetime, until: datetime, *, step: Step, agent_id: str = ""
+        self, organization: str, span: Span, *, step: Step, agent_id: str = ""
     ) -> Sequence[Point]:
         """One point for every step that the time touches, those without an event included, oldest first.
 
@@ -199,7 +206,7 @@ class EventStore(Protocol):
         ...
 
     async def top(
-        self, organization: str, what: Dimension, since: datetime, until: datetime, *, limit: int = 10
+        self, organization: str, what: Dimension, span: Span, *, limit: int = 10
     ) -> Sequence[Ranked]:
         """The most frequent first, equals by name; events that have none of it are left out.
 
@@ -211,7 +218,7 @@ class EventStore(Protocol):
         """Every agent that has sent an event, or the one named, in the order of their ids."""
         ...
 
-    async def baseline(self, organization: str, agent_id: str, since: datetime, until: datetime) -> Baseline:
+    async def baseline(self, organization: str, agent_id: str, span: Span) -> Baseline:
         """An agent's behaviour in whole hours of UTC."""
         ...
 

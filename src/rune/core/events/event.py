@@ -8,9 +8,8 @@ refuses the whole batch and says which event and which field.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -38,7 +37,6 @@ REPORTED = "reported_timestamp"
 
 EventType = Literal["scan", "tool_call", "tool_result", "policy_violation", "session", "custom"]
 Direction = Literal["", "inbound", "outbound"]
-Verdict = Literal["pass", "flag", "block"]
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Name = Annotated[str, Meta(max_length=128)]
@@ -46,29 +44,34 @@ Text = Annotated[str, Meta(max_length=256)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Sdk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What events are made of. Unknown fields are found by refusing them, then moved to `metadata`."""
+
+
+class Sdk(Part, frozen=True):
     """The library that sent the event."""
 
     name: Name = ""
     version: Name = ""
 
 
-class Tool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Tool(Part, frozen=True):
     """The tool that was called; its arguments are known by a keyed hash only."""
 
     name: Name = ""
     arguments_hash: Text = ""
 
 
-class Scan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Scan(Part, frozen=True):
     """What a scan found: places and rules, no text."""
 
     risk_score: Fraction = 0.0
-    blocked: bool = False
+    blocked: bool | None = None
+    """None, as older senders have it, leaves the answer to the layers."""
     threat_type: Name | None = None
-    l1_result: Verdict | None = None
-    l2_result: Verdict | None = None
-    l3_result: Verdict | None = None
+    l1_result: Name | None = None
+    l2_result: Name | None = None
+    l3_result: Name | None = None
     layers_executed: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
     scan_latency_ms: Annotated[float, Meta(ge=0)] = 0.0
     pii_detected: bool = False
@@ -76,7 +79,7 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     threats_detected: Annotated[tuple[dict[str, Any], ...], Meta(max_length=100)] = ()
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Policy(Part, frozen=True):
     """What the policies decided."""
 
     allowed: bool = True
@@ -88,8 +91,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     severity: Name | None = None
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One security event. Only the first four fields are required; `event_id` is unique in its organization."""
+class Event(Part, frozen=True):
+    """One security event. Four fields are required; `event_id` is unique in its organization."""
 
     event_id: Id
     timestamp: Annotated[datetime, Meta(tz=True)]
@@ -110,7 +113,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def blocked(self) -> bool:
         """Whether something was stopped: a scan blocked it, or a policy did not allow it."""
         scan, policy = self.scan_result, self.policy_result
-        return (scan is not None and scan.blocked) or (policy is not None and not policy.allowed)
+        if policy is not None and not policy.allowed:
+            return True
+        if scan is None:
+            return False
+        if scan.blocked is not None:
+            return scan.blocked
+        return "block" in {scan.l1_result, scan.l2_result, scan.l3_result}
 
     @property
     def risk_score(self) -> float:
@@ -127,3 +136,139 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return scan.threat_type
         first = scan.threats_detected[0].get("type") if scan.threats_detected else None
         return first[:128] if isinstance(first, str) else ""
+
+
+_FIELDS = {
+    "": frozenset(Event.__struct_fields__),
+    "sdk": frozenset(Sdk.__struct_fields__),
+    "tool": frozenset(Tool.__struct_fields__),
+    "scan_result": frozenset(Scan.__struct_fields__),
+    "policy_result": frozenset(Policy.__struct_fields__),
+}
+_events = msgspec.json.Decoder(list[Event])
+_pack = msgspec.msgpack.Encoder().encode
+
+MAX_VIOLATIONS = 10
+"""Bad events that one error describes."""
+
+
+def read_json(array: bytes | msgspec.Raw, now: datetime) -> list[Event]:
+    """The events of a JSON array, as `read` does it; the fast way in."""
+    if len(bytes(array)) > MAX_BATCH_BYTES:
+        raise _refused("events", f"more than {MAX_BATCH_BYTES} bytes: send smaller batches")
+    try:
+        events = _events.decode(array)
+        if len(events) <= MAX_EVENTS and all(map(_fits, events)):
+            return [_in_time(event, now) for event in events]
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+        pass  # the slow way forgives unknown fields, and says where the rest is wrong
+    return read(_plain(array), now)
+
+
+def read(items: Sequence[object], now: datetime) -> list[Event]:
+    """The events in plain data (what JSON decodes to). Raises InvalidArgument that names index and field."""
+    if len(items) > MAX_EVENTS:
+        raise _refused("events", f"{len(items)} in one batch, at most {MAX_EVENTS}: send smaller batches")
+    events: list[Event] = []
+    wrong: list[Violation] = []
+    for index, item in enumerate(items):
+        try:
+            events.append(_in_time(_event(item), now))
+        except (ValueError, OverflowError, RecursionError) as error:
+            wrong.append(_violation(index, error))
+            if len(wrong) == MAX_VIOLATIONS:
+                break
+    if wrong:
+        raise InvalidArgument.of(wrong)
+    return events
+
+
+def _plain(array: bytes | msgspec.Raw) -> list[object]:
+    try:
+        items = msgspec.json.decode(array)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _refused("events", f"no JSON that can be read: {error}") from error
+    if not isinstance(items, list):
+        raise _refused("events", "must be a list of events")
+    return cast("list[object]", items)
+
+
+def _event(item: object) -> Event:
+    if isinstance(item, dict):
+        item = _known(cast("dict[str, Any]", item))
+    event = msgspec.convert(item, Event)
+    if not _fits(event):
+        raise ValueError(_unfit(event))
+    return event
+
+
+def _known(item: dict[str, Any]) -> dict[str, Any]:
+    """The same event with its unknown fields moved to `metadata`, those of a part as `part.field`."""
+    known = {name: value for name, value in item.items() if name in _FIELDS[""]}
+    strange = {name: value for name, value in item.items() if name not in _FIELDS[""]}
+    for part, fields in _FIELDS.items():
+        inner = known.get(part)
+        if isinstance(inner, dict):
+            values = cast("dict[str, Any]", inner)
+            known[part] = {name: value for name, value in values.items() if name in fields}
+            strange |= {f"{part}.{name}": value for name, value in values.items() if name not in fields}
+    metadata = known.get("metadata", {})
+    if strange and isinstance(metadata, dict):
+        known["metadata"] = _merged(cast("dict[str, Any]", metadata), strange)
+    return known
+
+
+def _merged(metadata: dict[str, Any], strange: dict[str, Any]) -> dict[str, Any]:
+    """Both; an unknown field whose name is taken gets an underscore, so that neither is lost."""
+    merged = dict(metadata)
+    for name, value in strange.items():
+        free = name
+        while free in merged:
+            free += "_"
+        merged[free] = value
+    return merged
+
+
+def _fits(event: Event) -> bool:
+    return (
+        event.event_id.isprintable()
+        and event.agent_id.isprintable()
+        and (not _is_open(event) or len(_pack(event)) <= MAX_EVENT_BYTES)
+    )
+
+
+def _is_open(event: Event) -> bool:
+    """Whether the event has parts without a shape of their own, which may be of any size."""
+    return bool(event.metadata) or (
+        event.scan_result is not None and bool(event.scan_result.threats_detected)
+    )
+
+
+def _unfit(event: Event) -> str:
+    if not event.event_id.isprintable():
+        return "Control characters are not allowed - at `$.event_id`"
+    if not event.agent_id.isprintable():
+        return "Control characters are not allowed - at `$.agent_id`"
+    return f"More than {MAX_EVENT_BYTES} bytes"
+
+
+def _in_time(event: Event, now: datetime) -> Event:
+    """The event itself, or with the time of receipt where its own cannot be right."""
+    if now - BEHIND <= event.timestamp <= now + AHEAD:
+        return event
+    metadata = _merged(event.metadata, {REPORTED: event.timestamp.isoformat()})
+    return msgspec.structs.replace(event, timestamp=now, metadata=metadata)
+
+
+def _violation(index: int, error: Exception) -> Violation:
+    """In our words and places: msgspec says `… - at `$.tool.name``."""
+    reason, _, place = str(error).partition(" - at `$")
+    field = place.rstrip("`")
+    _, missing, name = reason.partition("Object missing required field `")
+    if missing:
+        field, reason = f"{field}.{name.rstrip('`')}", "is required"
+    return Violation(f"events[{index}]{field}", reason)
+
+
+def _refused(field: str, description: str) -> InvalidArgument:
+    return InvalidArgument.of([Violation(field, description)])
