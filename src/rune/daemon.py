@@ -14,6 +14,8 @@ import sys
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 import uvloop
 
@@ -25,9 +27,12 @@ from rune.api.orchestrator.services import Service
 from rune.core import logs as log_setup
 from rune.core import rights, roles, settings, upkeep
 from rune.core.audit import Audit
+from rune.core.apikeys import Keys
 from rune.core.auth import Identity
 from rune.core.clock import Clock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
+from rune.core.events.base import Retention
+from rune.core.events.sqlite import SqliteEventStore
 from rune.core.limits import Limits, Quota
 from rune.core.runefile import Settings
 from rune.core.store.base import Store
@@ -52,6 +57,9 @@ from rune.orchestrator.runners.process import ProcessRunner
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 from rune.orchestrator.watch import Watch
+from rune.security import kinds as security_kinds
+from rune.security import organizations
+from rune.security.plane import Plane, Stores
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
 from rune.server.metrics import Metrics
@@ -61,7 +69,7 @@ from rune.server.rest import Rest
 logger = logging.getLogger(__name__)
 
 KINDS = (
-    Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS,
+    Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS, *security_kinds.KINDS,
 )  # fmt: skip
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
@@ -102,11 +110,15 @@ async def serve(chosen: Settings, mode: Mode) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = SystemClock()
     data = chosen.server.data_dir
-    async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
+    async with (
+        SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store,
+        SqliteEventStore(data / "events.db", _retention(chosen)) as events,
+    ):
+        await organizations.seed(store, clock)
         await roles.seed(store, clock)
         await namespaces.seed(store, clock=clock)
         runner = ProcessRunner(data / "process", now=clock.now)
-        parts = assemble(store, runner, chosen, clock=clock)
+        parts = assemble(Stores(store=store, events=events), runner, chosen, clock=clock)
         async with _running(runner, mode), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
             async with _open(parts, chosen, mode, stop=stop) as doors:
@@ -114,6 +126,7 @@ async def serve(chosen: Settings, mode: Mode) -> None:
                 await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
                 logger.info("stopping")
+                parts.security.release()
             for task in background:
                 task.cancel()
             await parts.leave()
@@ -128,6 +141,7 @@ class Parts:
     identity: Identity
     audit: Audit
     control: Control
+    security: Plane
     prober: Prober
     metrics: Metrics
     rights: rights.Rights
@@ -137,7 +151,8 @@ class Parts:
         """What runs for as long as the server does."""
         tidying = upkeep.keep(self.store, self.identity, self.clock)
         emptying = NamespaceReconciler(self.store, KINDS, clock=self.clock).run()
-        return (self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+        running = (self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+        return (*running, *self.security.work())
 
     async def leave(self) -> None:
         """Write down what is only in memory; the last thing before the store closes."""
@@ -145,13 +160,14 @@ class Parts:
         await self.audit.flush()
 
 
-def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
+def assemble(stores: Stores, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
     """The handlers, the reconcilers and what stands along the road, over one store."""
-    identity, audit, metrics = Identity(store, clock), Audit(store, clock), Metrics()
+    store = stores.store
+    identity, audit, metrics = Identity(store, clock, keys=Keys(store, clock)), Audit(store, clock), Metrics()
     powers = rights.Rights(store, clock)
     guards = Guards(
         identity=identity,
-        limits=Limits(clock, _quotas(chosen)),
+        limits=Limits(clock, _quotas(chosen), own=partial(organizations.quota, store)),
         audit=audit,
         meter=metrics,
         clock=clock,
@@ -168,6 +184,8 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
+    security = Plane(stores, clock=clock, allow_private_webhooks=chosen.webhooks.allow_private)
+    security.register(dispatcher)
     for handlers in (
         Namespaces(store, KINDS, clock=clock),
         Services(store, dependents, clock=clock),
@@ -183,14 +201,27 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
     metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
     return Parts(
-        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
-        metrics=metrics, rights=powers, clock=clock,
+        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, security=security,
+        prober=prober, metrics=metrics, rights=powers, clock=clock,
     )  # fmt: skip
 
 
 def _quotas(chosen: Settings) -> dict[str, Quota]:
-    per_minute = {"control": chosen.limits.calls_per_minute, "stream": chosen.limits.streams_per_minute}
-    return {rate: Quota(count=count) for rate, count in per_minute.items() if count}
+    limits = chosen.limits
+    per_minute = {
+        "control": limits.calls_per_minute, "stream": limits.streams_per_minute, "sdk": limits.sdk_per_minute,
+        "read": limits.reads_per_minute, "write": limits.writes_per_minute,
+    }  # fmt: skip
+    quotas = {rate: Quota(count=count) for rate, count in per_minute.items() if count}
+    if limits.events_per_second:
+        quotas["events"] = Quota(count=limits.events_per_second, seconds=1)
+    return quotas
+
+
+def _retention(chosen: Settings) -> Retention:
+    return Retention(
+        max_age=timedelta(days=chosen.events.retention_days), max_bytes=chosen.events.max_gib << 30
+    )
 
 
 @asynccontextmanager
@@ -240,12 +271,16 @@ class Doors:
 async def _announce(doors: Doors, parts: Parts, data: str, *, mode: Mode) -> None:
     """Say that everything is up: in the log, and to whoever started us."""
     logger.info("ready", extra={"grpc": doors.grpc, "http": doors.http, "data_dir": data, "pid": os.getpid()})
-    token = ""
+    token = api_key = ""
     if mode.dev:
         with suppress(FailedPrecondition):  # the folder had a server before: its token is known to its owner
             _, token = await parts.rights.bootstrap()
+        api_key = await parts.security.first_key()
     if mode.ready_fd >= 0:
-        told = {"grpc": doors.grpc, "http": doors.http, "token": token, "data_dir": data, "pid": os.getpid()}
+        told = {
+            "grpc": doors.grpc, "http": doors.http, "token": token, "api_key": api_key, "data_dir": data,
+            "pid": os.getpid(),
+        }  # fmt: skip
         with os.fdopen(mode.ready_fd, "w", encoding="utf-8") as ready:
             ready.write(json.dumps(told) + "\n")
 

@@ -12,7 +12,6 @@ from msgspec import Meta, Struct
 
 SUPPORTED_LATER: Final = {
     "crypto": "keys come with the secrets of a later release",
-    "events": "security events come with a later release",
     "registries": "registries come with the Docker runner of a later release",
     "runner.docker": "the Docker runner comes with a later release",
     "runner.swarm": "the Swarm runner comes with a later release",
@@ -126,6 +125,39 @@ class Limits(Section, frozen=True, kw_only=True):
     streams_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """Streams (logs, exec, watches) that one subject may open."""
 
+    reads_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 100
+    """Reading calls of the agent-security plane that one organization may make, unless it has a limit of its
+    own."""
+
+    writes_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 30
+    """Changing calls of the agent-security plane that one organization may make."""
+
+    events_per_second: Annotated[int, Meta(ge=0, le=10_000_000)] = 1_000
+    """Security events that one organization may send; counted in events, not in requests, and a second's
+    worth may come at once."""
+
+    sdk_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 6_000
+    """Questions for policies that one organization's agents may ask, apart from what people ask. A connected
+    agent asks about twice a minute."""
+
+
+class Events(Section, frozen=True, kw_only=True):
+    """The security events that agents send."""
+
+    retention_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """Days after which an event is dropped."""
+
+    max_gib: Annotated[int, Meta(ge=1, le=100_000)] = 8
+    """GiB that the events of all organizations may take; past it the oldest are dropped, whatever their age."""
+
+
+class Webhooks(Section, frozen=True, kw_only=True):
+    """What is sent to other servers when there are alerts."""
+
+    allow_private: bool = False
+    """Whether webhooks may lead into private networks and to this machine. Off, so that nobody who may create
+    a webhook can reach what only this server reaches."""
+
 
 class Settings(Section, frozen=True, kw_only=True):
     """The whole Runefile."""
@@ -144,3 +176,9 @@ class Settings(Section, frozen=True, kw_only=True):
 
     limits: Limits = Limits()
     """How much one caller may ask."""
+
+    events: Events = Events()
+    """The security events that agents send."""
+
+    webhooks: Webhooks = Webhooks()
+    """What is sent to other servers when there are alerts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -14,8 +14,8 @@ from rune.core.call import Call
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.base import EventStore, Filter
-from rune.core.events.event import AHEAD, BEHIND, MAX_EVENT_BYTES, REPORTED, Event
-from rune.errors import InvalidArgument, NotFound, PermissionDenied, Violation
+from rune.core.events.event import Event, read
+from rune.errors import NotFound, PermissionDenied
 from rune.security.pages import Cursors
 
 PATIENCE: Final = 0.5
@@ -98,30 +98,18 @@ def _own(call: Call, agent_id: str) -> str:
 
 
 def taken(events: Sequence[SecurityEvent], now: datetime) -> list[Event]:
-    """The events as they are stored; raises InvalidArgument that names every one that is too large."""
-    large = [
-        Violation(f"events[{number}]", f"is larger than {MAX_EVENT_BYTES} bytes")
-        for number, event in enumerate(events)
-        if len(msgspec.json.encode(event)) > MAX_EVENT_BYTES
-    ]
-    if large:
-        raise InvalidArgument.of(large)
-    return [_taken(event, now) for event in events]
+    """The events as they are stored; raises InvalidArgument that names index and field."""
+    return read([_plain(event) for event in events], now)
 
 
-def _taken(event: SecurityEvent, now: datetime) -> Event:
-    """What came under names that are none of ours is kept in the metadata."""
+def _plain(event: SecurityEvent) -> dict[str, Any]:
+    """The event as it was sent, what came under names that are none of ours among the rest."""
     plain: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(datetime,))
-    metadata = dict(event.metadata)
     for part in PARTS:
         held = plain[part]
-        more = held.pop("more") if held else None
-        if more:
-            metadata.setdefault(part, more)
-    if not now - BEHIND <= event.timestamp <= now + AHEAD:
-        plain["timestamp"] = now
-        metadata.setdefault(REPORTED, event.timestamp.astimezone(UTC).isoformat())
-    return msgspec.convert({**plain, "metadata": metadata}, Event)
+        if held and (more := held.pop("more")):
+            plain[part] = {**more, **held}
+    return plain
 
 
 def shown(event: Event) -> SecurityEvent:

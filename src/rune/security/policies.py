@@ -224,6 +224,16 @@ class Policies:
         return found
 
 
+def _row(policy: Policy) -> api.SecurityPolicy:
+    return api.SecurityPolicy(
+        id=policy.id,
+        name=policy.name,
+        version=policy.version,
+        active=policy.active,
+        updated_at=policy.updated_at,
+    )
+
+
 def _version_id(policy_id: str, version: int) -> str:
     return f"{policy_id}.{version:010d}"
 
