@@ -77,8 +77,8 @@ class UpdateAgentRequest(Message):
     """What to change; what is absent stays."""
 
     agent_id: AgentId
-    name: Annotated[str | None, Meta(max_length=200)] = None
-    framework: Annotated[str | None, Meta(max_length=200)] = None
+    name: Label | None = None
+    framework: Label | None = None
     tags: Tags | None = None
     quarantined: bool | None = None
     """True cuts it off: its own API keys are refused until it is false again."""

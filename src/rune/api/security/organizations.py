@@ -66,7 +66,7 @@ class UpdateOrganizationRequest(Message):
     """What to change; what is absent stays."""
 
     name: Name
-    display_name: Annotated[str | None, Meta(max_length=200)] = None
+    display_name: Label | None = None
     limits: OrganizationLimits | None = None
 
 
