@@ -107,8 +107,9 @@ def _dressed(field: Field) -> Json:
         case "null":
             return {"type": ["string", "null"]}
         case _:
-            items: Json = {"type": "array", "items": {"type": "object"}}
-            bare = items if isinstance(field.default, list) else {"type": "object"}
+            bare: Json = {"type": "object", "additionalProperties": True}
+            if isinstance(field.default, list):
+                bare = {"type": "array", "items": bare, **_size(field, "Items")}
             return {"anyOf": [bare, {"type": "null"}]} if field.default is None and not field.required else bare
 
 

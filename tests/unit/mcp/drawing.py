@@ -24,6 +24,8 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:
         return st.one_of([_value(part, known) for part in schema["anyOf"]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if isinstance(schema["type"], list):
+        return st.one_of([_value({**schema, "type": kind}, known) for kind in schema["type"]])
     match schema["type"]:
         case "object":
             return _object(schema, known)
@@ -42,7 +44,9 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:
 def _object(schema: Json, known: Json) -> st.SearchStrategy[Any]:
     if "properties" not in schema:
         keys = _text(schema["propertyNames"]) if "propertyNames" in schema else WORDS
-        return st.dictionaries(keys, _value(schema["additionalProperties"], known), max_size=2)
+        rest = schema["additionalProperties"]
+        values = st.integers(0, 9) if rest is True else _value(rest, known)
+        return st.dictionaries(keys, values, max_size=2)
     parts = {name: _value(part, known) for name, part in schema["properties"].items()}
     required = schema.get("required", ())
     must = {name: parts.pop(name) for name in required}
