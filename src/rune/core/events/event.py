@@ -44,8 +44,11 @@ Text = Annotated[str, Meta(max_length=256)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What events are made of. Unknown fields are found by refusing them, then moved to `metadata`."""
+class Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What events are made of. Unknown fields are found by refusing them, then moved to `metadata`.
+
+    Stores keep a part by position: a new field goes to the end and has a default.
+    """
 
 
 class Sdk(Part, frozen=True):
@@ -91,7 +94,7 @@ class Policy(Part, frozen=True):
     severity: Name | None = None
 
 
-class Event(Part, frozen=True):
+class Event(Part, frozen=True, kw_only=True):
     """One security event. Four fields are required; `event_id` is unique in its organization."""
 
     event_id: Id
@@ -167,8 +170,7 @@ def read_json(array: bytes | msgspec.Raw, now: datetime) -> list[Event]:
 
 def read(items: Sequence[object], now: datetime) -> list[Event]:
     """The events in plain data (what JSON decodes to). Raises InvalidArgument that names index and field."""
-    if len(items) > MAX_EVENTS:
-        raise _refused("events", f"{len(items)} in one batch, at most {MAX_EVENTS}: send smaller batches")
+    refuse_many(items)
     events: list[Event] = []
     wrong: list[Violation] = []
     for index, item in enumerate(items):
@@ -181,6 +183,12 @@ def read(items: Sequence[object], now: datetime) -> list[Event]:
     if wrong:
         raise InvalidArgument.of(wrong)
     return events
+
+
+def refuse_many(items: Sequence[object]) -> None:
+    """Raises InvalidArgument for more than MAX_EVENTS."""
+    if len(items) > MAX_EVENTS:
+        raise _refused("events", f"{len(items)} in one batch, at most {MAX_EVENTS}: send smaller batches")
 
 
 def _plain(array: bytes | msgspec.Raw) -> list[object]:

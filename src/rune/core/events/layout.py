@@ -1,0 +1,216 @@
+"""The SQLite file of an event store: its tables, how it is opened, and that one process alone has it.
+
+An event's `id` is its organization's number and its position in one integer, so that an organization's
+events lie together in the order they arrived. Words that repeat (agents, types, threats, tools) are
+numbers in `terms`. Unlike the store of resources this file has two connections, a writer's and a
+reader's, so its lock is a file beside it.
+"""
+# apsw's stubs name collections.abc.Buffer, which Python 3.11 lacks:
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from rune.errors import FailedPrecondition, Unavailable
+
+SCHEMA = 1
+"""The layout below. A file with a greater number is refused; raise it with a step that upgrades."""
+
+APPLICATION = int.from_bytes(b"RUNe")
+"""Marks the file as ours, so that a path mistyped does not fill someone else's database."""
+
+POSITIONS = 40
+"""Bits of an id that are the position; the rest is the organization."""
+
+TABLES = f"""
+CREATE TABLE terms (
+    term INTEGER PRIMARY KEY, organization INTEGER NOT NULL, kind INTEGER NOT NULL, value TEXT NOT NULL,
+    UNIQUE (organization, kind, value)
+) STRICT;
+CREATE TABLE streams (
+    organization INTEGER PRIMARY KEY, dropped INTEGER NOT NULL, sealed INTEGER NOT NULL, newest INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent INTEGER NOT NULL, type INTEGER NOT NULL,
+    threat INTEGER NOT NULL, tool INTEGER NOT NULL, blocked INTEGER NOT NULL, risk INTEGER NOT NULL,
+    key ANY NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE TABLE rollups (
+    organization INTEGER, grain INTEGER, start INTEGER,
+    agent INTEGER, type INTEGER, threat INTEGER, tool INTEGER,
+    events INTEGER NOT NULL, blocked INTEGER NOT NULL, threats INTEGER NOT NULL, risk INTEGER NOT NULL,
+    PRIMARY KEY (organization, grain, start, agent, type, threat, tool)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE agents (
+    agent INTEGER PRIMARY KEY, organization INTEGER NOT NULL, framework TEXT NOT NULL,
+    events INTEGER NOT NULL, blocked INTEGER NOT NULL,
+    dropped INTEGER NOT NULL, dropped_blocked INTEGER NOT NULL,
+    first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL
+) STRICT;
+CREATE INDEX agents_of ON agents (organization);
+CREATE TABLE postings (term INTEGER, id INTEGER, PRIMARY KEY (term, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE segments (
+    segment INTEGER, organization INTEGER, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
+    PRIMARY KEY (segment, organization)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE digests (
+    segment INTEGER, digest INTEGER, id INTEGER, PRIMARY KEY (segment, digest, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE filters (generation INTEGER PRIMARY KEY, bits BLOB NOT NULL) STRICT;
+CREATE TABLE salt (value BLOB NOT NULL) STRICT;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {SCHEMA};
+"""
+
+ORGANIZATION, AGENT, TYPE, THREAT, TOOL, BLOCKED = range(6)
+"""The kinds of terms."""
+
+
+class Lock:
+    """One process per file. The kernel lets go of it when the process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".lock")
+        self._descriptor = -1
+
+    def take(self) -> None:
+        """Raises Unavailable when another process, or another store of this one, has the file."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            message = f"{self._path} is held by another process: stop that one first"
+            raise Unavailable(message) from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """A second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@contextmanager
+def explained(path: Path) -> Generator[None]:
+    """Raises what went wrong with opening or reading a file in our words."""
+    try:
+        yield
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        message = f"{path} is damaged or no SQLite file ({error}): restore it from a backup"
+        raise FailedPrecondition(message) from error
+    except (apsw.Error, OSError) as error:
+        message = f"the event store {path} does not answer: {error}"
+        raise Unavailable(message) from error
+
+
+def writer(path: Path) -> apsw.Connection:
+    """The connection that writes; makes the file when it is new, and refuses one that is not ours."""
+    _create(path)
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        db.pragma("journal_mode", "WAL")  # one fsync for a commit, and readers never wait
+        db.pragma("synchronous", "FULL")  # acknowledged means that it survives a power cut
+        db.pragma("wal_autocheckpoint", 4_000)  # pages, about 16 MB of log: checkpoints stall the writer
+        db.pragma("journal_size_limit", 64 * 1024 * 1024)  # what a burst leaves of the log on the disk
+        db.pragma("cache_size", -16_000)  # KiB
+        db.pragma("trusted_schema", 0)  # a planted view or trigger may call nothing
+        with transaction(db):
+            _refuse_foreign(db, path)
+            if db.pragma("user_version") == 0:
+                db.execute(TABLES)
+                db.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def reader(path: Path) -> apsw.Connection:
+    """A connection that reads beside the writer and cannot write."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    db.pragma("query_only", 1)
+    db.pragma("cache_size", -16_000)  # KiB
+    db.pragma("trusted_schema", 0)
+    return db
+
+
+@contextmanager
+def transaction(db: apsw.Connection) -> Generator[apsw.Connection]:
+    """All or nothing."""
+    _rollback(db)  # in case the disk was too sick to undo the last one
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        _rollback(db)
+        raise
+
+
+@contextmanager
+def snapshot(db: apsw.Connection) -> Generator[apsw.Connection]:
+    """Everything read inside is of one moment."""
+    db.execute("BEGIN")
+    try:
+        yield db
+    finally:
+        _rollback(db)
+
+
+def closed() -> Unavailable:
+    """What a store answers once it is closed."""
+    return Unavailable("the event store is closed")
+
+
+def one(cursor: apsw.Cursor) -> Any:  # noqa: ANN401 - a value of SQLite's
+    """The first value of the first row, None without a row."""
+    row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def _create(path: Path) -> None:
+    """A new file is private from its first byte; so are the log and the folder beside it."""
+    wal = path.with_name(path.name + "-wal")
+    if not _size(path) and _size(wal):  # SQLite would throw the log away
+        message = f"{wal} is there without the file it belongs to: restore both from a backup"
+        raise FailedPrecondition(message)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        # Not by opening it: to close a file drops every lock that this process has on it.
+        path.chmod(0o600)
+
+
+def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
+    schema = db.pragma("user_version")
+    tables = one(db.execute("SELECT count(*) FROM sqlite_schema"))
+    if db.pragma("application_id") != (APPLICATION if tables else 0):
+        message = f"{path} is not an event store of Rune: name another path"
+        raise FailedPrecondition(message)
+    if schema > SCHEMA:
+        message = (
+            f"{path} was written by a newer Rune (schema {schema}, this one knows {SCHEMA}):"
+            " install that version, or restore a backup"
+        )
+        raise FailedPrecondition(message)
+
+
+def _rollback(db: apsw.Connection) -> None:
+    if db.in_transaction:  # SQLite ends some failed ones by itself
+        db.execute("ROLLBACK")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

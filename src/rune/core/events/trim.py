@@ -1,0 +1,119 @@
+"""Retention: the oldest go first, a few hundred at a time, so that an append waits for milliseconds at most.
+
+Segments are dropped in the order they were sealed, event by event: what the event counted is taken from
+its cells, what names it leaves the indexes, and once a segment is empty its digests follow.
+"""
+# apsw's stubs name collections.abc.Buffer, which Python 3.11 lacks:
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import takewhile
+
+import apsw
+
+from rune.core.events.base import Retention
+from rune.core.events.layout import BLOCKED, one
+from rune.core.events.record import micros
+from rune.core.events.rollups import MINUTE
+from rune.core.events.streams import Stream
+from rune.core.events.writer import COUNT, MOVE, Writer, counted
+
+STEP = 500
+"""Events of one transaction."""
+
+FOREVER = 1 << 62
+
+OLDEST = (
+    "SELECT id, at, agent, type, threat, tool, blocked, risk FROM events WHERE id > ? AND id <= ?"
+    " ORDER BY id LIMIT ?"
+)
+EMPTIED = (
+    "DELETE FROM rollups WHERE organization = ? AND grain = ? AND start = ? AND agent = ? AND type = ?"
+    " AND threat = ? AND tool = ? AND events = 0"
+)
+DROPPED = "UPDATE agents SET dropped = dropped + ?, dropped_blocked = dropped_blocked + ? WHERE agent = ?"
+OLDEST_SEGMENT = "SELECT organization FROM segments ORDER BY segment LIMIT 1"
+PASSED = "SELECT segment FROM segments WHERE organization = ? AND last <= ?"
+
+Row = tuple[int, int, int, int, int, int, int, int]
+
+
+def trim(writer: Writer, now: datetime, retention: Retention) -> int:
+    """One step in one transaction; returns how many events went."""
+    with writer.transaction() as db:
+        cutoff = micros(now - retention.max_age)
+        stream = _expired(db, writer.streams.values(), cutoff)
+        if stream is None:
+            cutoff = FOREVER
+            stream = _oldest(db, writer, retention.max_bytes)
+        if stream is None:
+            return 0
+        if stream.dropped == stream.sealed:
+            writer.seal()
+        front = (stream.base + stream.dropped, stream.base + stream.sealed, STEP)
+        rows: list[Row] = list(takewhile(lambda row: row[1] < cutoff, db.execute(OLDEST, front)))
+        _drop(db, stream, rows)
+        _forget(writer, stream)
+    return len(rows)
+
+
+def used(db: apsw.Connection) -> int:
+    """Bytes in use; what was freed stays with the file, for the next events."""
+    return (db.pragma("page_count") - db.pragma("freelist_count")) * db.pragma("page_size")
+
+
+def _expired(db: apsw.Connection, streams: Iterable[Stream], cutoff: int) -> Stream | None:
+    """A stream whose oldest event is older than the cutoff."""
+    for stream in streams:
+        oldest = one(db.execute("SELECT at FROM events WHERE id = ?", (stream.base + stream.dropped + 1,)))
+        if oldest is not None and oldest < cutoff:
+            return stream
+    return None
+
+
+def _oldest(db: apsw.Connection, writer: Writer, max_bytes: int) -> Stream | None:
+    """The stream with the oldest segment, if the file holds too much."""
+    if used(db) <= max_bytes:
+        return None
+    code = one(db.execute(OLDEST_SEGMENT))
+    return next(
+        (stream for stream in writer.streams.values() if code in {None, stream.code} and stream.kept), None
+    )
+
+
+def _drop(db: apsw.Connection, stream: Stream, rows: Sequence[Row]) -> None:
+    """Undo what storing these events did."""
+    shares: dict[tuple[int, ...], list[int]] = {}
+    agents: dict[int, list[int]] = {}
+    postings: list[tuple[int, int]] = []
+    for id, at, agent, kind, threat, tool, blocked, risk in rows:
+        sums = shares.setdefault((stream.code, at // MINUTE, agent, kind, threat, tool, blocked), [0, 0])
+        sums[0] += 1
+        sums[1] += risk
+        gone = agents.setdefault(agent, [0, 0])
+        gone[0] += 1
+        gone[1] += blocked
+        words = (agent, kind, threat, blocked and stream.words[BLOCKED]["blocked"])
+        postings += [(word, id) for word in words if word]
+    cells = counted(shares, -1)
+    db.executemany(COUNT, cells)
+    db.executemany(EMPTIED, [cell[:7] for cell in cells])
+    db.executemany(DROPPED, [(*gone, agent) for agent, gone in agents.items()])
+    db.executemany("DELETE FROM postings WHERE term = ? AND id = ?", sorted(postings))
+    last = rows[-1][0]
+    db.execute("DELETE FROM events WHERE id > ? AND id <= ?", (stream.base + stream.dropped, last))
+    stream.dropped = last - stream.base
+    db.execute(MOVE, stream.row)
+
+
+def _forget(writer: Writer, stream: Stream) -> None:
+    """Drop the segments that this stream has left behind, and the digests of those that all have left."""
+    db = writer.db
+    for (segment,) in db.execute(PASSED, (stream.code, stream.base + stream.dropped)).fetchall():
+        db.execute("DELETE FROM segments WHERE segment = ? AND organization = ?", (segment, stream.code))
+        if one(db.execute("SELECT 1 FROM segments WHERE segment = ?", (segment,))) is None:
+            db.execute("DELETE FROM digests WHERE segment = ?", (segment,))
+            writer.forget(segment)
