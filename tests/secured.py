@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 
-from eventstore import ListedEvents
 from rune.api import Operation
 from rune.api.fields import Message
 from rune.api.security.apikeys import CreateApiKeyRequest
@@ -22,7 +21,7 @@ from rune.core.auth import Identity
 from rune.core.call import Caller
 from rune.core.clock import Clock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
-from rune.core.events.base import EventStore
+from rune.core.events.memory import MemoryEvents
 from rune.core.limits import Limits, Quota
 from rune.core.store.memory import MemoryStore
 from rune.security import organizations
@@ -49,7 +48,7 @@ class Secured:
 
     def __init__(self, clock: Clock, store: MemoryStore, *, quotas: Mapping[str, Quota], private: bool) -> None:
         self.clock, self.store = clock, store
-        self.events: EventStore = ListedEvents()
+        self.events = MemoryEvents()
         self.identity = Identity(store, clock, keys=Keys(store, clock))
         self.audit = Audit(store, clock)
         self.rights = rights.Rights(store, clock)
@@ -102,7 +101,7 @@ async def secured(
         await roles.seed(store, clock)
         plane = Secured(clock, store, quotas=quotas or {}, private=private)
         _, plane.token = await plane.rights.bootstrap()
-        async with asyncio.TaskGroup() as tasks:
+        async with plane.events, asyncio.TaskGroup() as tasks:
             work = (plane.identity.follow(), *plane.plane.work())
             running = [tasks.create_task(each) for each in work]
             await asyncio.sleep(0)  # they have begun

@@ -32,7 +32,7 @@ from rune.core.auth import Identity
 from rune.core.clock import Clock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.core.events.base import Retention
-from rune.core.events.sqlite import SqliteEventStore
+from rune.core.events.sqlite import SqliteEvents
 from rune.core.limits import Limits, Quota
 from rune.core.runefile import Settings
 from rune.core.store.base import Store
@@ -112,7 +112,7 @@ async def serve(chosen: Settings, mode: Mode) -> None:
     data = chosen.server.data_dir
     async with (
         SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store,
-        SqliteEventStore(data / "events.db", _retention(chosen)) as events,
+        SqliteEvents(data / "events.db", _retention(chosen)) as events,
     ):
         await organizations.seed(store, clock)
         await roles.seed(store, clock)

@@ -15,6 +15,7 @@ from rune.api.fields import Message
 from rune.api.operation import Http, Operation
 from rune.api.shape import Field, fields
 from rune.api.validate import build
+from rune.client.client import credential
 from rune.client.failures import failure
 from rune.errors import (
     FAILURES,
@@ -54,7 +55,7 @@ class HttpTransport:
         verify: Any = True,  # noqa: ANN401 - what httpx takes: a bool or an SSLContext
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers = credential(token)
         self._base = base
         self._http = httpx.AsyncClient(
             base_url=base, headers=headers, verify=verify, transport=transport, trust_env=False

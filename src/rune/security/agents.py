@@ -16,7 +16,7 @@ from rune.core.call import Call
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.base import Agent as Seen
-from rune.core.events.base import EventStore
+from rune.core.events.base import EventStore, Span
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
@@ -70,7 +70,7 @@ class Agents:
         """An agent, and how it behaves."""
         organization, now = call.principal.organization, self._clock.now()
         said, seen = await self._find(organization, ask.agent_id)
-        baseline = await self._events.baseline(organization, ask.agent_id, now - BASELINE, now)
+        baseline = await self._events.baseline(organization, ask.agent_id, Span(now - BASELINE, now))
         events = sum(hour.events for hour in baseline.hours)
         return api.AgentDetails(
             agent=_agent(organization, ask.agent_id, now, said=said, seen=seen),

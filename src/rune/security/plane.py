@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +16,7 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.base import EventStore
 from rune.core.store.base import Store
+from rune.errors import Unavailable
 from rune.security import organizations
 from rune.security.addresses import client
 from rune.security.agents import Agents
@@ -30,6 +33,9 @@ from rune.security.webhooks import Postman, Webhooks
 
 SEND_SECONDS: Final = 10.0
 """How long a webhook may take to answer."""
+TRIM_SECONDS: Final = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +46,24 @@ class Stores:
     events: EventStore
 
 
+async def trimming(events: EventStore, clock: Clock) -> None:
+    """Drop events that are past their retention, until it is cancelled or the store closes."""
+    while True:
+        try:
+            more = await events.trim(clock.now())
+        except Unavailable as error:
+            logger.warning("events were not trimmed, it is tried again", extra={"reason": error.message})
+            more = 0
+        await asyncio.sleep(0 if more else TRIM_SECONDS)
+
+
 class Plane:
     """The agent-security plane of a server. `organizations.seed` must have run."""
 
     def __init__(self, stores: Stores, *, clock: Clock, allow_private_webhooks: bool = False) -> None:
         store, events = stores.store, stores.events
         cursors = organizations.cursors(store)
-        self._clock = clock
+        self._clock, self._events = clock, events
         self._keys = ApiKeys(store, clock=clock)
         self._bundles = Bundles(store)
         self.detection = Detection(store, events, clock=clock)
@@ -74,7 +91,8 @@ class Plane:
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
-        return (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
+        running = (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
+        return (*running, trimming(self._events, self._clock))
 
     def release(self) -> None:
         """Answer whoever waits: the server stops."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from rune.api.security import stats as api
 from rune.core.call import Call
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
-from rune.core.events.base import EventStore, Point
+from rune.core.events.base import EventStore, Point, Span
 from rune.core.events.base import Step as Size
 from rune.core.store.base import Store
 from rune.errors import InvalidArgument, Violation
@@ -40,7 +41,7 @@ class Stats:
         """Everything at a glance."""
         organization, now = call.principal.organization, self._clock.now()
         since = now - timedelta(hours=ask.hours)
-        numbers = await self._events.overview(organization, since, now)
+        numbers = await self._events.overview(organization, Span(since, now))
         agents = await self._agents.all(organization)
         alerts = [each for each in self._store.list(Alert, space(organization)) if each.status == "open"]
         return api.Overview(
@@ -64,7 +65,7 @@ class Stats:
         since = now - timedelta(hours=ask.hours)
         if ask.hours * 60 // minutes > 10_000:  # noqa: PLR2004 - what an event store gives at once
             raise InvalidArgument.of([Violation("step_minutes", "is too fine for so long: take whole hours")])
-        points = await self._events.timeseries(call.principal.organization, since, now, step=size)
+        points = await self._events.timeseries(call.principal.organization, Span(since, now), step=size)
         together = ask.step_minutes // minutes
         return api.Timeseries(
             points=[_sum(points[at : at + together]) for at in range(0, len(points), together)]
@@ -72,10 +73,9 @@ class Stats:
 
     async def top_threats(self, call: Call, ask: api.GetTopThreatsRequest) -> api.TopThreats:
         """The most frequent first."""
-        now: datetime = self._clock.now()
-        found = await self._events.top(
-            call.principal.organization, "threat", now - timedelta(hours=ask.hours), now, limit=ask.limit
-        )
+        now = self._clock.now()
+        span = Span(now - timedelta(hours=ask.hours), now)
+        found = await self._events.top(call.principal.organization, "threat", span, limit=ask.limit)
         return api.TopThreats(
             threats=[
                 api.ThreatCount(threat_type=each.name, events=each.events, blocked=each.blocked)
@@ -84,10 +84,9 @@ class Stats:
         )
 
 
-def _sum(points: list[Point] | tuple[Point, ...] | object) -> api.TimeseriesPoint:
-    items: list[Point] = list(points)  # pyright: ignore[reportArgumentType, reportUnknownArgumentType] - a slice of points
+def _sum(points: Sequence[Point]) -> api.TimeseriesPoint:
     return api.TimeseriesPoint(
-        at=items[0].start,
-        events=sum(point.events for point in items),
-        blocked=sum(point.blocked for point in items),
+        at=points[0].start,
+        events=sum(point.events for point in points),
+        blocked=sum(point.blocked for point in points),
     )

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from rune.core.clock import Clock
-from rune.core.events.base import Agent, EventStore
+from rune.core.events.base import Agent, EventStore, Span
 from rune.core.settle import settle
 from rune.core.store.base import Store
 from rune.core.tokens import SYSTEM
@@ -57,8 +57,8 @@ class Watchman:
                     await self._look(tenant.name, agent, start, now=now)
 
     async def _look(self, organization: str, agent: Agent, start: datetime, *, now: datetime) -> None:
-        before = await self._events.baseline(organization, agent.agent_id, start - BASELINE, start)
-        present = await self._events.baseline(organization, agent.agent_id, start, start + _HOUR)
+        before = await self._events.baseline(organization, agent.agent_id, Span(start - BASELINE, start))
+        present = await self._events.baseline(organization, agent.agent_id, Span(start, start + _HOUR))
         if not present.hours:
             return
         found = anomalies(
