@@ -49,6 +49,7 @@ TOOLS = {
     ),
     "chromium": Tool(on_path("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "postgres": Tool(on_path("postgres", "pg_ctlcluster"), "apt-get install postgresql"),
+    "curl": Tool(on_path("curl"), "apt-get install curl"),
     "go": Tool(on_path("go"), "apt-get install golang-go"),
 }
 
