@@ -105,7 +105,7 @@ class Alerts:
             return [Delete(each.key, each.revision) for each in every if each.alert_id == after.id]
         if after.status != "false_positive":
             return []
-        marks = after.marks or [Mark(rule=after.rule)]
+        marks = after.marks or [Mark(threat=after.threat or after.alert_type, rule=after.rule)]
         if len(every) + len(marks) > MOST_PATTERNS:
             raise ResourceExhausted(f"there are {MOST_PATTERNS} false positives: delete some")
         return [Put(self._pattern(after, mark, by)) for mark in marks]
@@ -114,7 +114,7 @@ class Alerts:
         return FalsePositive(
             organization=alert.organization,
             id=f"fp_{self._clock.new_id().replace('-', '')}",
-            threat_type=alert.threat or alert.alert_type,
+            threat_type=mark.threat,
             rule=mark.rule,
             fingerprint=mark.fingerprint,
             agent_id=alert.agent_id,

@@ -49,7 +49,8 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
     threat: str = ""
     rule: str = ""
     details: dict[str, Any] = {}
-    mark: Mark | None = None
+    marks: tuple[Mark, ...] = ()
+    """Everything that was found in the content, so that a false positive lets all of it pass."""
 
     def subject(self, organization: str) -> str:
         """What is the same for everything that one alert counts."""
@@ -81,7 +82,6 @@ def _by_scan(event: Event, scan: Scan) -> Raised:
     rule = _text(found[0].get("rule")) if found else ""
     said = [_text(each.get("severity")) for each in found]
     severity = max([each for each in said if each in RANK], key=RANK.__getitem__, default="")
-    print_ = _text(event.metadata.get("content_fingerprint"))
     return Raised(
         agent_id=event.agent_id,
         alert_type=TYPES.get(threat, "policy_violation"),
@@ -90,8 +90,16 @@ def _by_scan(event: Event, scan: Scan) -> Raised:
         threat=threat,
         rule=rule,
         details=_details(event),
-        mark=Mark(rule=rule, fingerprint=print_),
+        marks=_marks(event, scan, threat),
     )
+
+
+def _marks(event: Event, scan: Scan, threat: str) -> tuple[Mark, ...]:
+    """One for each threat and rule; for an event that names none, one for its threat."""
+    content = _text(event.metadata.get("content_fingerprint"))
+    named = [(_text(each.get("type")) or threat, _text(each.get("rule"))) for each in scan.threats_detected]
+    pairs = dict.fromkeys(named or [(threat, "")])
+    return tuple(Mark(threat=kind, rule=rule, fingerprint=content) for kind, rule in pairs)
 
 
 def _by_policy(event: Event, policy: Policy, alert_type: str) -> Raised:

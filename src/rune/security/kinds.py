@@ -112,8 +112,9 @@ class Step(Message):
 
 
 class Mark(Message):
-    """One content that an alert is about: the scanner's rule and the keyed hash of the text."""
+    """One finding in one content that an alert is about: threat, scanner's rule, keyed hash of the text."""
 
+    threat: str = ""
     rule: str = ""
     fingerprint: str = ""
 

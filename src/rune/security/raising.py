@@ -112,10 +112,7 @@ def _counted(alert: Alert, sighting: Sighting) -> Alert:
 
 
 def _marked(marks: list[Mark], raised: Raised) -> list[Mark]:
-    mark = raised.mark
-    if mark is None or mark in marks or len(marks) >= MOST_MARKS:
-        return marks
-    return [*marks, mark]
+    return list(dict.fromkeys([*marks, *raised.marks]))[:MOST_MARKS]
 
 
 def _surplus(store: Store, organization: str, fresh: int) -> list[Write]:
