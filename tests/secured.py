@@ -1,4 +1,4 @@
-"""The whole agent-security plane in this process, behind its REST door: real identity, limits and handlers."""
+"""The whole agent-security plane in this process, behind its door: real identity, limits, handlers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ _numbers = itertools.count(1)
 class Secured:
     """The plane, and short words for what tests do with it."""
 
-    def __init__(self, clock: Clock, store: MemoryStore, *, quotas: Mapping[str, Quota], private: bool) -> None:
+    def __init__(
+        self, clock: Clock, store: MemoryStore, *, quotas: Mapping[str, Quota], private: bool
+    ) -> None:
         self.clock, self.store = clock, store
         self.events = MemoryEvents()
         self.identity = Identity(store, clock, keys=Keys(store, clock))
@@ -104,7 +106,6 @@ async def secured(
         async with plane.events, asyncio.TaskGroup() as tasks:
             work = (plane.identity.follow(), *plane.plane.work())
             running = [tasks.create_task(each) for each in work]
-            await asyncio.sleep(0)  # they have begun
             try:
                 yield plane
             finally:

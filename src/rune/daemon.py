@@ -26,8 +26,8 @@ from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.services import Service
 from rune.core import logs as log_setup
 from rune.core import rights, roles, settings, upkeep
-from rune.core.audit import Audit
 from rune.core.apikeys import Keys
+from rune.core.audit import Audit
 from rune.core.auth import Identity
 from rune.core.clock import Clock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
@@ -69,7 +69,8 @@ from rune.server.rest import Rest
 logger = logging.getLogger(__name__)
 
 KINDS = (
-    Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS, *security_kinds.KINDS,
+    Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS,
+    *security_kinds.KINDS,
 )  # fmt: skip
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
@@ -201,8 +202,8 @@ def assemble(stores: Stores, runner: ProcessRunner, chosen: Settings, *, clock: 
     metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
     metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
     return Parts(
-        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, security=security,
-        prober=prober, metrics=metrics, rights=powers, clock=clock,
+        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control,
+        security=security, prober=prober, metrics=metrics, rights=powers, clock=clock,
     )  # fmt: skip
 
 

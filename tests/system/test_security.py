@@ -33,7 +33,10 @@ class Agent:
 
     def __init__(self, server: Runed, key: str) -> None:
         self.shield = Shield(
-            api_key=key, endpoint=f"http://{server.http}", default_agent_id="bot", event_flush_interval_seconds=0.1
+            api_key=key,
+            endpoint=f"http://{server.http}",
+            default_agent_id="bot",
+            event_flush_interval_seconds=0.1,
         )
 
     async def decide(self, tool: str) -> str:
@@ -92,6 +95,7 @@ async def test_what_was_confirmed_as_a_false_positive_is_let_pass_within_two_sec
     agent = Agent(server, key)
     try:
         async with rest(server, key) as http:
+
             async def alert() -> Any:
                 await agent.scan(ATTACK)
                 await asyncio.to_thread(agent.shield.flush, 5.0)

@@ -60,7 +60,7 @@ class Rate(StrEnum):
     CONTROL = "control"
     STREAM = "stream"
     READ = "read"
-    """Reading of the security plane; this and what follows is counted for an organization, not for a caller."""
+    """Reading of the security plane. This and what follows is counted for an organization, not a caller."""
     WRITE = "write"
     EVENTS = "events"
     """Counted in events, not in calls."""

@@ -108,9 +108,11 @@ def _dressed(field: Field) -> Json:
             return {"type": ["string", "null"]}
         case _:
             bare: Json = {"type": "object", "additionalProperties": True}
-            if isinstance(field.default, list):
+            if field.default == []:
                 bare = {"type": "array", "items": bare, **_size(field, "Items")}
-            return {"anyOf": [bare, {"type": "null"}]} if field.default is None and not field.required else bare
+            return (
+                {"anyOf": [bare, {"type": "null"}]} if field.default is None and not field.required else bare
+            )
 
 
 def _limits(field: Field) -> Json:

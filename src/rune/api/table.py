@@ -62,6 +62,7 @@ NOUNS: tuple[ModuleType, ...] = (
     liveness,
 )
 
+
 def _declared(noun: ModuleType) -> list[Operation[Any, Any]]:
     return [value for value in vars(noun).values() if isinstance(value, Operation)]
 

@@ -50,7 +50,9 @@ def test(files: tuple[str, ...], output: str) -> int | None:
         _write([{"test": each.name, "passed": not each.wrong, "wrong": each.wrong} for each in found])
     else:
         for each in found:
-            click.echo(f"{'FAILED' if each.wrong else 'passed'}  {each.name}{each.wrong and f': {each.wrong}'}")
+            click.echo(
+                f"{'FAILED' if each.wrong else 'passed'}  {each.name}{each.wrong and f': {each.wrong}'}"
+            )
     failed = sum(bool(each.wrong) for each in found)
     click.echo(f"{len(found)} tests, {failed} failed", err=True)
     return FAILED if failed else None

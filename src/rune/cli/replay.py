@@ -53,7 +53,9 @@ async def _recorded(
 ) -> AsyncIterator[SecurityEvent]:
     cursor, left = "", most
     while left > 0:
-        ask = api.ListSecurityEventsRequest(agent_id=agent_id, since=since, limit=min(PAGE, left), cursor=cursor)
+        ask = api.ListSecurityEventsRequest(
+            agent_id=agent_id, since=since, limit=min(PAGE, left), cursor=cursor
+        )
         answer = await client.call(api.list_, ask)
         for event in answer.events:
             yield event
@@ -68,7 +70,13 @@ def _show(rows: list[Row], events: int, format: str) -> None:
     counts = Counter(row.now for row in rows)
     if format == "json":
         plain = [
-            {"eventId": row.event_id, "agentId": row.agent_id, "then": row.then, "now": row.now, "rule": row.rule}
+            {
+                "eventId": row.event_id,
+                "agentId": row.agent_id,
+                "then": row.then,
+                "now": row.now,
+                "rule": row.rule,
+            }
             for row in changed
         ]
         output.write({"events": events, "decisions": dict(counts), "changed": plain}, "json")

@@ -1,4 +1,4 @@
-"""API keys: `rune_live_` and 32 random bytes. A public prefix finds the key; only a SHA-256 of the whole is kept.
+"""API keys: `rune_live_` and 32 random bytes. A public prefix finds one; only a SHA-256 of it is kept.
 
 What a key may do is read here and nowhere else: every key reads, sends events and validates; its permissions
 add to that, and a key without any may do everything on the agent-security plane but manage keys and tenants.

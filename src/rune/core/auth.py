@@ -40,7 +40,6 @@ NOBODYS_HASH: Final = digest("")
 """What an unknown token is compared with, so that it takes as long as a known one."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A principal and the very resources it was made of."""

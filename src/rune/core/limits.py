@@ -59,7 +59,7 @@ class Bucket:
     def take(self, now: float, weight: int = 1) -> float:
         """Take `weight` and return 0, or take nothing and return the seconds until it could be had.
 
-        Infinity, when the quota never allows so much at once. A weight of 0 only asks whether 1 could be had.
+        Infinity, when the quota never allows so much at once. A weight of 0 asks if 1 could be had.
         """
         quota = self._quota
         unit = quota.seconds * NANO
@@ -76,7 +76,6 @@ class Bucket:
         # A microsecond more, since a float cannot name every nanosecond.
         return -(-missing // quota.count) / NANO + 1e-6
 
-
     @property
     def level(self) -> Level:
         """What was left after the last `take`."""
@@ -86,7 +85,7 @@ class Bucket:
 
 
 class Level(NamedTuple):
-    """How full a bucket is: what it holds at most, what it holds, and in how many seconds it is full again."""
+    """How full a bucket is: what it holds at most, what it holds, in how many seconds it is full again."""
 
     limit: int
     remaining: int
@@ -171,9 +170,7 @@ class Limits:
                 headers=headers,
             )
         what = "events" if rate is Rate.EVENTS else f"{rate} calls"
-        raise ResourceExhausted(
-            f"limit for {what} reached ({quota})", retry_after=wait, headers=headers
-        )
+        raise ResourceExhausted(f"limit for {what} reached ({quota})", retry_after=wait, headers=headers)
 
     def _of(self, rate: str, quota: Quota) -> Buckets:
         """The buckets of a quota; an organization whose quota changes begins with a full one."""

@@ -148,7 +148,7 @@ class Events(Section, frozen=True, kw_only=True):
     """Days after which an event is dropped."""
 
     max_gib: Annotated[int, Meta(ge=1, le=100_000)] = 8
-    """GiB that the events of all organizations may take; past it the oldest are dropped, whatever their age."""
+    """GiB that the events of all organizations may take; past it the oldest are dropped at any age."""
 
 
 class Webhooks(Section, frozen=True, kw_only=True):

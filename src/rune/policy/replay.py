@@ -1,5 +1,6 @@
 """Replay: recorded events judged by a policy. Events hold no texts and no arguments, so rules that need them
-(argument_match, network_allowlist, `when` over args) see none and match nothing; counting rules count."""
+(argument_match, network_allowlist, `when` over args) see none and match nothing; counting rules count.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unit tests of policies: a YAML file names a policy, actions of agents, and what must be decided about them."""
+"""Unit tests of policies: a YAML file names a policy, actions of agents, and what must be decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where webhooks may lead: a name is resolved once, judged, and connected to by the very address that was judged.
+"""Where webhooks may lead: a name is resolved once, and the very address that was judged is connected to.
 
 Otherwise a name that resolves to another address the second time would lead into the server's own network.
 """
@@ -42,7 +42,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
     def __init__(self) -> None:
         self._inner = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
+    async def connect_tcp(  # noqa: PLR0917 - the library calls it so
         self,
         host: str,
         port: int,

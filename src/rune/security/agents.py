@@ -83,8 +83,8 @@ class Agents:
     async def create(self, call: Call, ask: api.RegisterAgentRequest) -> api.RegisterAgentResponse:
         """Register an agent that is neither registered nor known from its events."""
         organization = call.principal.organization
-        id = id_of(organization, ask.agent_id)
-        there = AlreadyExists(f"agent {ask.agent_id!r} exists already, with id {id}: update it instead")
+        known = id_of(organization, ask.agent_id)
+        there = AlreadyExists(f"agent {ask.agent_id!r} exists already, with id {known}: update it instead")
         if await self._events.agents(organization, self._clock.now(), agent_id=ask.agent_id):
             raise there
 
@@ -97,7 +97,7 @@ class Agents:
             return [Put(self._registration(organization, ask))]
 
         await settle(self._store, decide, operation=call.operation.name)
-        return api.RegisterAgentResponse(id=id, agent_id=ask.agent_id)
+        return api.RegisterAgentResponse(id=known, agent_id=ask.agent_id)
 
     async def update(self, call: Call, ask: api.UpdateAgentRequest) -> Updated:
         """Change what is given; quarantine reaches the agent's own keys in the same commit."""

@@ -73,7 +73,7 @@ class Alerts:
         )
 
     async def update(self, call: Call, ask: api.UpdateAlertRequest) -> Updated:
-        """Another status, with its history and its patterns in one commit; the same again adds a note at most."""
+        """Another status, its history and its patterns in one commit; the same again adds a note at most."""
 
         def decide() -> list[Write]:
             alert = self._get(call, ask.alert_id)
@@ -154,9 +154,7 @@ class Alerts:
         """Scanners find it again; the alert stays as it is."""
 
         def decide() -> list[Write]:
-            found = self._store.find(
-                FalsePositive, space(call.principal.organization), ask.false_positive_id
-            )
+            found = self._store.find(FalsePositive, space(call.principal.organization), ask.false_positive_id)
             if found is None:
                 raise NotFound(f"there is no false positive {ask.false_positive_id!r}")
             return [Delete(found.key, found.revision)]

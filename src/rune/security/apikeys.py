@@ -45,9 +45,7 @@ class ApiKeys:
         key, text = await self.issue(self._organization(call, ask.organization), ask, by=call.principal.name)
         return api.CreateApiKeyResponse(id=key.id, key=text, prefix=key.prefix, expires_at=key.expires_at)
 
-    async def issue(
-        self, organization: str, ask: api.CreateApiKeyRequest, *, by: str
-    ) -> tuple[ApiKey, str]:
+    async def issue(self, organization: str, ask: api.CreateApiKeyRequest, *, by: str) -> tuple[ApiKey, str]:
         """A key of the organization, and its text; raises NotFound for an organization that there is not."""
         made: list[tuple[ApiKey, str]] = []
 
@@ -57,8 +55,8 @@ class ApiKeys:
             old = [Delete(each.key, each.revision) for each in every if self._is_old(each)]
             if len(every) - len(old) >= MOST:
                 raise ResourceExhausted(f"there are {MOST} API keys, the most there may be: revoke some")
-            prefix, hash, text = mint(test=ask.test)
-            key = self._key(organization, ask, prefix=prefix, hash=hash)
+            prefix, hashed, text = mint(test=ask.test)
+            key = self._key(organization, ask, prefix=prefix, hashed=hashed)
             made[:] = [(replace(key, created_by=by), text)]
             return [Put(made[0][0]), *old[:100]]
 
@@ -106,7 +104,7 @@ class ApiKeys:
         end = key.revoked_at or key.expires_at
         return end is not None and end < self._clock.now() - KEPT
 
-    def _key(self, organization: str, ask: api.CreateApiKeyRequest, *, prefix: str, hash: str) -> ApiKey:
+    def _key(self, organization: str, ask: api.CreateApiKeyRequest, *, prefix: str, hashed: str) -> ApiKey:
         now = self._clock.now()
         lifetime = timedelta(seconds=ask.expires_in_seconds)
         return ApiKey(
@@ -117,7 +115,7 @@ class ApiKeys:
             agent_id=ask.agent_id,
             created_at=now,
             expires_at=now + lifetime if lifetime else None,
-            hash=hash,
+            hash=hashed,
         )
 
 

@@ -39,7 +39,7 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
 def anomalies(
     present: Hour, past: Sequence[Hour], *, tools: Mapping[str, int], usual_tools: Mapping[str, int]
 ) -> list[Anomaly]:
-    """What is unusual in the present hour, which may not be over yet; `past` are the active hours before it."""
+    """What is unusual in the present hour, which may not be over yet; `past` are the active hours before."""
     if len(past) < LEAST_HOURS or present.events < LEAST_EVENTS:
         return []
     found = (
@@ -82,7 +82,8 @@ def _mix(tools: Mapping[str, int], usual: Mapping[str, int]) -> Anomaly | None:
         return None
     kinds = len(tools.keys() | usual.keys())
     terms = {
-        name: (count / calls) * math.log((count / calls) / ((usual.get(name, 0) + 0.5) / (calls_before + kinds / 2)))
+        name: (count / calls)
+        * math.log((count / calls) / ((usual.get(name, 0) + 0.5) / (calls_before + kinds / 2)))
         for name, count in tools.items()
         if count
     }
@@ -90,8 +91,11 @@ def _mix(tools: Mapping[str, int], usual: Mapping[str, int]) -> Anomaly | None:
     if divergence < KL:
         return None
     most = max(terms, key=terms.__getitem__)
-    words = f"{tools[most]} of {calls} calls went to {most[:100]!r}, before {usual.get(most, 0)} of {calls_before}"
-    return Anomaly(metric="tool_mix", value=divergence, usual=0.0, score=divergence, threshold=KL, words=words)
+    before = f"{usual.get(most, 0)} of {calls_before}"
+    words = f"{tools[most]} of {calls} calls went to {most[:100]!r}, before {before}"
+    return Anomaly(
+        metric="tool_mix", value=divergence, usual=0.0, score=divergence, threshold=KL, words=words
+    )
 
 
 def _time_of_day(start: datetime, past: Sequence[Hour]) -> Anomaly | None:

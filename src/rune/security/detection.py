@@ -1,4 +1,4 @@
-"""Follows the events and raises alerts; where it stopped is written with what it raised, so nothing counts twice."""
+"""Follows events and raises alerts. How far it came is written with what it raised: nothing counts twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 ID: Final = "detect"
 SELDOM: Final = 5_000
-"""Positions after which progress is written though nothing was raised: so many are looked at again at most."""
+"""Positions after which progress is written though nothing was raised: as many are looked at again."""
 PAUSE: Final = 1.0
 """Seconds before another try after a failure."""
 LONGEST_HISTORY: Final = 100
@@ -40,11 +40,10 @@ class Detection:
         self._clock = clock
         self._at: dict[str, int] = {}
         self._moved = asyncio.Event()
-        self._running = False
+        self._ended = False
 
     async def run(self) -> None:
         """Until it is cancelled or the stores close; after a failure it goes on from what is written."""
-        self._running = True
         try:
             while True:
                 self._at = self._written()
@@ -58,14 +57,14 @@ class Detection:
         except Unavailable:
             return
         finally:
-            self._running = False
+            self._ended = True
             self._moved.set()
 
     async def reached(self, organization: str, position: int, seconds: float) -> bool:
         """Whether the events up to the position were looked at, waiting at most so long."""
         try:
             async with asyncio.timeout(seconds):
-                while self._running and self._at.get(organization, 0) < position:
+                while not self._ended and self._at.get(organization, 0) < position:
                     await self._moved.wait()
         except TimeoutError:
             return False
@@ -106,11 +105,7 @@ class Detection:
         ]
         writes = raising.writes(self._store, organization, sightings, now=self._clock.now())
         touched = {write.value.key for write in writes if isinstance(write, Put)}
-        writes += [
-            Put(alert)
-            for alert in self._doubts(organization, doubted)
-            if alert.key not in touched
-        ]
+        writes += [Put(alert) for alert in self._doubts(organization, doubted) if alert.key not in touched]
         before = self._progress(organization)
         last = events[-1].position
         if writes or last - before.position >= SELDOM:
@@ -127,8 +122,8 @@ class Detection:
 
     async def _meant(self, organization: str, report: Event) -> tuple[Event, Event] | None:
         """A report of a false positive, and the event that it is about."""
-        id = report.metadata.get("of_event")
-        found = await self._events.find(organization, id) if isinstance(id, str) and id else None
+        named = report.metadata.get("of_event")
+        found = await self._events.find(organization, named) if isinstance(named, str) and named else None
         return (report, found.event) if found else None
 
     def _doubts(self, organization: str, doubted: Sequence[tuple[Event, Event]]) -> list[Alert]:
@@ -159,5 +154,11 @@ def is_report(event: Event) -> bool:
 
 def _reported(alert: Alert, report: Event, now: datetime) -> Step:
     note = cast("object", report.metadata.get("note"))
-    words = f"reported as a false positive: {note}" if isinstance(note, str) and note else "reported as a false positive"
-    return Step(status=alert.status, was=alert.status, at=now, by=f"agent {report.agent_id}", note=words[:2_000])
+    words = (
+        f"reported as a false positive: {note}"
+        if isinstance(note, str) and note
+        else "reported as a false positive"
+    )
+    return Step(
+        status=alert.status, was=alert.status, at=now, by=f"agent {report.agent_id}", note=words[:2_000]
+    )

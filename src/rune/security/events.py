@@ -19,7 +19,7 @@ from rune.errors import NotFound, PermissionDenied
 from rune.security.pages import Cursors
 
 PATIENCE: Final = 0.5
-"""Seconds that an acknowledgement waits for the batch's alerts, so that who sends and then reads sees them."""
+"""Seconds that an acknowledgement waits for the batch's alerts: who sends and then reads, sees them."""
 PARTS: Final = ("sdk", "tool", "scan_result", "policy_result")
 """The parts of an event that may hold what we do not know."""
 
@@ -52,15 +52,15 @@ class Events:
         organization, agent = call.principal.organization, call.principal.agent
         strangers = sorted({event.agent_id for event in ask.events} - {agent}) if agent else []
         if strangers:
-            raise PermissionDenied(f"this API key sends events of agent {agent!r} alone, not of {strangers[0]!r}")
+            raise PermissionDenied(
+                f"this API key sends events of agent {agent!r} alone, not of {strangers[0]!r}"
+            )
         appended = await self._store.append(organization, taken(ask.events, self._clock.now()))
         position = self._store.positions().get(organization, 0)
         await self._detection.reached(organization, position, PATIENCE)
         return api.IngestEventsResponse(accepted=appended.accepted)
 
-    async def list(
-        self, call: Call, ask: api.ListSecurityEventsRequest
-    ) -> api.ListSecurityEventsResponse:
+    async def list(self, call: Call, ask: api.ListSecurityEventsRequest) -> api.ListSecurityEventsResponse:
         """The events that match, newest arrival first."""
         position = self._cursors.read(call, ask.cursor)
         page = await self._store.query(

@@ -202,6 +202,7 @@ class Delivery(Owned):
 
 
 KINDS = (
-    ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, FalsePositive, Progress, Webhook, Delivery,
+    ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, FalsePositive, Progress, Webhook,
+    Delivery,
 )  # fmt: skip
 """What a store must be made with."""

@@ -85,9 +85,7 @@ class Organizations:
         dispatcher.handles(api.list_)(self.list)
         dispatcher.handles(api.update)(self.update)
 
-    async def create(
-        self, call: Call, ask: api.CreateOrganizationRequest
-    ) -> api.CreateOrganizationResponse:
+    async def create(self, call: Call, ask: api.CreateOrganizationRequest) -> api.CreateOrganizationResponse:
         """A new tenant, with a salt of its own."""
         if self._store.find(Tenant, SYSTEM, ask.name) is not None:
             raise AlreadyExists(f"organization {ask.name!r} exists already")

@@ -31,7 +31,7 @@ class Cursors:
         return urlsafe_b64encode(self._mac(call, text) + text).decode().rstrip("=")
 
     def read(self, call: Call, cursor: str) -> str | None:
-        """The position, None for the beginning; raises InvalidArgument for a cursor of somebody else's making."""
+        """The position, None for the beginning; raises InvalidArgument for a cursor that is none of ours."""
         if not cursor:
             return None
         try:

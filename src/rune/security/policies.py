@@ -88,9 +88,7 @@ class Policies:
         await settle(self._store, decide, operation=call.operation.name)
         return api.CreateSecurityPolicyResponse(id=policy.id, name=policy.name)
 
-    async def get(
-        self, call: Call, ask: api.GetSecurityPolicyRequest
-    ) -> api.GetSecurityPolicyResponse:
+    async def get(self, call: Call, ask: api.GetSecurityPolicyRequest) -> api.GetSecurityPolicyResponse:
         """One policy whole."""
         found = self._get(call, ask.policy_id)
         return api.GetSecurityPolicyResponse(
@@ -247,6 +245,8 @@ def _compiled(yaml: str) -> dict[str, Any]:
     try:
         compiled = compiling.compile(parse(yaml))
     except InvalidArgument as error:
-        details = [Violation(f"yamlContent.{each.field}".rstrip("."), each.description) for each in error.details]
+        details = [
+            Violation(f"yamlContent.{each.field}".rstrip("."), each.description) for each in error.details
+        ]
         raise InvalidArgument(error.message, details=details) from error
     return msgspec.json.decode(compiled.to_json(), type=dict[str, Any])

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from rune.core.clock import EPOCH
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.security import outbox
 from rune.security.detect import RANK, Raised
@@ -29,9 +30,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """Of the event; 0 for what no event raised."""
 
 
-def writes(
-    store: Store, organization: str, sightings: Iterable[Sighting], *, now: datetime
-) -> list[Write]:
+def writes(store: Store, organization: str, sightings: Iterable[Sighting], *, now: datetime) -> list[Write]:
     """What to commit so that the alerts have counted these; those that they have counted are passed over."""
     before: dict[str, Alert] = {}
     after: dict[str, Alert] = {}
@@ -123,5 +122,5 @@ def _surplus(store: Store, organization: str, fresh: int) -> list[Write]:
     surplus = len(every) + fresh - MOST
     if surplus <= 0:
         return []
-    oldest = sorted(every, key=lambda alert: (alert.is_live, alert.last_seen or datetime.min))
+    oldest = sorted(every, key=lambda alert: (alert.is_live, alert.last_seen or EPOCH))
     return [Delete(alert.key) for alert in oldest[:surplus]]

@@ -23,7 +23,7 @@ KINDS: Final = frozenset({Policy.KIND, FalsePositive.KIND, Tenant.KIND})
 
 
 class Bundles:
-    """Keeps every organization's bundle until it changes. `run` has to run for as long as bundles are asked for."""
+    """Keeps every organization's bundle until it changes; `run` has to run meanwhile."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -80,13 +80,16 @@ class Bundles:
         while True:
             try:
                 self._forget()
-                async for change in self._store.watch(self._store.revision):
-                    if _matters(change):
-                        self._forget()
+                await self._follow()
             except OutOfRange:
                 continue
             except Unavailable:
                 return
+
+    async def _follow(self) -> None:
+        async for change in self._store.watch(self._store.revision):
+            if _matters(change):
+                self._forget()
 
     def _forget(self) -> None:
         self._known.clear()

@@ -1,4 +1,4 @@
-"""Handlers of figures over events; they come from counters that the event store keeps, not from the events."""
+"""Handlers of figures over events; they come from counters that the event store keeps."""
 
 from __future__ import annotations
 

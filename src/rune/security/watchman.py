@@ -61,9 +61,7 @@ class Watchman:
         present = await self._events.baseline(organization, agent.agent_id, Span(start, start + _HOUR))
         if not present.hours:
             return
-        found = anomalies(
-            present.hours[0], before.hours, tools=present.tools, usual_tools=before.tools
-        )
+        found = anomalies(present.hours[0], before.hours, tools=present.tools, usual_tools=before.tools)
         # One alert an hour for each metric: what stays unusual is not news every five minutes.
         sightings = [
             raising.Sighting(raised=each, at=now)

@@ -1,4 +1,4 @@
-"""Webhooks: their handlers, and the reconciler that delivers what they are owed, signed, with growing pauses."""
+"""Webhooks: their handlers, and who delivers what they are owed, signed, with growing pauses."""
 
 from __future__ import annotations
 
@@ -117,18 +117,22 @@ class Postman:
 
     async def _follow(self, worker: Worker) -> None:
         while True:
-            position = self._store.revision
-            for each in self._store.list(Delivery):
-                worker.look(each.key)
             try:
-                async for change in self._store.watch(position):
-                    for mutation in change.mutations:
-                        if mutation.key.kind == Delivery.KIND and mutation.before is None:
-                            worker.look(mutation.key)
+                await self._watch(worker)
             except OutOfRange:
                 continue
             except Unavailable:
                 return
+
+    async def _watch(self, worker: Worker) -> None:
+        position = self._store.revision
+        for each in self._store.list(Delivery):
+            worker.look(each.key)
+        async for change in self._store.watch(position):
+            fresh = (each.key for each in change.mutations if each.before is None)
+            for key in fresh:
+                if key.kind == Delivery.KIND:
+                    worker.look(key)
 
     async def _reconcile(self, http: httpx.AsyncClient, key: Key) -> float | None:
         owed = self._store.find(Delivery, key.namespace, key.name)
@@ -187,7 +191,9 @@ def body_of(hook: Webhook, owed: Delivery) -> bytes:
     """What is sent: the alert, or the words that Slack shows."""
     if hook.slack:
         alert = owed.alert
-        words = f"*[{alert['severity']}]* {_escaped(alert['title'])} ({alert['status']}, {alert['occurrences']}×)"
+        words = (
+            f"*[{alert['severity']}]* {_escaped(alert['title'])} ({alert['status']}, {alert['occurrences']}×)"
+        )
         return msgspec.json.encode({"text": words})
     created = round(owed.created_at.timestamp() * 1000) if owed.created_at else None
     content: dict[str, Any] = {"id": owed.id, "event": owed.event, "createdAt": created, "alert": owed.alert}

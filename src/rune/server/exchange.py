@@ -76,7 +76,7 @@ class Exchange:
         return named == "*" or tag.decode() in [each.strip().removeprefix("W/") for each in named.split(",")]
 
     async def body(self, most: int = MOST_BODY_BYTES) -> bytes:
-        """The whole body of at most so many bytes; raises when it is too large, too slow, or of a type that is not JSON."""
+        """The whole body; raises when it is too large, too slow, or of a type that is not JSON."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 text = await self._read(most)

@@ -37,18 +37,18 @@ async def test_events_of_one_kind_count_up_one_alert_until_it_is_closed(plane: S
 async def test_an_alert_goes_from_any_status_to_any_and_tells_who_when_and_why(plane: Secured) -> None:
     async with plane.client(await plane.key()) as http:
         await http.post("/v1/events", json={"events": [injection()]})
-        id = (await alerts(http))[0]["_id"]
+        known = (await alerts(http))[0]["_id"]
         steps = [(was, status) for was in STATUSES for status in STATUSES if was != status]
         for was, status in steps:
             for wanted in (was, status):
-                change = {"alertId": id, "status": wanted, "note": f"to {wanted}"}
+                change = {"alertId": known, "status": wanted, "note": f"to {wanted}"}
                 assert (await http.post("/v1/alerts/update", json=change)).json() == {"updated": True}
-        found = (await http.get(f"/v1/alerts/{id}")).json()
+        found = (await http.get(f"/v1/alerts/{known}")).json()
         last = found["history"][-1]
         assert (last["status"], last["by"], last["note"]) == (steps[-1][1], "test", f"to {steps[-1][1]}")
         assert isinstance(last["at"], int)
         assert found["details"]["scan_result"]["risk_score"] == 0.95
-        wrong = await http.post("/v1/alerts/update", json={"alertId": id, "status": "done"})
+        wrong = await http.post("/v1/alerts/update", json={"alertId": known, "status": "done"})
     assert wrong.status_code == 400
     assert "open, investigating, resolved and false_positive" in wrong.json()["error"]
 
@@ -60,9 +60,9 @@ async def test_a_false_positive_becomes_a_pattern_in_the_same_commit_and_goes_wh
     marked = injection(metadata={"content_fingerprint": "hs256:ab"})
     async with plane.client(await plane.key()) as http:
         await http.post("/v1/events", json={"events": [marked]})
-        id = (await alerts(http))[0]["_id"]
+        known = (await alerts(http))[0]["_id"]
         before = plane.store.revision
-        await http.post("/v1/alerts/update", json={"alertId": id, "status": "false_positive"})
+        await http.post("/v1/alerts/update", json={"alertId": known, "status": "false_positive"})
         assert plane.store.revision == before + 1
         bundle = (await http.get("/v1/sdk/bundle")).json()
         assert bundle["falsePositives"] == [
@@ -74,8 +74,8 @@ async def test_a_false_positive_becomes_a_pattern_in_the_same_commit_and_goes_wh
             }
         ]
         (pattern,) = (await http.get("/v1/false-positives")).json()["falsePositives"]
-        assert (pattern["alertId"], pattern["createdBy"]) == (id, "test")
-        await http.post("/v1/alerts/update", json={"alertId": id, "status": "open"})
+        assert (pattern["alertId"], pattern["createdBy"]) == (known, "test")
+        await http.post("/v1/alerts/update", json={"alertId": known, "status": "open"})
         assert (await http.get("/v1/sdk/bundle")).json()["falsePositives"] == []
 
 
@@ -88,8 +88,8 @@ async def test_an_agent_that_reports_a_false_positive_adds_a_note_and_decides_no
     async with plane.client(await plane.key()) as http:
         await http.post("/v1/events", json={"events": [sent]})
         await http.post("/v1/events", json={"events": [report]})
-        id = (await alerts(http))[0]["_id"]
-        found = (await http.get(f"/v1/alerts/{id}")).json()
+        known = (await alerts(http))[0]["_id"]
+        found = (await http.get(f"/v1/alerts/{known}")).json()
     assert found["alert"]["status"] == "open"
     (step,) = found["history"]
     assert step["by"] == "agent research-agent"

@@ -1,5 +1,6 @@
 """Every example of the published contract, run by curl as it is written, but for host, key and ids."""
 
+# ruff: noqa: E501 - the examples stand here as they are published
 from __future__ import annotations
 
 import asyncio
@@ -158,24 +159,24 @@ async def test_the_examples_of_policies_make_change_and_delete_one(shell: Shell)
     made = await shell.run(CREATE_POLICY)
     assert made.status == 201
     assert set(made.body) == {"id", "name"}
-    id = made.body["id"]
+    known = made.body["id"]
     listed = await shell.run(LIST_POLICIES)
     (policy,) = listed.body["policies"]
     assert set(policy) == {"_id", "name", "version", "active", "updatedAt"}
-    assert (policy["_id"], policy["version"], policy["active"]) == (id, 1, True)
+    assert (policy["_id"], policy["version"], policy["active"]) == (known, 1, True)
     assert (await shell.run(UPDATE_POLICY)).status == 404
-    elided = await shell.run(UPDATE_POLICY, pol789=id)
+    elided = await shell.run(UPDATE_POLICY, pol789=known)
     assert elided.status == 400
     assert "line 2, column 8" in elided.body["error"]
     whole = UPDATE_POLICY.replace(r"version: \"1.0\"\nrules: ...", json.dumps(POLICY)[1:-1])
-    updated = await shell.run(whole, pol789=id)
+    updated = await shell.run(whole, pol789=known)
     assert (updated.status, updated.body) == (200, {"updated": True})
-    toggled = await shell.run(TOGGLE_POLICY, pol789=id)
+    toggled = await shell.run(TOGGLE_POLICY, pol789=known)
     assert (toggled.status, toggled.body) == (200, {"updated": True})
     assert (await shell.run(LIST_POLICIES)).body["policies"] == []
-    deleted = await shell.run(DELETE_POLICY, pol789=id)
+    deleted = await shell.run(DELETE_POLICY, pol789=known)
     assert (deleted.status, deleted.body) == (200, {"deleted": True})
-    assert (await shell.run(DELETE_POLICY, pol789=id)).status == 404
+    assert (await shell.run(DELETE_POLICY, pol789=known)).status == 404
 
 
 async def test_the_example_of_validation_compiles_and_stores_nothing(shell: Shell) -> None:

@@ -15,43 +15,45 @@ OTHER = POLICY.replace("action: block", "action: alert")
 
 async def test_each_other_text_is_one_version_and_the_same_text_is_none(plane: Secured) -> None:
     async with plane.client(await plane.key()) as http:
-        id = (await http.post("/v1/policies", json={"name": "p", "yamlContent": POLICY})).json()["id"]
+        known = (await http.post("/v1/policies", json={"name": "p", "yamlContent": POLICY})).json()["id"]
         for text in (OTHER, OTHER, POLICY):
-            await http.post("/v1/policies/update", json={"policyId": id, "yamlContent": text})
-        await http.post("/v1/policies/update", json={"policyId": id, "name": "q"})
-        found = (await http.get(f"/v1/policies/{id}")).json()
+            await http.post("/v1/policies/update", json={"policyId": known, "yamlContent": text})
+        await http.post("/v1/policies/update", json={"policyId": known, "name": "q"})
+        found = (await http.get(f"/v1/policies/{known}")).json()
         assert (found["version"], found["name"], found["yamlContent"]) == (3, "q", POLICY)
         assert load(found["compiled"]).rules[0].action == "block"
-        back = await http.post("/v1/policies/rollback", json={"policyId": id, "version": 2})
+        back = await http.post("/v1/policies/rollback", json={"policyId": known, "version": 2})
         assert back.json() == {"updated": True, "version": 4}
-        versions = (await http.get(f"/v1/policies/{id}/versions")).json()["versions"]
+        versions = (await http.get(f"/v1/policies/{known}/versions")).json()["versions"]
         assert [(each["version"], each["yamlContent"]) for each in versions] == [
             (4, OTHER),
             (3, POLICY),
             (2, OTHER),
             (1, POLICY),
         ]
-        gone = await http.post("/v1/policies/rollback", json={"policyId": id, "version": 9})
+        gone = await http.post("/v1/policies/rollback", json={"policyId": known, "version": 9})
     assert gone.status_code == 404
 
 
 async def test_concurrent_updates_count_every_version_once(plane: Secured) -> None:
     async with plane.client(await plane.key()) as http:
-        id = (await http.post("/v1/policies", json={"name": "p", "yamlContent": POLICY})).json()["id"]
+        known = (await http.post("/v1/policies", json={"name": "p", "yamlContent": POLICY})).json()["id"]
         texts = [POLICY.replace("block-injection", f"rule-{number}") for number in range(8)]
-        asks = [{"policyId": id, "yamlContent": text} for text in texts]
+        asks = [{"policyId": known, "yamlContent": text} for text in texts]
         answers = await asyncio.gather(*(http.post("/v1/policies/update", json=ask) for ask in asks))
         assert {answer.status_code for answer in answers} == {200}
-        versions = (await http.get(f"/v1/policies/{id}/versions")).json()["versions"]
+        versions = (await http.get(f"/v1/policies/{known}/versions")).json()["versions"]
     assert [each["version"] for each in versions] == list(range(9, 0, -1))
 
 
 @pytest.mark.parametrize("path", ["/v1/policies", "/v1/policies/update"])
-async def test_a_text_that_does_not_compile_is_refused_with_line_and_column(plane: Secured, path: str) -> None:
+async def test_a_text_that_does_not_compile_is_refused_with_line_and_column(
+    plane: Secured, path: str
+) -> None:
     bad = POLICY.replace("prompt_injection", "prompt_injektion")
     async with plane.client(await plane.key()) as http:
-        id = (await http.post("/v1/policies", json={"name": "p", "yamlContent": POLICY})).json()["id"]
-        ask = {"name": "x", "yamlContent": bad} | ({"policyId": id} if "update" in path else {})
+        known = (await http.post("/v1/policies", json={"name": "p", "yamlContent": POLICY})).json()["id"]
+        ask = {"name": "x", "yamlContent": bad} | ({"policyId": known} if "update" in path else {})
         answer = await http.post(path, json=ask)
         listed = (await http.get("/v1/policies")).json()["policies"]
     assert answer.status_code == 400

@@ -47,12 +47,16 @@ class Side:
         label = f"{self.mark}-{self.number}"
         match action:
             case "event":
-                sent = injection(label, event_id=f"shared-{self.number}", metadata={"content_fingerprint": label})
+                sent = injection(
+                    label, event_id=f"shared-{self.number}", metadata={"content_fingerprint": label}
+                )
                 answer = await self.post("/v1/events", events=[sent])
             case "agent":
                 answer = await self.post("/v1/agents", agentId=f"shared-{self.number}", name=label)
             case "policy":
-                answer = await self.post("/v1/policies", name=label, yamlContent=POLICY.replace("block-i", label))
+                answer = await self.post(
+                    "/v1/policies", name=label, yamlContent=POLICY.replace("block-i", label)
+                )
                 self.ids.append(answer.json()["id"])
             case "webhook":
                 answer = await self.post("/v1/webhooks", url=f"http://127.0.0.1:9/{label}")
@@ -82,21 +86,21 @@ class Side:
     async def _steal(self, other: Side) -> str:
         """Everything that the other one was given, tried as one's own: it must be as if it did not exist."""
         texts: list[str] = []
-        for id in other.ids:
-            for path, body in (
-                ("/v1/policies/update", {"policyId": id, "name": "stolen"}),
-                ("/v1/policies/toggle", {"policyId": id, "active": False}),
-                ("/v1/policies/delete", {"policyId": id}),
-                ("/v1/policies/rollback", {"policyId": id, "version": 1}),
-                ("/v1/alerts/update", {"alertId": id, "status": "resolved"}),
-                ("/v1/webhooks/delete", {"webhookId": id}),
-                ("/v1/false-positives/delete", {"falsePositiveId": id}),
-            ):
-                texts.append(await self._refused(await self.post(path, **body), 404))
-            for path in (f"/v1/policies/{id}", f"/v1/policies/{id}/versions", f"/v1/alerts/{id}"):
-                texts.append(await self._refused(await self.http.get(path), 404))
-        for path, cursor in other.cursors:
-            texts.append(await self._refused(await self.http.get(f"{path}?cursor={cursor}"), 400))
+        for stolen in other.ids:
+            tries = (
+                ("/v1/policies/update", {"policyId": stolen, "name": "stolen"}),
+                ("/v1/policies/toggle", {"policyId": stolen, "active": False}),
+                ("/v1/policies/delete", {"policyId": stolen}),
+                ("/v1/policies/rollback", {"policyId": stolen, "version": 1}),
+                ("/v1/alerts/update", {"alertId": stolen, "status": "resolved"}),
+                ("/v1/webhooks/delete", {"webhookId": stolen}),
+                ("/v1/false-positives/delete", {"falsePositiveId": stolen}),
+            )
+            texts += [await self._refused(await self.post(path, **body), 404) for path, body in tries]
+            reads = (f"/v1/policies/{stolen}", f"/v1/policies/{stolen}/versions", f"/v1/alerts/{stolen}")
+            texts += [await self._refused(await self.http.get(path), 404) for path in reads]
+        pages = [f"{path}?cursor={cursor}" for path, cursor in other.cursors]
+        texts += [await self._refused(await self.http.get(page), 400) for page in pages]
         return "".join(texts)
 
     async def _refused(self, answer: httpx.Response, status: int) -> str:

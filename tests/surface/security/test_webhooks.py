@@ -76,8 +76,8 @@ async def test_alerts_are_told_signed_with_the_secret_that_was_shown_once(lenien
         made = await hooked(http, receiver.url)
         await http.post("/v1/events", json={"events": [injection()]})
         await receiver.until(lambda: len(receiver.got) == 1)
-        id = msgspec.json.decode(receiver.got[0][1])["alert"]["_id"]
-        await http.post("/v1/alerts/update", json={"alertId": id, "status": "investigating"})
+        known = msgspec.json.decode(receiver.got[0][1])["alert"]["_id"]
+        await http.post("/v1/alerts/update", json={"alertId": known, "status": "investigating"})
         await receiver.until(lambda: len(receiver.got) == 2)
         listed = (await http.get("/v1/webhooks")).text
     assert [headers["x-rune-event"] for headers, _ in receiver.got] == ["alert.created", "alert.updated"]
@@ -140,7 +140,7 @@ async def test_a_webhook_into_this_machine_is_refused_and_says_so(plane: Secured
 @pytest.mark.parametrize(
     "address",
     [
-        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.1", "100.64.0.1",
         "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1",
         "64:ff9b::a00:1", "2002:a00:1::", "ff02::1",
     ],
@@ -154,7 +154,9 @@ def test_an_address_that_is_everybodys_is_public(address: str) -> None:
     assert is_public(address)
 
 
-@pytest.mark.parametrize("url", ["http://localhost:1/", "http://[::1]:1/", "http://2130706433:1/", "http://0x7f.1:1/"])
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/", "http://[::1]:1/", "http://2130706433:1/", "http://0x7f.1:1/"]
+)
 async def test_every_spelling_of_this_machine_is_refused_before_anything_is_sent(url: str) -> None:
     async with client(allow_private=False, timeout=2.0) as http:
         with pytest.raises(PermissionDenied, match="private network"):

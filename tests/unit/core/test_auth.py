@@ -11,6 +11,7 @@ import rune.core.auth
 from planes import Plane, caller, plane
 from promises import promise
 from rune.api.orchestrator import admin, auth
+from rune.core.access import Principal
 from rune.core.apikeys import ApiKey, Keys
 from rune.core.apikeys import mint as mint_key
 from rune.core.auth import FAILURES, Identity, source
@@ -215,8 +216,8 @@ async def test_the_table_of_addresses_is_bounded() -> None:
 
 async def test_an_api_key_is_refused_until_something_knows_keys() -> None:
     async with MemoryStore([*KINDS, ApiKey]) as store:
-        prefix, hash, text = mint_key()
-        await store.commit(Put(ApiKey(prefix=prefix, name="robot", organization="acme", hash=hash)))
+        prefix, hashed, text = mint_key()
+        await store.commit(Put(ApiKey(prefix=prefix, name="robot", organization="acme", hash=hashed)))
         stranger = Caller(edge="http", request_id="r", api_key=text)
         with pytest.raises(Unauthenticated, match=r"^Invalid or missing API key$"):
             Identity(store, ManualClock()).authenticate(stranger)

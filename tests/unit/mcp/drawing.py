@@ -17,7 +17,7 @@ def data(schema: Json) -> st.SearchStrategy[Any]:
     return _value(schema, schema.get("$defs", {}))
 
 
-def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:
+def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each form
     if "$ref" in schema:
         return _value(known[schema["$ref"].removeprefix("#/$defs/")], known)
     if "anyOf" in schema:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rune.core.clock import ManualClock
 from rune.core.events.base import Hour
 from rune.core.events.event import read
-from rune.core.store.memory import MemoryStore
 from rune.core.events.memory import MemoryEvents
+from rune.core.store.memory import MemoryStore
 from rune.security import organizations
 from rune.security.baselines import LEAST_HOURS, Anomaly, anomalies
 from rune.security.kinds import KINDS, Alert
@@ -32,7 +32,9 @@ def week(**fields: int) -> list[Hour]:
     return [hour(day * 24 + at, **fields) for day in range(5) for at in range(8, 18)]
 
 
-def found(present: Hour, tools: dict[str, int] | None = None, past: list[Hour] | None = None) -> list[Anomaly]:
+def found(
+    present: Hour, tools: dict[str, int] | None = None, past: list[Hour] | None = None
+) -> list[Anomaly]:
     given_past = week() if past is None else past
     return anomalies(present, given_past, tools=tools or {"search": 27, "read": 3}, usual_tools=USUAL)
 
@@ -70,8 +72,12 @@ def test_of_an_agent_that_is_hardly_known_nothing_is_said() -> None:
     assert found(hour(200, events=10_000), past=week()[: LEAST_HOURS - 1]) == []
 
 
-@given(events=st.integers(0, 10**6), share=st.floats(0, 1), tools=st.dictionaries(st.text(), st.integers(0, 99)))
-def test_whatever_an_hour_holds_the_numbers_are_numbers(events: int, share: float, tools: dict[str, int]) -> None:
+@given(
+    events=st.integers(0, 10**6), share=st.floats(0, 1), tools=st.dictionaries(st.text(), st.integers(0, 99))
+)
+def test_whatever_an_hour_holds_the_numbers_are_numbers(
+    events: int, share: float, tools: dict[str, int]
+) -> None:
     for anomaly in found(hour(130, events=events, blocked=int(events * share)), tools=tools):
         assert anomaly.score >= anomaly.threshold
         assert anomaly.words

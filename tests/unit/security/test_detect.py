@@ -54,7 +54,10 @@ def test_a_layer_that_blocks_is_a_block_whatever_the_score() -> None:
 
 
 def test_the_severity_is_the_threats_own_where_it_says_one() -> None:
-    threats = [{"type": "jailbreak", "severity": "low", "rule": "j1"}, {"type": "jailbreak", "severity": "high"}]
+    threats = [
+        {"type": "jailbreak", "severity": "low", "rule": "j1"},
+        {"type": "jailbreak", "severity": "high"},
+    ]
     alert = found(scan_result={"risk_score": 0.99, "threats_detected": threats})
     assert (alert.severity, alert.rule) == ("high", "j1")
 
@@ -79,8 +82,12 @@ def test_a_decision_of_a_policy_raises_the_alert_of_its_kind(
     assert (alert.alert_type, alert.rule, alert.severity) == (alert_type, "p/r", "low")
 
 
-@given(risk=st.floats(0, 1), blocked=st.booleans(), action=st.sampled_from(["allow", "log", "alert", "block"]))
-def test_every_event_that_is_blocked_risky_or_told_of_raises_one(risk: float, blocked: bool, action: str) -> None:
+@given(
+    risk=st.floats(0, 1), blocked=st.booleans(), action=st.sampled_from(["allow", "log", "alert", "block"])
+)
+def test_every_event_that_is_blocked_risky_or_told_of_raises_one(
+    risk: float, blocked: bool, action: str
+) -> None:
     policy = {"allowed": action != "block", "action": action}
     made = event(scan_result={"risk_score": risk, "blocked": blocked}, policy_result=policy)
     is_due = blocked or risk >= RISKY or action in ("alert", "block")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -98,9 +97,10 @@ class AgentDetails(Message):
     """The workload that runs it, where Rune runs it."""
 
 
-_row = partial(Operation, package=SECURITY, service="AgentService", resource="agents")
-
-list_ = _row(
+list_ = Operation(
+    package=SECURITY,
+    service="AgentService",
+    resource="agents",
     method="ListAgents",
     request=ListAgentsRequest,
     response=ListAgentsResponse,
@@ -110,7 +110,10 @@ list_ = _row(
     cli="agents list",
     rate=Rate.READ,
 )
-get = _row(
+get = Operation(
+    package=SECURITY,
+    service="AgentService",
+    resource="agents",
     method="GetAgent",
     request=GetAgentRequest,
     response=AgentDetails,
@@ -120,7 +123,10 @@ get = _row(
     cli="agents get {agent_id}",
     rate=Rate.READ,
 )
-register = _row(
+register = Operation(
+    package=SECURITY,
+    service="AgentService",
+    resource="agents",
     method="RegisterAgent",
     request=RegisterAgentRequest,
     response=RegisterAgentResponse,
@@ -131,7 +137,10 @@ register = _row(
     effect=Effect.CHANGE,
     rate=Rate.WRITE,
 )
-update = _row(
+update = Operation(
+    package=SECURITY,
+    service="AgentService",
+    resource="agents",
     method="UpdateAgent",
     request=UpdateAgentRequest,
     response=Updated,

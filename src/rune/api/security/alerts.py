@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -143,9 +142,10 @@ class DeleteFalsePositiveRequest(Message):
     false_positive_id: Id
 
 
-_row = partial(Operation, package=SECURITY, service="AlertService", resource="alerts")
-
-list_ = _row(
+list_ = Operation(
+    package=SECURITY,
+    service="AlertService",
+    resource="alerts",
     method="ListAlerts",
     request=ListAlertsRequest,
     response=ListAlertsResponse,
@@ -155,7 +155,10 @@ list_ = _row(
     cli="alerts list",
     rate=Rate.READ,
 )
-get = _row(
+get = Operation(
+    package=SECURITY,
+    service="AlertService",
+    resource="alerts",
     method="GetAlert",
     request=GetAlertRequest,
     response=AlertDetails,
@@ -165,7 +168,10 @@ get = _row(
     cli="alerts get {alert_id}",
     rate=Rate.READ,
 )
-update = _row(
+update = Operation(
+    package=SECURITY,
+    service="AlertService",
+    resource="alerts",
     method="UpdateAlert",
     request=UpdateAlertRequest,
     response=Updated,
@@ -176,7 +182,10 @@ update = _row(
     effect=Effect.SETTLE,
     rate=Rate.WRITE,
 )
-list_false_positives = _row(
+list_false_positives = Operation(
+    package=SECURITY,
+    service="AlertService",
+    resource="alerts",
     method="ListFalsePositives",
     request=ListFalsePositivesRequest,
     response=ListFalsePositivesResponse,
@@ -186,7 +195,10 @@ list_false_positives = _row(
     cli="alerts false-positives",
     rate=Rate.READ,
 )
-delete_false_positive = _row(
+delete_false_positive = Operation(
+    package=SECURITY,
+    service="AlertService",
+    resource="alerts",
     method="DeleteFalsePositive",
     request=DeleteFalsePositiveRequest,
     response=Deleted,

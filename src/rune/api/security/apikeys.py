@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -84,9 +83,11 @@ class RevokeApiKeyRequest(Message):
     organization: OrganizationName = ""
 
 
-_row = partial(Operation, package=SECURITY, service="ApiKeyService", resource="apikeys", verb="*")
-
-create = _row(
+create = Operation(
+    package=SECURITY,
+    service="ApiKeyService",
+    resource="apikeys",
+    verb="*",
     method="CreateApiKey",
     request=CreateApiKeyRequest,
     response=CreateApiKeyResponse,
@@ -96,7 +97,11 @@ create = _row(
     effect=Effect.CHANGE,
     rate=Rate.WRITE,
 )
-list_ = _row(
+list_ = Operation(
+    package=SECURITY,
+    service="ApiKeyService",
+    resource="apikeys",
+    verb="*",
     method="ListApiKeys",
     request=ListApiKeysRequest,
     response=ListApiKeysResponse,
@@ -105,7 +110,11 @@ list_ = _row(
     cli="admin apikey list",
     rate=Rate.READ,
 )
-revoke = _row(
+revoke = Operation(
+    package=SECURITY,
+    service="ApiKeyService",
+    resource="apikeys",
+    verb="*",
     method="RevokeApiKey",
     request=RevokeApiKeyRequest,
     response=Updated,

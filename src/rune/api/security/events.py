@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
@@ -170,9 +169,10 @@ class GetEventRequest(Message):
     event_id: EventId
 
 
-_row = partial(Operation, package=SECURITY, service="EventService", resource="events")
-
-ingest = _row(
+ingest = Operation(
+    package=SECURITY,
+    service="EventService",
+    resource="events",
     method="IngestEvents",
     request=IngestEventsRequest,
     response=IngestEventsResponse,
@@ -183,7 +183,10 @@ ingest = _row(
     rate=Rate.EVENTS,
     counts="events",
 )
-list_ = _row(
+list_ = Operation(
+    package=SECURITY,
+    service="EventService",
+    resource="events",
     method="ListEvents",
     request=ListSecurityEventsRequest,
     response=ListSecurityEventsResponse,
@@ -193,7 +196,10 @@ list_ = _row(
     cli="events list",
     rate=Rate.READ,
 )
-get = _row(
+get = Operation(
+    package=SECURITY,
+    service="EventService",
+    resource="events",
     method="GetEvent",
     request=GetEventRequest,
     response=SecurityEvent,

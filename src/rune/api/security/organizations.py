@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -70,9 +69,11 @@ class UpdateOrganizationRequest(Message):
     limits: OrganizationLimits | None = None
 
 
-_row = partial(Operation, package=SECURITY, service="OrganizationService", resource="organizations", verb="*")
-
-create = _row(
+create = Operation(
+    package=SECURITY,
+    service="OrganizationService",
+    resource="organizations",
+    verb="*",
     method="CreateOrganization",
     request=CreateOrganizationRequest,
     response=CreateOrganizationResponse,
@@ -82,7 +83,11 @@ create = _row(
     effect=Effect.CHANGE,
     rate=Rate.WRITE,
 )
-list_ = _row(
+list_ = Operation(
+    package=SECURITY,
+    service="OrganizationService",
+    resource="organizations",
+    verb="*",
     method="ListOrganizations",
     request=ListOrganizationsRequest,
     response=ListOrganizationsResponse,
@@ -91,7 +96,11 @@ list_ = _row(
     cli="admin organization list",
     rate=Rate.READ,
 )
-update = _row(
+update = Operation(
+    package=SECURITY,
+    service="OrganizationService",
+    resource="organizations",
+    verb="*",
     method="UpdateOrganization",
     request=UpdateOrganizationRequest,
     response=Updated,

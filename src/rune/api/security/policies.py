@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -153,9 +152,10 @@ class RollbackPolicyResponse(Message):
     """The new version, which has the old one's text."""
 
 
-_row = partial(Operation, package=SECURITY, service="SecurityPolicyService", resource="policies")
-
-list_ = _row(
+list_ = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="ListPolicies",
     request=ListPoliciesRequest,
     response=ListPoliciesResponse,
@@ -165,7 +165,10 @@ list_ = _row(
     cli="policy list",
     rate=Rate.READ,
 )
-create = _row(
+create = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="CreatePolicy",
     request=CreateSecurityPolicyRequest,
     response=CreateSecurityPolicyResponse,
@@ -175,7 +178,10 @@ create = _row(
     effect=Effect.CHANGE,
     rate=Rate.WRITE,
 )
-get = _row(
+get = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="GetPolicy",
     request=GetSecurityPolicyRequest,
     response=GetSecurityPolicyResponse,
@@ -185,7 +191,10 @@ get = _row(
     cli="policy get {policy_id}",
     rate=Rate.READ,
 )
-update = _row(
+update = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="UpdatePolicy",
     request=UpdateSecurityPolicyRequest,
     response=Updated,
@@ -195,7 +204,10 @@ update = _row(
     effect=Effect.SETTLE,
     rate=Rate.WRITE,
 )
-toggle = _row(
+toggle = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="TogglePolicy",
     request=TogglePolicyRequest,
     response=Updated,
@@ -205,7 +217,10 @@ toggle = _row(
     effect=Effect.SETTLE,
     rate=Rate.WRITE,
 )
-delete = _row(
+delete = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="DeletePolicy",
     request=DeletePolicyRequest,
     response=Deleted,
@@ -216,7 +231,10 @@ delete = _row(
     effect=Effect.DESTROY,
     rate=Rate.WRITE,
 )
-validate = _row(
+validate = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="ValidatePolicy",
     request=ValidatePolicyRequest,
     response=ValidatePolicyResponse,
@@ -226,7 +244,10 @@ validate = _row(
     access=Access.KNOWN,
     rate=Rate.WRITE,
 )
-list_versions = _row(
+list_versions = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="ListPolicyVersions",
     request=ListPolicyVersionsRequest,
     response=ListPolicyVersionsResponse,
@@ -236,7 +257,10 @@ list_versions = _row(
     cli="policy versions {policy_id}",
     rate=Rate.READ,
 )
-rollback = _row(
+rollback = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
     method="RollbackPolicy",
     request=RollbackPolicyRequest,
     response=RollbackPolicyResponse,

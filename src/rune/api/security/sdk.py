@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -60,9 +59,11 @@ class StreamBundlesRequest(Message):
     etag: Etag = ""
 
 
-_row = partial(Operation, package=SECURITY, service="SdkService", resource="sdk", rate=Rate.SDK)
-
-bundle = _row(
+bundle = Operation(
+    package=SECURITY,
+    service="SdkService",
+    resource="sdk",
+    rate=Rate.SDK,
     method="GetBundle",
     request=GetBundleRequest,
     response=Bundle,
@@ -70,7 +71,11 @@ bundle = _row(
     verb="get",
     http=Http(verb="GET", path="/v1/sdk/bundle"),
 )
-stream = _row(
+stream = Operation(
+    package=SECURITY,
+    service="SdkService",
+    resource="sdk",
+    rate=Rate.SDK,
     method="StreamBundles",
     request=StreamBundlesRequest,
     response=Bundle,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -79,11 +78,12 @@ class TopThreats(Message):
     threats: list[ThreatCount] = []
 
 
-_row = partial(
-    Operation, package=SECURITY, service="StatsService", resource="stats", verb="get", rate=Rate.READ
-)
-
-overview = _row(
+overview = Operation(
+    package=SECURITY,
+    service="StatsService",
+    resource="stats",
+    verb="get",
+    rate=Rate.READ,
     method="GetOverview",
     request=GetOverviewRequest,
     response=Overview,
@@ -91,7 +91,12 @@ overview = _row(
     http=Http(verb="GET", path="/v1/stats/overview"),
     cli="events overview",
 )
-timeseries = _row(
+timeseries = Operation(
+    package=SECURITY,
+    service="StatsService",
+    resource="stats",
+    verb="get",
+    rate=Rate.READ,
     method="GetTimeseries",
     request=GetTimeseriesRequest,
     response=Timeseries,
@@ -99,7 +104,12 @@ timeseries = _row(
     http=Http(verb="GET", path="/v1/stats/timeseries"),
     cli="events timeseries",
 )
-top_threats = _row(
+top_threats = Operation(
+    package=SECURITY,
+    service="StatsService",
+    resource="stats",
+    verb="get",
+    rate=Rate.READ,
     method="GetTopThreats",
     request=GetTopThreatsRequest,
     response=TopThreats,

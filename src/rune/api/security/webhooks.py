@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -83,9 +82,10 @@ class DeleteWebhookRequest(Message):
     webhook_id: Id
 
 
-_row = partial(Operation, package=SECURITY, service="WebhookService", resource="webhooks")
-
-create = _row(
+create = Operation(
+    package=SECURITY,
+    service="WebhookService",
+    resource="webhooks",
     method="CreateWebhook",
     request=CreateWebhookRequest,
     response=CreateWebhookResponse,
@@ -96,7 +96,10 @@ create = _row(
     effect=Effect.CHANGE,
     rate=Rate.WRITE,
 )
-list_ = _row(
+list_ = Operation(
+    package=SECURITY,
+    service="WebhookService",
+    resource="webhooks",
     method="ListWebhooks",
     request=ListWebhooksRequest,
     response=ListWebhooksResponse,
@@ -106,7 +109,10 @@ list_ = _row(
     cli="alerts webhook list",
     rate=Rate.READ,
 )
-delete = _row(
+delete = Operation(
+    package=SECURITY,
+    service="WebhookService",
+    resource="webhooks",
     method="DeleteWebhook",
     request=DeleteWebhookRequest,
     response=Deleted,
