@@ -80,7 +80,7 @@ class PermissionDenied(RuneError):
 
 
 class ResourceExhausted(RuneError):
-    """A limit was reached; `retry_after` says in how many seconds to try again, `headers` more over HTTP."""
+    """A limit was reached; `retry_after` says in how many seconds to try again."""
 
     codes = Codes(name="RESOURCE_EXHAUSTED", grpc=8, http=429, exit=1)
 
@@ -90,6 +90,7 @@ class ResourceExhausted(RuneError):
         super().__init__(message)
         self.retry_after = retry_after
         self.headers = dict(headers or {})
+        """What HTTP says besides."""
 
 
 class FailedPrecondition(RuneError):

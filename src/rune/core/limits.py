@@ -140,7 +140,7 @@ class Limits:
     """Counts calls by the operation's rate class; one without quota is not counted."""
 
     def __init__(
-        self, clock: Clock, quotas: Mapping[str, Quota] | None = None, *, own: Own = lambda *_: None
+        self, clock: Clock, quotas: Mapping[str, Quota] | None = None, *, own: Own | None = None
     ) -> None:
         self._clock = clock
         self._quotas = dict(quotas or {})
@@ -154,7 +154,9 @@ class Limits:
         """
         rate = operation.rate
         for_all = rate in OF_ORGANIZATIONS
-        quota = (self._own(principal.organization, rate) if for_all else None) or self._quotas.get(rate)
+        quota = (
+            self._own(principal.organization, rate) if for_all and self._own else None
+        ) or self._quotas.get(rate)
         if quota is None:
             return None
         key = principal.organization if for_all else principal.id

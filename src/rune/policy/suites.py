@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ import yaml
 from msgspec import Meta
 
 from rune.errors import InvalidArgument
-from rune.policy.action import Action, Direction, Finding, VerdictAction
+from rune.policy.action import Action, Direction, Finding, Found, VerdictAction
 from rune.policy.compile import compile as compiled
 from rune.policy.document import parse
 from rune.policy.evaluate import ActivePolicy, Evaluator
@@ -82,12 +82,26 @@ def _outcome(case: Case, evaluator: Evaluator, ledger: Ledger, *, scanner: Patte
         source=case.source,
         server=case.server,
         tokens=case.tokens,
-        findings=(*case.findings, *(scanner.scan(case.text) if case.text else ())),
+        findings=(*case.findings, *_scanned(case, scanner)),
     )
     for _ in range(case.repeat - 1):
         evaluator.decide(action, ledger=ledger, now=case.at)
     verdict = evaluator.decide(action, ledger=ledger, now=case.at)
     return Outcome(name=case.name, wrong="; ".join(_wrong(case, verdict.action, verdict.rule)))
+
+
+def _scanned(case: Case, scanner: PatternScanner) -> Iterable[Found]:
+    if not case.text:
+        return ()
+    match case.direction:
+        case "tool_call":
+            return scanner.scan(case.text, direction="tool", tool=case.tool)
+        case "output":
+            return scanner.scan(case.text, direction="output")
+        case "tool_result":
+            return scanner.scan(case.text, direction="input", source="tool", tool=case.tool)
+        case _:
+            return scanner.scan(case.text, direction="input", source=case.source or "chat")
 
 
 def _wrong(case: Case, action: str, rule: str) -> Iterator[str]:

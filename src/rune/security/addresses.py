@@ -40,7 +40,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
     """Connects to public addresses alone."""
 
     def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
+        self._inner: Any = httpcore.AnyIOBackend()  # typed as absent where anyio were missing
 
     async def connect_tcp(  # noqa: PLR0917 - the library calls it so
         self,

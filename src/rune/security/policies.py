@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -180,9 +180,11 @@ class Policies:
         if text is None:
             raise NotFound(f"policy {policy.id!r} has no version {ask.version}")
         compiled = await compiled_from(text.yaml)
-        found = await self._change(
-            call, policy.id, lambda found: self._next(found, call, yaml=text.yaml, compiled=compiled)
-        )
+
+        def decide(found: Policy) -> list[Write]:
+            return self._next(found, call, yaml=text.yaml, compiled=compiled)
+
+        found = await self._change(call, policy.id, decide)
         return api.RollbackPolicyResponse(version=found.version)
 
     def _next(self, policy: Policy, call: Call, *, yaml: str, compiled: dict[str, Any]) -> list[Write]:
@@ -210,7 +212,9 @@ class Policies:
     def _texts(self, policy: Policy) -> Sequence[PolicyText]:
         return self._store.near(PolicyText, space(policy.organization), f"{policy.id}.")
 
-    async def _change(self, call: Call, policy_id: str, decide: Any) -> Policy:  # noqa: ANN401 - as `change` takes it
+    async def _change(
+        self, call: Call, policy_id: str, decide: Callable[[Policy], Sequence[Write]]
+    ) -> Policy:
         return await change(
             self._store, lambda: self._get(call, policy_id), decide, operation=call.operation.name
         )

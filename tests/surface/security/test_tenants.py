@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from promises import promise
 from secured import POLICY, Secured, injection, secured
 
+EVERY: Any = list(HealthCheck)
 GETS = (
     "/v1/agents",
     "/v1/policies?include_inactive=true",
@@ -139,7 +140,7 @@ def _timeless(text: str) -> Any:
 
 
 @promise("security.tenants")
-@settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, database=None, suppress_health_check=EVERY)
 @given(steps=STEPS)
 def test_nothing_of_one_organization_reaches_another(steps: list[tuple[str, str]]) -> None:
     asyncio.run(tried(steps))

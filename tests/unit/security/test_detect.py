@@ -20,8 +20,12 @@ def event(**fields: Any) -> Event:
     return read([made], AT)[0]
 
 
+def unknown(_policy: str, _rule: str) -> str:
+    return ""
+
+
 def found(**fields: Any) -> Raised:
-    answer = raised(event(**fields), lambda *_: "")
+    answer = raised(event(**fields), unknown)
     assert answer is not None
     return answer
 
@@ -37,7 +41,7 @@ def found(**fields: Any) -> Raised:
     ],
 )
 def test_what_is_neither_risky_nor_blocked_nor_told_of_raises_nothing(fields: dict[str, Any]) -> None:
-    assert raised(event(**fields), lambda *_: "") is None
+    assert raised(event(**fields), unknown) is None
 
 
 @pytest.mark.parametrize(("threat", "alert_type"), TYPES.items())
@@ -77,7 +81,7 @@ def test_a_decision_of_a_policy_raises_the_alert_of_its_kind(
     event_type: str, action: str, rule_type: str, alert_type: str
 ) -> None:
     policy = {"allowed": action == "alert", "action": action, "policy": "p", "rule": "r", "severity": "low"}
-    alert = raised(event(event_type=event_type, policy_result=policy), lambda *_: rule_type)
+    alert = raised(event(event_type=event_type, policy_result=policy), lambda _policy, _rule: rule_type)
     assert alert is not None
     assert (alert.alert_type, alert.rule, alert.severity) == (alert_type, "p/r", "low")
 
@@ -91,7 +95,7 @@ def test_every_event_that_is_blocked_risky_or_told_of_raises_one(
     policy = {"allowed": action != "block", "action": action}
     made = event(scan_result={"risk_score": risk, "blocked": blocked}, policy_result=policy)
     is_due = blocked or risk >= RISKY or action in ("alert", "block")
-    assert (raised(made, lambda *_: "") is not None) is is_due
+    assert (raised(made, unknown) is not None) is is_due
 
 
 def test_the_details_hold_no_content() -> None:

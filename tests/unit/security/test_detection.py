@@ -17,6 +17,7 @@ from rune.security import organizations, raising
 from rune.security.detection import Detection
 from rune.security.kinds import KINDS, Alert, Progress
 
+EVERY: Any = list(HealthCheck)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -31,7 +32,7 @@ def stored(position: int, agent: str = "bot", risk: float = 0.9) -> Stored:
     return Stored(position, read([plain], AT)[0])
 
 
-@settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=30)
+@settings(deadline=None, database=None, suppress_health_check=EVERY, max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=8), st.integers(1, 3))
 async def test_however_often_the_same_events_are_delivered_they_count_once(
     repeats: list[tuple[int, int]], agents: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +19,9 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 
 
 def call(organization: str = "red", operation: str = "list_agents") -> Call:
-    row: Operation[object, object] = by_name(operation)  # pyright: ignore[reportAssignmentType, reportInvalidTypeArguments] - any row
+    row: Operation[Any, Any] = by_name(operation)
     principal = Principal(id="k", name="k", organization=organization)
-    return Call(operation=row, caller=Caller(edge="http", request_id="r"), principal=principal)  # pyright: ignore[reportArgumentType] - as above
+    return Call(operation=row, caller=Caller(edge="http", request_id="r"), principal=principal)
 
 
 @given(names=st.sets(NAMES, max_size=40), limit=st.integers(1, 7))
