@@ -73,6 +73,12 @@ PROMISES = (
     Promise("security.tenants", "Nothing of one organization reaches another.", OURS),
     Promise("security.two-seconds", "A changed policy is in force in every agent within two seconds.", OURS),
     Promise("security.webhooks", "Webhooks are signed, tried again, and lead to no private address.", OURS),
+    Promise(
+        "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
+    ),
+    Promise("events.once", "An event that is sent again is accepted, and stored once.", OURS),
+    Promise("events.counted", "Counters, series and rankings say what the stored events say.", OURS),
+    Promise("events.full", "A full disk refuses events with Unavailable, and is got over.", OURS),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {

@@ -235,12 +235,18 @@ def _failures(row: Operation[Any, Any], http: Http) -> Json:
     statuses = {400, 429, 500, 503}
     statuses |= {401} if row.access is not Access.PUBLIC else set()
     statuses |= {403} if row.access is Access.GRANTED or row.local_only else set()
-    statuses |= {404} if http.parameters or (row.is_security and row.effect is not Effect.READ) else set()
+    statuses |= {404} if http.parameters or _names_something(row) else set()
     statuses |= {409, 412} if row.effect is not Effect.READ else set()
     statuses |= {413, 415} if http.body else set()
     statuses |= {410} if row.watch else set()
     statuses |= {501} if row.unsupported or _refuses(row) else set()
     return {str(status): {"$ref": f"#/components/responses/E{status}"} for status in sorted(statuses)}
+
+
+def _names_something(row: Operation[Any, Any]) -> bool:
+    """The body or the query says what it is about, as the security plane does."""
+    is_change = row.effect is not Effect.READ
+    return row.is_security and (is_change or any(item.name == "organization" for item in fields(row.request)))
 
 
 def _refuses(row: Operation[Any, Any]) -> bool:

@@ -26,4 +26,6 @@ def blocked(event_id: str, *, threat: str = "prompt_injection", risk: float = 0.
 
 def call(event_id: str, tool: str, *, allowed: bool = True, **more: Any) -> Event:
     """A tool call and what the policies said to it."""
-    return event(event_id, type="tool_call", tool=Tool(name=tool), policy_result=Policy(allowed=allowed), **more)
+    return event(
+        event_id, type="tool_call", tool=Tool(name=tool), policy_result=Policy(allowed=allowed), **more
+    )

@@ -1,4 +1,4 @@
-"""Both event stores do the same, whatever comes in and whatever is asked, across restarts of the one on disk."""
+"""Both event stores do the same, whatever comes in or is asked, across restarts of the one on disk."""
 
 from __future__ import annotations
 
@@ -192,4 +192,6 @@ class Agreement(RuleBasedStateMachine):
 
 
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, phases=[Phase.generate])
+TestAgreement.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, phases=[Phase.generate]
+)

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the security plane against its real handlers: no failure, no undocumented status."""
+"""The security plane's OpenAPI document against its real handlers: no failure, no undocumented status."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Running:
 
     def close(self) -> None:
         self.do(self._made.__aexit__(None, None, None))
+        self.do(self.loop.shutdown_default_executor())
         self.loop.close()
 
     def ask(self, case: Any, headers: dict[str, str]) -> Any:
@@ -49,7 +50,7 @@ class Running:
         return self.do(once())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def running() -> Iterator[Running]:
     made = Running()
     yield made
@@ -83,7 +84,6 @@ def test_whatever_the_document_allows_is_answered_as_it_says(running: Running) -
                 case.validate_response(schemathesis.Response.from_any(answer), checks=[STATUS, CONFORMS])
 
         ask()
-    running.do(running.loop.shutdown_default_executor())
     assert tried == NAMES
 
 

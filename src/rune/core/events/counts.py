@@ -33,14 +33,15 @@ BY_COLUMN = {
     "tool": f"{STARTS} SELECT tool, sum(events), sum(blocked) {OF_ONE} GROUP BY tool",
 }
 MIX = f"{STARTS} SELECT start, type, threat, tool, events, blocked, threats, risk {OF_ONE} ORDER BY start"
-EXTENT = "SELECT min(start), max(start) + 1 FROM rollups WHERE organization = ? AND grain = 0"
+OF_MINUTES = "FROM rollups WHERE organization = ?1 AND grain = 0"
+EXTENT = f"SELECT (SELECT min(start) {OF_MINUTES}), (SELECT max(start) + 1 {OF_MINUTES})"
 AGENTS = (
     "SELECT agent, framework, events, blocked, first_seen, last_seen FROM agents"
     " WHERE organization = ?1 AND (?2 = 0 OR agent = ?2)"
 )
 WEIGHT = f"CAST(round({UNIT} * pow(0.5, max(?3 - start, 0) / {HALF_LIFE})) AS INTEGER)"
 RISKS = (
-    f"SELECT agent, sum(risk * {WEIGHT}), sum(events * {WEIGHT}) FROM rollups"  # noqa: S608
+    f"SELECT agent, sum(risk * {WEIGHT}), sum(events * {WEIGHT}) FROM rollups"
     f" WHERE organization = ?1 AND grain = 0 AND start > ?3 - {WINDOW}"
     " AND iif(?2 = 0, agent > 0, agent = ?2) GROUP BY agent"
 )
@@ -57,8 +58,8 @@ class Counts:
         with layout.snapshot(self._reader.db) as db:
             code = self._reader.code(organization)
             parts = self._parts(code, *figures.whole(span))
-            rows = [row for part in parts for row in db.execute(KINDS, (code, *part, 0))]
-            busy = {row for part in parts for row in db.execute(BUSY, (code, *part))}
+            rows = [row for part in parts for row in layout.rows(db, KINDS, (code, *part, 0))]
+            busy = {row for part in parts for row in layout.rows(db, BUSY, (code, *part))}
         events, blocked, threats, risk = (sum(row[column] for row in rows) for column in range(2, 6))
         return Overview(
             events=events,
@@ -70,7 +71,7 @@ class Counts:
             by_threat=self._named((row[1], row[2]) for row in rows),
         )
 
-    def timeseries(self, organization: str, span: Span, step: Step, agent_id: str) -> list[Point]:
+    def timeseries(self, organization: str, span: Span, *, step: Step, agent_id: str) -> list[Point]:
         """A point for every step."""
         first, end = figures.steps(span, step)
         size = figures.MINUTES_OF[step]
@@ -79,20 +80,21 @@ class Counts:
             agent = self._reader.term(code, AGENT, agent_id) if agent_id else 0
             within = self._within(code, first * size, end * size)
             if (agent_id and not agent) or within is None:
-                return figures.points(first, end, step, {})
+                return figures.points(first, end, step=step, sums={})
             part = Stretch(MINUTES, *within) if step == "minute" else _hours(*within)
             size = size if step == "minute" else size // 60
-            rows = db.execute(SERIES, (code, *part, agent, size))
+            rows = layout.rows(db, SERIES, (code, *part, agent, size))
             sums = {number: tuple(rest) for number, *rest in rows}
-        return figures.points(first, end, step, sums)
+        return figures.points(first, end, step=step, sums=sums)
 
-    def top(self, organization: str, what: Dimension, span: Span, limit: int) -> list[Ranked]:
+    def top(self, organization: str, what: Dimension, span: Span, *, limit: int) -> list[Ranked]:
         """The most frequent first."""
         with layout.snapshot(self._reader.db) as db:
             code = self._reader.code(organization)
-            parts = self._parts(code, *figures.whole(span))
             if what == "tool":
-                parts = [_hours(parts[0].first, parts[-1].end)] if parts else []
+                parts = self._whole_hours(code, span)
+            else:
+                parts = self._parts(code, *figures.whole(span))
             rows = [row for part in parts for row in self._top(db, what, code=code, part=part)]
         return figures.ranked(added(rows), limit)
 
@@ -104,8 +106,8 @@ class Counts:
             one = self._reader.term(code, AGENT, agent_id) if agent_id else 0
             if agent_id and not one:
                 return []
-            risks = {agent: sums for agent, *sums in db.execute(RISKS, (code, one, minute))}
-            rows = db.execute(AGENTS, (code, one)).fetchall()
+            risks = {agent: sums for agent, *sums in layout.rows(db, RISKS, (code, one, minute))}
+            rows = list(layout.rows(db, AGENTS, (code, one)))
         agents = [
             Agent(
                 agent_id=self._reader.word(agent),
@@ -125,10 +127,8 @@ class Counts:
         with layout.snapshot(self._reader.db) as db:
             code = self._reader.code(organization)
             agent = self._reader.term(code, AGENT, agent_id)
-            within = self._within(code, *(hour * 60 for hour in figures.whole(span, 60)))
-            if not agent or within is None:
-                return Baseline(hours=(), tools={}, types={}, threats={})
-            rows = db.execute(MIX, (code, *_hours(*within), agent)).fetchall()
+            parts = self._whole_hours(code, span) if agent else []
+            rows = [row for part in parts for row in layout.rows(db, MIX, (code, *part, agent))]
         hours: dict[int, list[int]] = {}
         for start, _, _, _, *sums in rows:
             before = hours.setdefault(start, [0, 0, 0, 0])
@@ -144,15 +144,15 @@ class Counts:
         self, db: apsw.Connection, what: Dimension, *, code: int, part: Stretch
     ) -> Iterator[tuple[str, int, int]]:
         if what == "agent":
-            rows = db.execute(BY_AGENT, (code, *part))
+            rows = layout.rows(db, BY_AGENT, (code, *part))
         else:
-            rows = db.execute(BY_COLUMN[what], (code, *part, 0))
+            rows = layout.rows(db, BY_COLUMN[what], (code, *part, 0))
         for term, events, blocked in rows:
             yield self._reader.word(term), events, blocked
 
     def _within(self, code: int, since: int, until: int) -> tuple[int, int] | None:
         """The minutes of a time that have events at all; None when there are none."""
-        first, end = self._reader.db.execute(EXTENT, (code,)).fetchone() or (None, None)
+        first, end = next(layout.rows(self._reader.db, EXTENT, (code,)))
         if first is None:
             return None
         since, until = max(since, first), min(until, end)
@@ -161,6 +161,10 @@ class Counts:
     def _parts(self, code: int, since: int, until: int) -> list[Stretch]:
         within = self._within(code, since, until)
         return stretches(*within) if within else []
+
+    def _whole_hours(self, code: int, span: Span) -> list[Stretch]:
+        within = self._within(code, *(hour * 60 for hour in figures.whole(span, 60)))
+        return [_hours(*within)] if within else []
 
     def _named(self, rows: Iterable[tuple[int, int]]) -> dict[str, int]:
         """Counts by word, the most frequent first; those without a word are left out."""

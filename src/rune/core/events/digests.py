@@ -7,7 +7,7 @@ Only when a filter says "perhaps" are its segments looked at, and only a row tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SEGMENT = 16_384
 """Digests that are written together."""
@@ -51,11 +51,20 @@ class Filters:
 
     def perhaps(self, digest: int) -> list[int]:
         """The generations that may hold a digest."""
+        return [generation for generation, bits in self._bits.items() if self._may_hold(bits, digest)]
+
+    def suspects(self, digests: Sequence[int]) -> set[int]:
+        """Those of many digests that some generation may hold. One look settles eleven of twelve."""
+        mask = self._mask
+        found: set[int] = set()
+        for bits in self._bits.values():
+            hits = [digest for digest in digests if bits[(digest & mask) >> 3] >> (digest & 7) & 1]
+            found.update(digest for digest in hits if self._may_hold(bits, digest))
+        return found
+
+    def _may_hold(self, bits: bytearray, digest: int) -> bool:
         mask = self._mask
         one, two, three = digest & mask, (digest >> 19) & mask, (digest >> 38) & mask
-        at, bit = one >> 3, 1 << (one & 7)
-        return [
-            generation
-            for generation, bits in self._bits.items()
-            if bits[at] & bit and bits[two >> 3] >> (two & 7) & 1 and bits[three >> 3] >> (three & 7) & 1
-        ]
+        return bool(
+            bits[one >> 3] >> (one & 7) & bits[two >> 3] >> (two & 7) & bits[three >> 3] >> (three & 7) & 1
+        )

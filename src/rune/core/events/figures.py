@@ -21,7 +21,7 @@ ZERO: Sums = (0, 0, 0, 0)
 
 
 def whole(span: Span, minutes: int = 1) -> tuple[int, int]:
-    """The steps of so many minutes that a time touches, as numbers since 1970: the first, and past the last."""
+    """The steps of so many minutes that a time touches, as numbers since 1970: first, and past the last."""
     step = minutes * MINUTE
     first, end = micros(span.since) // step, -(-micros(span.until) // step)
     return first, max(first, end)
@@ -36,7 +36,7 @@ def steps(span: Span, step: Step) -> tuple[int, int]:
     return first, end
 
 
-def points(first: int, end: int, step: Step, sums: Mapping[int, Sums]) -> list[Point]:
+def points(first: int, end: int, *, step: Step, sums: Mapping[int, Sums]) -> list[Point]:
     """One point for every step, with zeros where there is nothing."""
     size = MINUTES_OF[step] * MINUTE
     return [_point(number * size, sums.get(number, ZERO)) for number in range(first, end)]

@@ -13,10 +13,10 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 
@@ -37,7 +37,8 @@ CREATE TABLE terms (
     UNIQUE (organization, kind, value)
 ) STRICT;
 CREATE TABLE streams (
-    organization INTEGER PRIMARY KEY, dropped INTEGER NOT NULL, sealed INTEGER NOT NULL, newest INTEGER NOT NULL
+    organization INTEGER PRIMARY KEY,
+    dropped INTEGER NOT NULL, sealed INTEGER NOT NULL, newest INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent INTEGER NOT NULL, type INTEGER NOT NULL,
@@ -172,6 +173,11 @@ def snapshot(db: apsw.Connection) -> Generator[apsw.Connection]:
 def closed() -> Unavailable:
     """What a store answers once it is closed."""
     return Unavailable("the event store is closed")
+
+
+def rows(db: apsw.Connection, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+    """The rows of a query. Their types are those of the tables above, which nothing here can check."""
+    return cast("Iterator[Any]", db.execute(sql, cast("Any", values)))
 
 
 def one(cursor: apsw.Cursor) -> Any:  # noqa: ANN401 - a value of SQLite's

@@ -152,7 +152,7 @@ class MemoryEvents:
         first, end = figures.steps(span, step)
         minutes = figures.MINUTES_OF[step]
         events = stream.within(first, end, minutes=minutes, agent_id=agent_id)
-        return figures.points(first, end, step, _by_step(events, minutes))
+        return figures.points(first, end, step=step, sums=_by_step(events, minutes))
 
     async def top(
         self, organization: str, what: Dimension, span: Span, *, limit: int = 10

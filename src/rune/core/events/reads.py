@@ -25,17 +25,18 @@ BUDGET = 20_000
 
 COLUMNS = "e.id, e.key, e.at, e.agent, e.type, e.body"
 CODE = "SELECT term FROM terms WHERE organization = ? AND kind = ? AND value = ?"
+STREAM = "SELECT dropped, sealed, newest FROM streams WHERE organization = ?"
 WORD = "SELECT value FROM terms WHERE term = ?"
 SPANNED = (
     "SELECT min(first), max(last) FROM segments WHERE organization = ? AND first_at < ? AND last_at >= ?"
 )
-EVENT = f"SELECT {COLUMNS} FROM events e WHERE id = ?"  # noqa: S608 - our own words, here and below
-TAIL = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"  # noqa: S608
+EVENT = f"SELECT {COLUMNS} FROM events e WHERE id = ?"
+TAIL = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
 FLOOR = "SELECT id FROM events WHERE id > ? AND id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
 FLOOR_OF_WORD = FLOOR.replace("events WHERE", "postings WHERE term = ? AND")
-BY_ID = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? {{}} ORDER BY id DESC LIMIT ?"  # noqa: S608
+BY_ID = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? {{}} ORDER BY id DESC LIMIT ?"
 BY_WORD = (
-    f"SELECT {COLUMNS} FROM postings p CROSS JOIN events e ON e.id = p.id"  # noqa: S608
+    f"SELECT {COLUMNS} FROM postings p CROSS JOIN events e ON e.id = p.id"
     " WHERE p.term = ? AND p.id > ? AND p.id <= ? {} ORDER BY p.id DESC LIMIT ?"
 )
 ENDLESS = 1 << 62
@@ -50,11 +51,11 @@ class Range(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A filter in the numbers of the file: conditions on a row, their values, and the word to drive by."""
+    """A filter in the numbers of the file: conditions on a row, their values, and the words with postings."""
 
     conditions: str
     values: tuple[int, ...]
-    driver: int
+    drivers: tuple[int, ...]
 
 
 class Reader:
@@ -83,21 +84,20 @@ class Reader:
             raise layout.closed()
         return self._connection
 
-    def event(self, id: int) -> Stored | None:
+    def event(self, number: int) -> Stored | None:
         """The event of an id, None when it was dropped."""
-        return next(self._stored(EVENT, (id,)), None)
+        return next(self._stored(EVENT, (number,)), None)
 
     def tail(self, organization: str, after: int, limit: int) -> Sequence[Stored]:
         """Events behind a position, oldest first."""
         base = self.code(organization) << POSITIONS
         return list(self._stored(TAIL, (base + max(after, 0), base | MASK, limit)))
 
-    def query(self, organization: str, wanted: Filter, limit: int, before: int | None) -> Page:
+    def query(self, organization: str, wanted: Filter, *, limit: int, before: int | None) -> Page:
         """A page of what is wanted, newest first."""
         with layout.snapshot(self.db) as db:
             code = self.code(organization)
-            row = db.execute("SELECT dropped, sealed, newest FROM streams WHERE organization = ?", (code,))
-            dropped, sealed, newest = row.fetchone() or (0, 0, 0)
+            dropped, sealed, newest = next(layout.rows(db, STREAM, (code,)), (0, 0, 0))
             asked = self._wanted(code, wanted)
             if asked is None:
                 return Page((), None)
@@ -105,19 +105,19 @@ class Reader:
             top = newest if before is None else min(newest, before - 1)
             indexed = self._spanned(code, Range(base + dropped, base + min(sealed, top)), wanted)
             unsealed = Range(base + sealed, base + top)
-            return self._page(asked, unsealed, indexed, limit)
+            return self._page(asked, unsealed, indexed, limit=limit)
 
-    def _page(self, asked: Wanted, unsealed: Range, indexed: Range, limit: int) -> Page:
+    def _page(self, asked: Wanted, unsealed: Range, indexed: Range, *, limit: int) -> Page:
         """Newest first: what is in no index yet, then what is."""
-        found = self._matches(Wanted(asked.conditions, asked.values, 0), unsealed, limit + 1)
-        end = 0
+        found = self._matches(asked, 0, within=unsealed, limit=limit + 1)
+        floor = 0
         if len(found) <= limit:
-            end = self._floor(asked.driver, indexed)
-            rest = Range(max(indexed.first, end - 1), indexed.last)
-            found += self._matches(asked, rest, limit + 1 - len(found))
+            floor, driver = min((self._floor(word, indexed), word) for word in asked.drivers or (0,))
+            rest = Range(max(indexed.first, floor - 1), indexed.last)
+            found += self._matches(asked, driver, within=rest, limit=limit + 1 - len(found))
         if len(found) > limit:
             return Page(found[:limit], found[limit - 1].position)
-        return Page(found, (end & MASK) or None)
+        return Page(found, (floor & MASK) or None)
 
     def _floor(self, driver: int, within: Range) -> int:
         """The last candidate that the budget allows to look at, 0 when it allows all."""
@@ -125,9 +125,9 @@ class Reader:
             return one(self.db.execute(FLOOR_OF_WORD, (driver, *within, BUDGET - 1))) or 0
         return one(self.db.execute(FLOOR, (*within, BUDGET - 1))) or 0
 
-    def _matches(self, asked: Wanted, within: Range, limit: int) -> list[Stored]:
-        if asked.driver:
-            sql, values = BY_WORD, (asked.driver, *within, *asked.values, limit)
+    def _matches(self, asked: Wanted, driver: int, *, within: Range, limit: int) -> list[Stored]:
+        if driver:
+            sql, values = BY_WORD, (driver, *within, *asked.values, limit)
         else:
             sql, values = BY_ID, (*within, *asked.values, limit)
         return list(self._stored(sql.format(asked.conditions), values))
@@ -138,7 +138,7 @@ class Reader:
             return within
         since = 0 if wanted.since is None else micros(wanted.since)
         until = ENDLESS if wanted.until is None else micros(wanted.until)
-        first, last = self.db.execute(SPANNED, (code, until, since)).fetchone() or (None, None)
+        first, last = next(layout.rows(self.db, SPANNED, (code, until, since)))
         if first is None:
             return Range(0, 0)
         return Range(max(within.first, first - 1), min(within.last, last))
@@ -170,7 +170,7 @@ class Reader:
             if moment is not None:
                 conditions.append(f"AND e.at {operator} ?")
                 values.append(micros(moment))
-        return Wanted(" ".join(conditions), tuple(values), drivers[0] if drivers else 0)
+        return Wanted(" ".join(conditions), tuple(values), tuple(drivers))
 
     def code(self, organization: str) -> int:
         """The number of an organization, 0 when it has no events."""
@@ -187,6 +187,7 @@ class Reader:
         return self._words[term]
 
     def _stored(self, sql: str, values: Sequence[int]) -> Iterator[Stored]:
-        for id, key, at, agent, kind, body in self.db.execute(sql, values):
-            type = cast("EventType", self.word(kind))
-            yield Stored(id & MASK, unpacked(key, at, agent=self.word(agent), type=type, body=body))
+        for number, key, at, agent, kind, body in layout.rows(self.db, sql, values):
+            event_type = cast("EventType", self.word(kind))
+            event = unpacked(key, at, agent=self.word(agent), type=event_type, body=body)
+            yield Stored(number & MASK, event)

@@ -7,7 +7,7 @@ numbers are whole, so that adding and taking away, in any order, gives the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 MINUTE = 60 * 1_000_000
@@ -16,6 +16,8 @@ MINUTE = 60 * 1_000_000
 MINUTES = 0
 HOURS = 1
 """The two grains of a cell: its `start` counts minutes or hours since 1970."""
+
+ZERO = (0, 0, 0, 0)
 
 WINDOW = 60
 """Minutes that an agent's risk looks back."""
@@ -27,58 +29,37 @@ UNIT = 1 << 20
 """The weight of an event of this minute."""
 
 
-class Cell(NamedTuple):
-    """Which events are counted together; terms are numbers, 0 stands for none or any."""
+Cell = tuple[int, int, int, int, int, int, int]
+"""Organization, grain, start, agent, type, threat, tool: which events are counted together.
 
-    organization: int
-    grain: int
-    start: int
-    agent: int
-    type: int
-    threat: int
-    tool: int
+Words are numbers; 0 stands for none, or any. Plain tuples, since every event passes through here.
+"""
 
+Share = tuple[int, int, int, int, int, int, int]
+"""Organization, minute, agent, type, threat, tool, blocked: what a batch is first reduced to."""
 
-class Share(NamedTuple):
-    """Events of one agent, minute and kind: what a batch is first reduced to."""
-
-    organization: int
-    minute: int
-    agent: int
-    type: int
-    threat: int
-    tool: int
-    blocked: int
-
-
-Sums = list[int]
+Sums = Sequence[int]
 """Events, blocked, with a threat, thousandths of risk."""
 
 
-def cells(shares: Iterable[tuple[Share, int, int]]) -> dict[Cell, Sums]:
-    """The cells of so many events and so much risk of each share; negative numbers take away."""
+def cells(shares: Mapping[Share, Sequence[int]], sign: int) -> dict[Cell, Sums]:
+    """The cells of shares that have so many events and so much risk; a sign of -1 takes them away."""
     counted: dict[Cell, Sums] = {}
-    for share, events, risk in shares:
-        blocked = events if share.blocked else 0
-        threats = events if share.threat else 0
-        for cell in _cells_of(share):
-            sums = counted.get(cell)
-            if sums is None:
-                counted[cell] = [events, blocked, threats, risk]
-                continue
-            sums[0] += events
-            sums[1] += blocked
-            sums[2] += threats
-            sums[3] += risk
+    find = counted.get
+    for (organization, minute, agent, kind, threat, tool, blocked), sums in shares.items():
+        events, risk = sign * sums[0], sign * sums[1]
+        stopped = events if blocked else 0
+        threats = events if threat else 0
+        hour = minute // 60
+        for cell in (
+            (organization, MINUTES, minute, agent, 0, 0, 0),
+            (organization, MINUTES, minute, 0, kind, threat, 0),
+            (organization, HOURS, hour, agent, kind, threat, tool),
+            (organization, HOURS, hour, 0, kind, threat, tool),
+        ):
+            one, two, three, four = find(cell, ZERO)
+            counted[cell] = (one + events, two + stopped, three + threats, four + risk)
     return counted
-
-
-def _cells_of(share: Share) -> Iterator[Cell]:
-    organization, minute, agent, kind, threat, tool, _ = share
-    yield Cell(organization, MINUTES, minute, agent, 0, 0, 0)
-    yield Cell(organization, MINUTES, minute, 0, kind, threat, 0)
-    yield Cell(organization, HOURS, minute // 60, agent, kind, threat, tool)
-    yield Cell(organization, HOURS, minute // 60, 0, kind, threat, tool)
 
 
 def weight(age: int) -> int:

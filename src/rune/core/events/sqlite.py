@@ -97,18 +97,20 @@ class SqliteEvents:
 
     async def find(self, organization: str, event_id: str) -> Stored | None:
         """The event of this id, or None."""
-        id = await self._write(self._writer.find, organization, packed_key(event_id))
-        return await self._read(self._reader.event, id) if id else None
+        number = await self._write(lambda: self._writer.find(organization, packed_key(event_id)))
+        return await self._read(lambda: self._reader.event(number)) if number else None
 
     async def query(
         self, organization: str, wanted: Filter, *, limit: int = 50, before: int | None = None
     ) -> Page:
         """Events that match, newest arrival first."""
-        return await self._read(self._reader.query, organization, wanted, bounded(limit), before)
+        return await self._read(
+            lambda: self._reader.query(organization, wanted, limit=bounded(limit), before=before)
+        )
 
     async def tail(self, organization: str, after: int, limit: int = MAX_PAGE) -> Sequence[Stored]:
         """Events behind a position, oldest first."""
-        return await self._read(self._reader.tail, organization, after, bounded(limit))
+        return await self._read(lambda: self._reader.tail(organization, after, bounded(limit)))
 
     def follow(self, after: Mapping[str, int]) -> AsyncIterator[Delivery]:
         """Every event of every organization behind the positions named, as they come."""
@@ -122,35 +124,37 @@ class SqliteEvents:
 
     async def overview(self, organization: str, span: Span) -> Overview:
         """The numbers of a time."""
-        return await self._read(self._counts.overview, organization, span)
+        return await self._read(lambda: self._counts.overview(organization, span))
 
     async def timeseries(
         self, organization: str, span: Span, *, step: Step, agent_id: str = ""
     ) -> Sequence[Point]:
         """One point for every step that the time touches."""
-        return await self._read(self._counts.timeseries, organization, span, step, agent_id)
+        return await self._read(
+            lambda: self._counts.timeseries(organization, span, step=step, agent_id=agent_id)
+        )
 
     async def top(
         self, organization: str, what: Dimension, span: Span, *, limit: int = 10
     ) -> Sequence[Ranked]:
         """The most frequent first."""
-        return await self._read(self._counts.top, organization, what, span, limit)
+        return await self._read(lambda: self._counts.top(organization, what, span, limit=limit))
 
     async def agents(self, organization: str, now: datetime, *, agent_id: str = "") -> Sequence[Agent]:
         """Every agent that has sent an event, or the one named."""
-        return await self._read(self._counts.agents, organization, now, agent_id)
+        return await self._read(lambda: self._counts.agents(organization, now, agent_id))
 
     async def baseline(self, organization: str, agent_id: str, span: Span) -> Baseline:
         """An agent's behaviour in whole hours."""
-        return await self._read(self._counts.baseline, organization, agent_id, span)
+        return await self._read(lambda: self._counts.baseline(organization, agent_id, span))
 
     async def trim(self, now: datetime) -> int:
         """Drop a small step of what is past the retention."""
-        return await self._write(trim, self._writer, now, self._retention)
+        return await self._write(lambda: trim(self._writer, now, self._retention))
 
     async def check(self) -> Sequence[str]:
         """Count everything again; a sentence for each counter that disagrees."""
-        return await self._write(disagreements, self._writer)
+        return await self._write(lambda: disagreements(self._writer))
 
     async def close(self) -> None:
         """Finish what was accepted, then refuse everything."""
@@ -190,18 +194,18 @@ class SqliteEvents:
         if not self._open:
             raise layout.closed()
 
-    async def _read(self, read: Callable[..., T], *arguments: object) -> T:
-        return await self._in(self._read_thread, read, *arguments)
+    async def _read(self, read: Callable[[], T]) -> T:
+        return await self._in(self._read_thread, read)
 
-    async def _write(self, write: Callable[..., T], *arguments: object) -> T:
-        return await self._in(self._write_thread, write, *arguments)
+    async def _write(self, write: Callable[[], T]) -> T:
+        return await self._in(self._write_thread, write)
 
-    async def _in(self, thread: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
+    async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         self._refuse_closed()
         try:
-            return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(thread, work)
         except apsw.Error as error:
-            raise Unavailable(f"the event store {self._path} does not answer: {error}") from error
+            raise Unavailable(f"the event store {self._path.name} does not answer: {error}") from error
 
     def _enqueue(self, batch: Batch) -> asyncio.Future[int]:
         loop = asyncio.get_running_loop()

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import apsw
 
@@ -54,7 +55,7 @@ class Stream:
         return words[word]
 
 
-def refuse_crowd(known: Set[str], agents: Iterable[str]) -> None:
+def refuse_crowd(known: AbstractSet[str], agents: Iterable[str]) -> None:
     """Raises ResourceExhausted when these would be too many agents together."""
     if len(known) + len(set(agents) - known) > MAX_AGENTS:
         raise ResourceExhausted(

@@ -15,11 +15,12 @@ from itertools import takewhile
 import apsw
 
 from rune.core.events.base import Retention
-from rune.core.events.layout import BLOCKED, one
+from rune.core.events.intake import COUNT, counted
+from rune.core.events.layout import BLOCKED, one, rows
 from rune.core.events.record import micros
-from rune.core.events.rollups import MINUTE
+from rune.core.events.rollups import MINUTE, Share
 from rune.core.events.streams import Stream
-from rune.core.events.writer import COUNT, MOVE, Writer, counted
+from rune.core.events.writer import MOVE, Writer
 
 STEP = 500
 """Events of one transaction."""
@@ -54,10 +55,10 @@ def trim(writer: Writer, now: datetime, retention: Retention) -> int:
         if stream.dropped == stream.sealed:
             writer.seal()
         front = (stream.base + stream.dropped, stream.base + stream.sealed, STEP)
-        rows: list[Row] = list(takewhile(lambda row: row[1] < cutoff, db.execute(OLDEST, front)))
-        _drop(db, stream, rows)
+        gone: list[Row] = list(takewhile(lambda row: row[1] < cutoff, rows(db, OLDEST, front)))
+        _drop(db, stream, gone)
         _forget(writer, stream)
-    return len(rows)
+    return len(gone)
 
 
 def used(db: apsw.Connection) -> int:
@@ -84,26 +85,26 @@ def _oldest(db: apsw.Connection, writer: Writer, max_bytes: int) -> Stream | Non
     )
 
 
-def _drop(db: apsw.Connection, stream: Stream, rows: Sequence[Row]) -> None:
+def _drop(db: apsw.Connection, stream: Stream, gone: Sequence[Row]) -> None:
     """Undo what storing these events did."""
-    shares: dict[tuple[int, ...], list[int]] = {}
+    shares: dict[Share, list[int]] = {}
     agents: dict[int, list[int]] = {}
     postings: list[tuple[int, int]] = []
-    for id, at, agent, kind, threat, tool, blocked, risk in rows:
+    for number, at, agent, kind, threat, tool, blocked, risk in gone:
         sums = shares.setdefault((stream.code, at // MINUTE, agent, kind, threat, tool, blocked), [0, 0])
         sums[0] += 1
         sums[1] += risk
-        gone = agents.setdefault(agent, [0, 0])
-        gone[0] += 1
-        gone[1] += blocked
+        lost = agents.setdefault(agent, [0, 0])
+        lost[0] += 1
+        lost[1] += blocked
         words = (agent, kind, threat, blocked and stream.words[BLOCKED]["blocked"])
-        postings += [(word, id) for word in words if word]
+        postings += [(word, number) for word in words if word]
     cells = counted(shares, -1)
     db.executemany(COUNT, cells)
     db.executemany(EMPTIED, [cell[:7] for cell in cells])
-    db.executemany(DROPPED, [(*gone, agent) for agent, gone in agents.items()])
+    db.executemany(DROPPED, [(*lost, agent) for agent, lost in agents.items()])
     db.executemany("DELETE FROM postings WHERE term = ? AND id = ?", sorted(postings))
-    last = rows[-1][0]
+    last = gone[-1][0]
     db.execute("DELETE FROM events WHERE id > ? AND id <= ?", (stream.base + stream.dropped, last))
     stream.dropped = last - stream.base
     db.execute(MOVE, stream.row)
@@ -112,7 +113,7 @@ def _drop(db: apsw.Connection, stream: Stream, rows: Sequence[Row]) -> None:
 def _forget(writer: Writer, stream: Stream) -> None:
     """Drop the segments that this stream has left behind, and the digests of those that all have left."""
     db = writer.db
-    for (segment,) in db.execute(PASSED, (stream.code, stream.base + stream.dropped)).fetchall():
+    for (segment,) in list(rows(db, PASSED, (stream.code, stream.base + stream.dropped))):
         db.execute("DELETE FROM segments WHERE segment = ? AND organization = ?", (segment, stream.code))
         if one(db.execute("SELECT 1 FROM segments WHERE segment = ?", (segment,))) is None:
             db.execute("DELETE FROM digests WHERE segment = ?", (segment,))

@@ -8,7 +8,7 @@ nothing to undo in memory. A batch that is refused costs its neighbours of the s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -18,24 +18,12 @@ import apsw
 
 from rune.core.events import layout, streams
 from rune.core.events.digests import BITS, GENERATION, SEGMENT, Filters
-from rune.core.events.layout import AGENT, BLOCKED, THREAT, TOOL, TYPE, one
+from rune.core.events.intake import Draft
+from rune.core.events.layout import AGENT, BLOCKED, one
 from rune.core.events.record import Packed, digest
-from rune.core.events.rollups import MINUTE, Share, cells
 from rune.core.events.streams import Stream
 from rune.errors import ResourceExhausted
 
-INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-COUNT = (
-    "INSERT INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-    " events = events + excluded.events, blocked = blocked + excluded.blocked,"
-    " threats = threats + excluded.threats, risk = risk + excluded.risk"
-)
-SEEN = (
-    "INSERT INTO agents VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?) ON CONFLICT DO UPDATE SET"
-    " framework = iif(excluded.framework = '', framework, excluded.framework),"
-    " events = events + excluded.events, blocked = blocked + excluded.blocked,"
-    " first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)"
-)
 MOVE = "UPDATE streams SET dropped = ?, sealed = ?, newest = ? WHERE organization = ?"
 POST = (
     "INSERT INTO postings SELECT * FROM ("
@@ -45,7 +33,10 @@ POST = (
     " UNION ALL SELECT ?3, id FROM events WHERE id > ?1 AND id <= ?2 AND blocked <> 0"
     ") ORDER BY 1, 2"
 )
-SEAL = "INSERT INTO segments SELECT ?1, ?2, min(id), max(id), min(at), max(at) FROM events WHERE id > ?3 AND id <= ?4"
+SEAL = (
+    "INSERT INTO segments SELECT ?1, ?2, min(id), max(id), min(at), max(at)"
+    " FROM events WHERE id > ?3 AND id <= ?4"
+)
 DIGEST = "INSERT INTO digests VALUES (?, ?, ?)"
 LOOK = "SELECT id FROM digests WHERE segment = ? AND digest = ?"
 
@@ -59,9 +50,6 @@ class Batch(NamedTuple):
     rows: Sequence[Packed]
 
 
-Row = tuple[int, int, int, int, int, int, int, int, bytes | str, bytes]
-
-
 class Written(NamedTuple):
     """What came of some batches: their duplicates or refusals, and how far their organizations are now."""
 
@@ -69,40 +57,8 @@ class Written(NamedTuple):
     newest: dict[str, int]
 
 
-class Draft:
-    """What one transaction is going to store."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.keys: dict[int, bytes | str] = {}
-        self.shares: dict[tuple[int, ...], list[int]] = {}
-        self.frameworks: dict[int, str] = {}
-        self.touched: dict[int, Stream] = {}
-
-    def store(self, db: apsw.Connection) -> None:
-        """Write the events and everything that is counted with them."""
-        db.executemany(INSERT, self.rows)
-        db.executemany(COUNT, counted(self.shares, 1))
-        db.executemany(SEEN, self._agents())
-
-    def _agents(self) -> list[tuple[int, int, str, int, int, int, int]]:
-        agents: dict[int, list[int]] = {}
-        for (organization, _, agent, _, _, _, blocked), (events, _, first, last) in self.shares.items():
-            row = agents.setdefault(agent, [organization, 0, 0, first, last])
-            row[1] += events
-            row[2] += events if blocked else 0
-            row[3], row[4] = min(row[3], first), max(row[4], last)
-        return [(agent, row[0], self.frameworks.get(agent, ""), *row[1:]) for agent, row in agents.items()]
-
-
-def counted(shares: Mapping[tuple[int, ...], Sequence[int]], sign: int) -> list[tuple[int, ...]]:
-    """Rows for COUNT, in the order of their key."""
-    parts = ((Share(*share), sign * sums[0], sign * sums[1]) for share, sums in shares.items())
-    return [(*cell, *sums) for cell, sums in sorted(cells(parts).items())]
-
-
 class Writer:
-    """The one connection that writes, and what it remembers. Everything here blocks and runs in one thread."""
+    """The one connection that writes, and what it remembers. It blocks, and runs in one thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -176,8 +132,8 @@ class Writer:
                 self.db.execute(SEAL, (self._segment, stream.code, first, last))
                 stream.sealed = stream.newest
                 self.db.execute(MOVE, stream.row)
-        rows = sorted((self._segment, each, id) for each, id in self._tail.items())
-        self.db.executemany(DIGEST, rows)
+        marks = sorted((self._segment, mark, number) for mark, number in self._tail.items())
+        self.db.executemany(DIGEST, marks)
         generation = self._segment // GENERATION
         self._filters.add(generation, self._tail)
         self._tail.clear()
@@ -207,66 +163,47 @@ class Writer:
             streams.refuse_crowd(stream.words[AGENT].keys(), (row[3] for row in batch.rows))
         except ResourceExhausted as refusal:
             return refusal
-        draft.touched[stream.code] = stream
-        return self._take(draft, stream, batch.rows)
+        fresh = self._fresh(draft, stream, batch.rows)
+        ids = draft.add(self.db, stream, fresh)
+        self._tail.update(zip((row[1] for row in fresh), ids, strict=True))
+        return len(batch.rows) - len(fresh)
 
-    def _take(self, draft: Draft, stream: Stream, rows: Sequence[Packed]) -> int:
-        """Give each new event its id and its share; returns how many are not new. The hottest loop of all."""
-        db, tail, perhaps, add, shares = (
-            self.db,
-            self._tail,
-            self._filters.perhaps,
-            draft.rows.append,
-            draft.shares,
-        )
-        agents, types, threats, tools = (stream.words[kind] for kind in (AGENT, TYPE, THREAT, TOOL))
-        code, id, duplicates = stream.code, stream.base + stream.newest, 0
-        for key, mark, at, agent, type, threat, tool, blocked, risk, body, framework in rows:
-            if (mark in tail or perhaps(mark)) and self._stored(stream, key, mark, draft.keys):
-                duplicates += 1
-                continue
-            id += 1
-            a = agents.get(agent) or stream.number(db, AGENT, agent)
-            y = types.get(type) or stream.number(db, TYPE, type)
-            h = (threat and (threats.get(threat) or stream.number(db, THREAT, threat))) or 0
-            o = (tool and (tools.get(tool) or stream.number(db, TOOL, tool))) or 0
-            tail[mark] = id
-            draft.keys[id] = key
-            add((id, at, a, y, h, o, blocked, risk, key, body))
-            if framework:
-                draft.frameworks[a] = framework
-            share = (code, at // MINUTE, a, y, h, o, blocked)
-            sums = shares.get(share)
-            if sums is None:
-                shares[share] = [1, risk, at, at]
-                continue
-            sums[0] += 1
-            sums[1] += risk
-            if at < sums[2]:
-                sums[2] = at
-            elif at > sums[3]:
-                sums[3] = at
-        stream.newest = id - stream.base
-        return duplicates
+    def _fresh(self, draft: Draft, stream: Stream, rows: Sequence[Packed]) -> Sequence[Packed]:
+        """Those that are not stored yet; mostly one look for the whole batch says that it is all of them."""
+        marks = [row[1] for row in rows]
+        if (
+            len(set(marks)) == len(marks)
+            and self._tail.keys().isdisjoint(marks)
+            and not self._filters.suspects(marks)
+        ):
+            return rows
+        fresh: dict[bytes | str, Packed] = {}
+        for row in rows:
+            key, mark = row[:2]
+            if key not in fresh and not self._stored(stream, key, mark, drafted=draft.keys):
+                fresh[key] = row
+        return list(fresh.values())
 
     def _stored(
-        self, stream: Stream, key: bytes | str, mark: int, drafted: Mapping[int, bytes | str] = EMPTY
+        self, stream: Stream, key: bytes | str, mark: int, *, drafted: Mapping[int, bytes | str] = EMPTY
     ) -> int:
-        """The id of the stored event with this key, 0 if there is none; the digest only says where to look."""
-        id = self._tail.get(mark, 0)
-        if id and (drafted.get(id) == key or self._has(id, key, stream)):
-            return id
-        for generation in self._filters.perhaps(mark):
-            segment = generation * GENERATION
-            for each in range(segment, min(segment + GENERATION, self._segment)):
-                for (id,) in self.db.execute(LOOK, (each, mark)):
-                    if self._has(id, key, stream):
-                        return id
-        return 0
+        """The id of the stored event with this key, 0 if there is none; a digest says only where to look."""
+        number = self._tail.get(mark, 0)
+        if number and (drafted.get(number) == key or self._has(stream, number, key)):
+            return number
+        found = (each for each in self._candidates(mark) if self._has(stream, each, key))
+        return next(found, 0)
 
-    def _has(self, id: int, key: bytes | str, stream: Stream) -> bool:
-        found = one(self.db.execute("SELECT key FROM events WHERE id = ?", (id,)))
-        return found == key and id >> layout.POSITIONS == stream.code
+    def _candidates(self, mark: int) -> Iterator[int]:
+        """The ids that segments have under a digest."""
+        for generation in self._filters.perhaps(mark):
+            first = generation * GENERATION
+            for segment in range(first, min(first + GENERATION, self._segment)):
+                yield from (number for (number,) in layout.rows(self.db, LOOK, (segment, mark)))
+
+    def _has(self, stream: Stream, number: int, key: bytes | str) -> bool:
+        found = one(self.db.execute("SELECT key FROM events WHERE id = ?", (number,)))
+        return found == key and number >> layout.POSITIONS == stream.code
 
     def _refresh(self) -> None:
         """Remember what the file says, if a transaction failed since."""
@@ -280,8 +217,8 @@ class Writer:
         self._tail = {}
         for stream in self.streams.values():
             unsealed = (stream.base + stream.sealed, stream.base + stream.newest)
-            rows = db.execute("SELECT key, id FROM events WHERE id > ? AND id <= ?", unsealed)
-            self._tail |= {digest(key, stream.salt): id for key, id in rows}
+            newest = layout.rows(db, "SELECT key, id FROM events WHERE id > ? AND id <= ?", unsealed)
+            self._tail |= {digest(key, stream.salt): number for key, number in newest}
         self._stale = False
 
     def _load_filters(self) -> None:
@@ -291,5 +228,5 @@ class Writer:
         newest = self._segment // GENERATION
         if self._segment % GENERATION == 0:
             return
-        rows = self.db.execute("SELECT digest FROM digests WHERE segment >= ?", (newest * GENERATION,))
-        self._filters.add(newest, (mark for (mark,) in rows))
+        marks = layout.rows(self.db, "SELECT digest FROM digests WHERE segment >= ?", (newest * GENERATION,))
+        self._filters.add(newest, (mark for (mark,) in marks))

@@ -1,0 +1,131 @@
+"""How long the numbers of a dashboard take, and how many bytes an event costs, with many events stored.
+
+The events are stored through the store itself, spread over seven days; then each reading is done many
+times. The limits are 20 ms for the 99th percentile and 600 bytes an event, everything included.
+Run: python benchmarks/events_queries.py [--count 1000000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import uvloop
+from events_sample import Source
+
+from rune.core.events.base import Filter, Span
+from rune.core.events.event import Event
+from rune.core.events.sqlite import SqliteEvents
+
+AGENTS = 200
+BATCH = 1_000
+CALLERS = 8
+DAYS = 7
+SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""An odd number, so that serials become ids that look random and never repeat."""
+NOW = datetime(2026, 1, 8, tzinfo=UTC)
+LIMIT_MS = 20.0
+LIMIT_BYTES = 600
+
+
+async def fill(store: SqliteEvents, count: int) -> None:
+    """Batches of twenty agents each; the events are templates with another id and time, made quickly."""
+    source = Source(AGENTS)
+    templates = [source.batch(50, NOW) for _ in range(400)]
+    ids = iter(range(1, count + 1))
+    step = timedelta(days=DAYS) / count
+
+    def batch(number: int) -> list[Event]:
+        made: list[Event] = []
+        for part in range(BATCH // 50):
+            for event in templates[(number * 20 + part) % len(templates)]:
+                serial = next(ids)
+                made.append(
+                    msgspec.structs.replace(
+                        event,
+                        event_id=str(uuid.UUID(int=serial * SPREAD % (1 << 128), version=4)),
+                        timestamp=NOW - timedelta(days=DAYS) + step * serial,
+                    )
+                )
+        return made
+
+    numbers = iter(range(count // BATCH))
+
+    async def work() -> None:
+        for number in numbers:
+            await store.append("default", batch(number))
+
+    await asyncio.gather(*(work() for _ in range(CALLERS)))
+
+
+async def measure(name: str, read: Callable[[], Awaitable[object]], times: int) -> bool:
+    """Do a reading many times; whether its 99th percentile keeps the limit."""
+    await read()
+    took: list[float] = []
+    for _ in range(times):
+        started = time.perf_counter()
+        await read()
+        took.append((time.perf_counter() - started) * 1000)
+    took.sort()
+    median, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
+    kept = p99 <= LIMIT_MS
+    print(f"  {name:34} p50 {median:7.2f} ms   p99 {p99:7.2f} ms   {'' if kept else 'PAST ITS LIMIT'}")
+    return kept
+
+
+async def queries(store: SqliteEvents, times: int) -> bool:
+    """Every reading that a dashboard asks for."""
+    day, week = Span(NOW - timedelta(days=1), NOW), Span(NOW - timedelta(days=7), NOW)
+    readings: dict[str, Callable[[], Awaitable[object]]] = {
+        "agents with counters and risk": lambda: store.agents("default", NOW),
+        "24 h by hour": lambda: store.timeseries("default", day, step="hour"),
+        "24 h by minute": lambda: store.timeseries("default", day, step="minute"),
+        "24 h of one agent by hour": lambda: store.timeseries(
+            "default", day, step="hour", agent_id="agent-007"
+        ),
+        "top threats of 24 h": lambda: store.top("default", "threat", day),
+        "top threats of 7 days": lambda: store.top("default", "threat", week),
+        "overview of 24 h": lambda: store.overview("default", day),
+        "baseline of 7 days": lambda: store.baseline("default", "agent-007", week),
+        "newest 50": lambda: store.query("default", Filter()),
+        "newest 50 of an agent": lambda: store.query("default", Filter(agent_id="agent-007")),
+        "50 blocked, three days ago": lambda: store.query(
+            "default", Filter(blocked=True, until=NOW - timedelta(days=3))
+        ),
+    }
+    return all([await measure(name, read, times) for name, read in readings.items()])
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=200)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        path = Path(folder) / "events.db"
+        async with SqliteEvents(path) as store:
+            started = time.perf_counter()
+            await fill(store, asked.count)
+            took = time.perf_counter() - started
+            print(f"{asked.count:,} events stored in {took:,.0f} s, {asked.count / took:,.0f}/s")
+            kept = await queries(store, asked.times)
+        size = path.stat().st_size / asked.count
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"  {size:.0f} bytes an event, {memory} MB of memory at most")
+        started = time.perf_counter()
+        async with SqliteEvents(path):
+            print(f"  opened again in {time.perf_counter() - started:.2f} s")
+    return 0 if kept and size <= LIMIT_BYTES else 1
+
+
+if __name__ == "__main__":
+    sys.exit(uvloop.run(main()))
