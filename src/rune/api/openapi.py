@@ -19,8 +19,9 @@ Json = dict[str, Any]
 ABOUT = """Everything that the command line and the dashboard do, they do through these operations.
 
 Names of fields are lowerCamelCase in answers; requests may use underscores as well. 64-bit integers are
-strings, enums go by name, and fields that are zero are present. An unknown field or query parameter is
-refused by name. Lists that can be watched take `watch=true`. Errors have one form everywhere."""
+strings, enums go by name, and fields that are zero are present. On the agent-security plane times
+are milliseconds since 1970, counts are numbers, and events have underscores. An unknown field or query
+parameter is refused by name. Lists that can be watched take `watch=true`. Errors have one form everywhere."""
 
 FAILURES = {
     400: "The request is malformed; each violation names its field.",

@@ -15,6 +15,9 @@ RISKY: Final = 0.8
 RANK: Final = {"": 0, "low": 1, "medium": 2, "high": 3, "critical": 4}
 TOLD: Final = ("alert", "block", "require_approval")
 """Actions of a policy that somebody is told of."""
+THREAT: Final = ("type", "rule", "severity", "confidence", "layer", "start", "end", "category")
+MOST: Final = 20
+"""Threats of an event that an alert shows."""
 RATE_RULES: Final = ("rate_limit", "budget")
 
 TYPES: Final = {
@@ -139,8 +142,20 @@ def _severity(risk: float) -> str:
 def _details(event: Event) -> dict[str, Any]:
     """What speaks for it: results, never content."""
     parts = {"tool": event.tool, "scan_result": event.scan_result, "policy_result": event.policy_result}
-    told = {name: msgspec.to_builtins(part) for name, part in parts.items() if part is not None}
+    told: dict[str, Any] = {
+        name: msgspec.to_builtins(part) for name, part in parts.items() if part is not None
+    }
+    if event.scan_result is not None:
+        told["scan_result"]["threats_detected"] = list(
+            map(_threat, event.scan_result.threats_detected[:MOST])
+        )
     return {"event_type": event.event_type, "session_id": event.session_id, **told}
+
+
+def _threat(threat: dict[str, Any]) -> dict[str, Any]:
+    """What we know of a threat: another SDK could send the matched text along."""
+    known = {name: threat[name] for name in THREAT if name in threat}
+    return {name: value for name, value in known.items() if isinstance(value, str | int | float)}
 
 
 def _text(value: object) -> str:

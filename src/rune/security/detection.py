@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
+import msgspec
 from msgspec.structs import replace
 
 from rune.core.clock import Clock
@@ -16,7 +17,7 @@ from rune.core.events.event import Event
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
-from rune.errors import RuneError, Unavailable
+from rune.errors import InvalidArgument, RuneError, Unavailable
 from rune.security import raising
 from rune.security.detect import raised
 from rune.security.kinds import Alert, Policy, Progress, Step, Tenant, space
@@ -72,7 +73,27 @@ class Detection:
 
     async def _follow(self) -> None:
         async for delivery in self._events.follow(self._at):
+            await self._look_apart(delivery)
+
+    async def _look_apart(self, delivery: Delivery) -> None:
+        """Look at the delivery; where an event of it cannot be told of, at the others all the same."""
+        try:
             await self.look(delivery)
+        except InvalidArgument as error:
+            if len(delivery.events) > 1:
+                for each in delivery.events:
+                    await self._look_apart(msgspec.structs.replace(delivery, events=[each], missed=0))
+                return
+            bad = delivery.events[0]
+            logger.warning(
+                "an event raises no alert, since the alert cannot be stored",
+                extra={
+                    "organization": delivery.organization,
+                    "event": bad.event.event_id,
+                    "reason": str(error),
+                },
+            )
+            self._move(delivery.organization, bad.position)
 
     async def look(self, delivery: Delivery) -> None:
         """Raise what the events of a delivery say, and note how far that is, in one commit."""
@@ -89,7 +110,10 @@ class Detection:
             lambda: self._writes(organization, delivery.events, doubted),
             operation="raise_alerts",
         )
-        self._at[organization] = last
+        self._move(organization, last)
+
+    def _move(self, organization: str, position: int) -> None:
+        self._at[organization] = position
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from rune.core.events.base import Delivery, Stored
 from rune.core.events.event import read
 from rune.core.events.memory import MemoryEvents
 from rune.core.store.memory import MemoryStore
+from rune.security import detection as detection_module
 from rune.security import organizations, raising
 from rune.security.detection import Detection
 from rune.security.kinds import KINDS, Alert, Progress
@@ -76,3 +79,25 @@ async def test_past_the_most_alerts_the_oldest_closed_one_goes(monkeypatch: Any)
                 Delivery(organization="default", events=[stored(number, f"bot-{number}")], missed=0)
             )
         assert len(store.list(Alert)) == 3
+
+
+async def test_an_event_whose_alert_cannot_be_stored_stops_no_other(monkeypatch: Any) -> None:
+    """Nothing that the API takes is known to do this; if something ever does, detection goes on."""
+    real = detection_module.raised
+
+    def poisoned(event: Any, rule_type: Any) -> Any:
+        found = real(event, rule_type)
+        is_bad = event.event_id == "e3" and found is not None
+        return msgspec.structs.replace(found, details={"bad": object()}) if is_bad else found
+
+    monkeypatch.setattr(detection_module, "raised", poisoned)
+    async with MemoryStore(KINDS) as store, MemoryEvents() as events:
+        await organizations.seed(store, ManualClock(AT))
+        every = [stored(number).event for number in range(1, 4)]
+        await events.append("default", every)
+        detection = Detection(store, events, clock=ManualClock(AT))
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(detection.run())
+            assert await detection.reached("default", 3, 5.0)
+            running.cancel()
+        assert [alert.occurrences for alert in store.list(Alert)] == [2]
