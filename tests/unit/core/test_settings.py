@@ -25,6 +25,13 @@ EXAMPLES = {
     "runner.process.enabled": "off",
     "limits.calls-per-minute": "100",
     "limits.streams-per-minute": "30",
+    "limits.reads-per-minute": "7",
+    "limits.writes-per-minute": "7",
+    "limits.events-per-second": "7",
+    "limits.sdk-per-minute": "7",
+    "events.retention-days": "7",
+    "events.max-gib": "1",
+    "webhooks.allow-private": "true",
 }
 """Another value than the default for every setting that may have one."""
 

@@ -37,7 +37,11 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:  # noqa: PLR091
         case "integer":
             return st.integers(schema.get("minimum", -(2**31)), schema.get("maximum", 2**31 - 1))
         case kind:
-            simple = {"number": st.floats(0, 1e6), "boolean": st.booleans(), "null": st.none()}
+            simple = {
+                "number": st.floats(schema.get("minimum", 0), schema.get("maximum", 1e6)),
+                "boolean": st.booleans(),
+                "null": st.none(),
+            }
             return simple[str(kind)]
 
 
@@ -57,7 +61,8 @@ def _text(schema: Json) -> st.SearchStrategy[str]:
     if schema.get("contentEncoding") == "base64":
         return st.just("aGk=")
     if schema.get("title", "").startswith("RFC 3339"):
-        return st.one_of(st.just(""), TIMES.map(datetime.isoformat))
+        times = TIMES.map(datetime.isoformat)
+        return st.one_of(st.just(""), times) if "empty" in schema["title"] else times
     if str(schema.get("pattern", "")).endswith("[0-9]{1,19}$"):
         return st.integers(0, 2**31).map(str)
     if "pattern" in schema:

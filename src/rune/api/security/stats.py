@@ -46,7 +46,7 @@ class GetTimeseriesRequest(Message):
 class TimeseriesPoint(Message):
     """The events from `at` up to the next step."""
 
-    at: UnixMillis
+    at: UnixMillis = None
     events: Total = 0
     blocked: Total = 0
 
