@@ -24,8 +24,9 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:  # noqa: PLR091
         return st.one_of([_value(part, known) for part in schema["anyOf"]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
-    if isinstance(schema["type"], list):
-        return st.one_of([_value({**schema, "type": kind}, known) for kind in schema["type"]])
+    kinds: list[str] | str = schema["type"]
+    if isinstance(kinds, list):
+        return st.one_of([_value({**schema, "type": each}, known) for each in kinds])
     match schema["type"]:
         case "object":
             return _object(schema, known)

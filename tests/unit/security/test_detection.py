@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from rune.core.clock import ManualClock
 from rune.core.events.base import Delivery, Stored
-from rune.core.events.event import read
+from rune.core.events.event import Event, read
 from rune.core.events.memory import MemoryEvents
 from rune.core.store.memory import MemoryStore
 from rune.security import detection as detection_module
 from rune.security import organizations, raising
+from rune.security.detect import Raised, RuleType
 from rune.security.detection import Detection
 from rune.security.kinds import KINDS, Alert, Progress
 
@@ -85,10 +86,11 @@ async def test_an_event_whose_alert_cannot_be_stored_stops_no_other(monkeypatch:
     """Nothing that the API takes is known to do this; if something ever does, detection goes on."""
     real = detection_module.raised
 
-    def poisoned(event: Any, rule_type: Any) -> Any:
+    def poisoned(event: Event, rule_type: RuleType) -> Raised | None:
         found = real(event, rule_type)
-        is_bad = event.event_id == "e3" and found is not None
-        return msgspec.structs.replace(found, details={"bad": object()}) if is_bad else found
+        if found is None or event.event_id != "e3":
+            return found
+        return msgspec.structs.replace(found, details={"bad": object()})
 
     monkeypatch.setattr(detection_module, "raised", poisoned)
     async with MemoryStore(KINDS) as store, MemoryEvents() as events:
