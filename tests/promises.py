@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 API = "published API of the orchestrator"
+SECURITY = "published API of agent security"
 OURS = "our own decision"
 
 
@@ -83,6 +84,29 @@ PROMISES = (
     Promise("rest.create", "POST on a collection's path is its Create operation.", API),
     Promise("rest.update", "PUT on a resource's path is its Update operation.", API),
     Promise("rest.delete", "DELETE on a resource's path is its Delete operation.", API),
+    Promise("security.curl", "Every example of the security API works as it is written.", SECURITY),
+    Promise("security.events", "POST /v1/events answers 202 with the number of events it stored.", SECURITY),
+    Promise("security.idempotent", "An event that is sent again is stored once.", OURS),
+    Promise("security.agents", "POST /v1/agents registers an agent, GET lists all of them.", SECURITY),
+    Promise("security.self-registration", "An agent that sends an event is registered by it.", OURS),
+    Promise(
+        "security.policies", "Policies are compiled first; each change of YAML is one version.", SECURITY
+    ),
+    Promise("security.alerts", "Events that are risky, blocked or told of raise alerts, counted.", SECURITY),
+    Promise("security.false-positive", "A false positive becomes a pattern that agents let pass.", SECURITY),
+    Promise(
+        "security.pages", "Lists give pages of 50, at most 200, and a cursor while there is more.", SECURITY
+    ),
+    Promise("security.health", "GET /health answers without a credential.", SECURITY),
+    Promise("security.errors", "Failures read {error: …} with 400, 401, 403, 404 and 429.", SECURITY),
+    Promise("security.permissions", "A key may read whatever its permissions; they add writing.", SECURITY),
+    Promise(
+        "security.limits", "100 reads and 30 writes a minute and 1,000 events a second, exactly.", SECURITY
+    ),
+    Promise("security.keys", "Of an API key only its SHA-256 is stored; revoking counts at once.", OURS),
+    Promise("security.tenants", "Nothing of one organization reaches another.", OURS),
+    Promise("security.two-seconds", "A changed policy is in force in every agent within two seconds.", OURS),
+    Promise("security.webhooks", "Webhooks are signed, tried again, and lead to no private address.", OURS),
     Promise(
         "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
     ),

@@ -88,7 +88,7 @@ class Ledger:
     observed: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     refuse: RuneError | None = None
 
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None:
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None:
         if self.refuse:
             raise self.refuse
 

@@ -27,6 +27,18 @@ from rune.api.orchestrator import (
     users,
     watch,
 )
+from rune.api.security import (
+    agents,
+    alerts,
+    apikeys,
+    events,
+    liveness,
+    organizations,
+    policies,
+    sdk,
+    stats,
+    webhooks,
+)
 
 NOUNS: tuple[ModuleType, ...] = (
     namespaces,
@@ -48,6 +60,16 @@ NOUNS: tuple[ModuleType, ...] = (
     keys,
     audit,
     watch,
+    events,
+    agents,
+    policies,
+    alerts,
+    apikeys,
+    organizations,
+    sdk,
+    stats,
+    webhooks,
+    liveness,
 )
 
 

@@ -193,6 +193,21 @@ class Limits(Section, frozen=True, kw_only=True):
     open_streams: Annotated[int, Meta(ge=1, le=100_000)] = 256
     """Streams that one subject may have open at the same time."""
 
+    reads_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 100
+    """Reading calls of the agent-security plane that one organization may make, unless it has a limit of its
+    own."""
+
+    writes_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 30
+    """Changing calls of the agent-security plane that one organization may make."""
+
+    events_per_second: Annotated[int, Meta(ge=0, le=10_000_000)] = 1_000
+    """Security events that one organization may send; counted in events, not in requests, and a second's
+    worth may come at once."""
+
+    sdk_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 6_000
+    """Questions for policies that one organization's agents may ask, apart from what people ask. A connected
+    agent asks about twice a minute."""
+
 
 class Audit(Section, frozen=True, kw_only=True):
     """The audit log. What is older or more than this goes, the oldest first; the rest can be verified."""
@@ -230,6 +245,24 @@ class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A secret of Rune, as NAME (in namespace `system`) or NAMESPACE/NAME."""
 
 
+class Events(Section, frozen=True, kw_only=True):
+    """The security events that agents send."""
+
+    retention_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """Days after which an event is dropped."""
+
+    max_gib: Annotated[int, Meta(ge=1, le=100_000)] = 8
+    """GiB that the events of all organizations may take; past it the oldest are dropped at any age."""
+
+
+class Webhooks(Section, frozen=True, kw_only=True):
+    """What is sent to other servers when there are alerts."""
+
+    allow_private: bool = False
+    """Whether webhooks may lead into private networks and to this machine. Off, so that nobody who may create
+    a webhook can reach what only this server reaches."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """The whole Runefile."""
 
@@ -261,3 +294,8 @@ class Settings(Section, frozen=True, kw_only=True):
     """The audit log."""
     rollouts: Rollouts = Rollouts()
     """How carefully changed services are rolled out."""
+    events: Events = Events()
+    """The security events that agents send."""
+
+    webhooks: Webhooks = Webhooks()
+    """What is sent to other servers when there are alerts."""

@@ -147,6 +147,8 @@ def _section(each: msgspec.structs.FieldInfo) -> type[Section] | None:
 SETTINGS: Final = {setting.path: setting for setting in _leaves(Settings, "")}
 """Every setting by its dotted name."""
 VARIABLES: Final = {setting.variable: path for path, setting in SETTINGS.items()}
+SHIELDS: Final = frozenset({"RUNE_EVENTS_ENABLED"})
+"""Variables of the SDK that begin like one of our sections."""
 SECTIONS: Final = frozenset(
     path.rsplit(".", depth)[0] for path in SETTINGS for depth in range(1, path.count(".") + 1)
 )
@@ -249,7 +251,7 @@ def _read_environment(environ: Mapping[str, str], found: _Findings) -> None:
     for name in sorted(environ):
         if name in VARIABLES:
             found.take(VARIABLES[name], environ[name], f"environment variable {name}")
-        elif name.startswith(tops):
+        elif name.startswith(tops) and name not in SHIELDS:
             found.refuse(name, _unknown(name, VARIABLES), "environment")
 
 

@@ -15,7 +15,6 @@ from rune.api.orchestrator.specs import (
     Probe,
     ProbeType,
     ProcessSpec,
-    Resources,
     SecurityContext,
     ServiceDiscovery,
     ServicePort,
@@ -23,9 +22,8 @@ from rune.api.orchestrator.specs import (
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
 from rune.orchestrator import images, mountpaths, quantities
-from rune.orchestrator.traffic import exposure
-from rune.orchestrator import quantities
 from rune.orchestrator.runners.isolation import capabilities, syscalls
+from rune.orchestrator.traffic import exposure
 
 TEMPLATE: Final = (
     "image", "command", "args", "env", "env_from", "ports", "resources", "health", "runtime", "process",

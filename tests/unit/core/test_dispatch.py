@@ -166,8 +166,8 @@ async def test_a_public_operation_asks_for_no_credential(road: Road) -> None:
     await road.dispatcher.call(admin.bootstrap, caller("stranger"), admin.AdminBootstrapRequest)
 
 
-def test_bootstrap_is_the_only_public_operation() -> None:
-    assert [row.name for row in OPERATIONS if row.access is Access.PUBLIC] == ["bootstrap"]
+def test_the_first_token_and_health_are_the_only_public_operations() -> None:
+    assert [row.name for row in OPERATIONS if row.access is Access.PUBLIC] == ["bootstrap", "get_health"]
 
 
 def test_every_operation_that_changes_something_needs_a_grant() -> None:

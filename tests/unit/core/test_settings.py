@@ -40,6 +40,13 @@ EXAMPLES = {
     "audit.max-age-days": "30",
     "audit.max-size-mib": "64",
     "rollouts.max-surge": "3",
+    "limits.reads-per-minute": "7",
+    "limits.writes-per-minute": "7",
+    "limits.events-per-second": "7",
+    "limits.sdk-per-minute": "7",
+    "events.retention-days": "7",
+    "events.max-gib": "1",
+    "webhooks.allow-private": "true",
 }
 """Another value than the default for every setting that may have one."""
 

@@ -81,7 +81,7 @@ class Quiet:
     def __init__(self) -> None:
         self.records: list[tuple[str, str]] = []
 
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None: ...
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None: ...
 
     async def record(self, call: Call, ask: Message | None, outcome: RuneError | None) -> None:
         self.records.append((call.operation.name, outcome.codes.name if outcome else "ok"))

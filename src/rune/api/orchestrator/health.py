@@ -111,6 +111,7 @@ class GetServerVersionResponse(Message):
 get = Operation(
     service="HealthService",
     method="GetHealth",
+    name="get_workload_health",
     request=GetHealthRequest,
     response=GetHealthResponse,
     summary="See how services, instances or the node are.",
