@@ -1,4 +1,4 @@
-"""Every operation of the orchestrator over gRPC, with stubs of `api/rune.proto`, and over REST: one answer."""
+"""Every operation of the orchestrator over gRPC, by stubs of `api/rune.proto`, and over REST: one answer."""
 
 from __future__ import annotations
 

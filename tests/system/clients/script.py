@@ -55,7 +55,7 @@ STORY = (
     step("create_secret", secret=SECRET),
     step("get_secret", name="keys", **HERE),
     step("list_secrets", **HERE),
-    # step("watch_secrets", items=1, **HERE),
+    step("watch_secrets", items=1, **HERE),
     step("update_secret", secret={**SECRET, "data": {"pin": "5678"}}),
     step("patch_secret", name="keys", set={"puk": "9"}, **HERE),
     step("reveal_secret", name="keys", **HERE),
