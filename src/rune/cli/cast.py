@@ -22,7 +22,7 @@ from rune.client.client import Client
 from rune.errors import AlreadyExists, InvalidArgument, RuneError
 from rune.manifest.documents import KINDS, Item
 from rune.manifest.lint import check
-from rune.manifest.positions import Malformed
+from rune.positions.spots import Malformed
 
 AT_ONCE = 16
 """How many calls are open at the same time."""

@@ -15,7 +15,7 @@ from rune.cli.state import State
 from rune.cli.views import ready
 from rune.errors import FailedPrecondition, NotFound
 from rune.manifest import graph as graphs
-from rune.manifest.positions import Malformed
+from rune.positions.spots import Malformed
 
 files_option = click.option(
     "-f", "--file", "files", metavar="FILE", multiple=True, help="Look at files instead of the server."

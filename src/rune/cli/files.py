@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rune.errors import InvalidArgument
 from rune.manifest.documents import Item, read
-from rune.manifest.positions import MOST_BYTES, Malformed, Problem, Spot
+from rune.positions.spots import Malformed, Problem, Spot
+from rune.positions.tree import FILES
 
 SUFFIXES = (".yaml", ".yml")
 MOST_FILES = 10_000
@@ -61,10 +62,10 @@ def _expanded(name: str) -> list[str]:
 def _text(name: str) -> str:
     try:
         if name == "-":
-            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+            data = sys.stdin.buffer.read(FILES.size + 1)
         else:
             with Path(name).open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
+                data = file.read(FILES.size + 1)
         return data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else f"it is not UTF-8 ({error.reason})"

@@ -12,9 +12,10 @@ from rune.api.orchestrator.secrets import Secret
 from rune.api.orchestrator.services import Service
 from rune.api.validate import build
 from rune.errors import InvalidArgument
-from rune.manifest.positions import Malformed, Node, Problem, Source, Spot
-from rune.manifest.positions import read as read_yaml
 from rune.manifest.values import Reading, nearest, yaml_path
+from rune.positions.nodes import Node, Origin, Source
+from rune.positions.spots import Malformed, Problem, Spot, in_order
+from rune.positions.tree import parse
 
 KINDS: dict[str, type[Message]] = {
     "namespace": Namespace,
@@ -51,14 +52,16 @@ class Item:
         )
 
 
-def read(text: str, *, name: str) -> list[Item]:
+def read(text: str, *, name: str, origin: Origin | None = None) -> list[Item]:
     """Everything the text declares, in its order; raises Malformed with everything that is wrong in it."""
-    found = _Found(read_yaml(text, name=name))
-    for document in found.source.documents:
+    source, problems = parse(text, name=name, origin=origin)
+    found = _Found(source)
+    for document in source.documents:
         if not document.is_null:
             found.document(document)
-    if found.problems:
-        raise Malformed(sorted(found.problems, key=lambda problem: (problem.spot.line, problem.spot.column)))
+    problems += found.problems
+    if problems:
+        raise Malformed(in_order(problems))
     return found.items
 
 

@@ -13,7 +13,7 @@ from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import Probe, ProbeType, ResourceLimit
 from rune.manifest.documents import Item
 from rune.manifest.graph import cycles
-from rune.manifest.positions import Problem
+from rune.positions.spots import Problem
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "e": 10**18}
 _BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("kmgtpe", start=1)}

@@ -11,8 +11,9 @@ from typing import Any
 
 from rune.api.fields import Message, WireEnum
 from rune.api.shape import Field, fields
-from rune.manifest.positions import Node, Problem, Source, Spot
 from rune.manifest.words import MEANT, NOT_YET, SHORT, SPELLINGS, WRITTEN_BY_SERVER, enum_words
+from rune.positions.nodes import Node, Source
+from rune.positions.spots import Problem, Spot
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _SEVERAL = {"env_from"}
