@@ -94,7 +94,11 @@ class _Found:
         if node.kind != "mapping":
             self._wrong(node.spot, f"a {kind} must be a mapping")
             return
-        reading = Reading(self.source, _label(kind, _text(node, "name")))
+        name = node.get("name")
+        is_sealed = name is not None and name.spot.is_sealed
+        reading = Reading(self.source, _label(kind, "" if is_sealed or name is None else name.text))
+        if is_sealed and name is not None:
+            reading.wrong(name.spot, "a name is never secret", "name")
         node, skipped = _without_skip(node, reading)
         data = reading.message(KINDS[kind], _PREPARED[kind](node, reading))
         model = _built(KINDS[kind], _FINISHED[kind](data), node, reading=reading)
@@ -212,10 +216,6 @@ _FINISHED = {
 
 def _word(text: str, spot: Spot) -> Node:
     return Node("scalar", spot, text)
-
-
-def _text(node: Node, key: str) -> str:
-    return next((value.text for name, value in node.entries if name.text == key), "")
 
 
 def _label(kind: str, name: str) -> str:

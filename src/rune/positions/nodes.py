@@ -79,8 +79,10 @@ class Source:
 class Origin(Protocol):
     """Where the text that is parsed comes from: a file as it is, or a template that became this text."""
 
-    lines: Sequence[str]
-    """Of what people wrote."""
+    @property
+    def lines(self) -> Sequence[str]:
+        """What people wrote."""
+        ...
 
     def spot(self, start: Mark, end: Mark) -> Spot:
         """Where that part of the text stands in what people wrote."""

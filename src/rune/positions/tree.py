@@ -251,6 +251,8 @@ class _Builder:
         for key, _ in node.entries:
             if key.kind != "scalar":
                 continue
+            if key.spot.is_sealed:
+                self._found(key.spot, "a key is never secret")
             first = seen.setdefault(key.text, key)
             if first is not key:
                 self._found(key.spot, f"{key.text[:60]!r} stands here twice, first in line {first.spot.line}")
