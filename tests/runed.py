@@ -115,6 +115,13 @@ class Runed:
         given: dict[str, Any] = {"scale": 1, **fields}
         await self.call(services.create, services.CreateServiceRequest(service=Service(name=name, **given)))
 
+    async def update(self, name: str, command: list[str], **fields: Any) -> None:
+        """Change a service."""
+        process = ProcessSpec(command=command[0], args=command[1:])
+        given: dict[str, Any] = {"scale": 1, "process": process, **fields}
+        ask = services.UpdateServiceRequest(service=Service(name=name, **given))
+        await self.call(services.update, ask)
+
     async def service(self, name: str) -> Service:
         """A service with its copies."""
         answer = await self.call(services.get, services.GetServiceRequest(name=name))

@@ -16,19 +16,34 @@ from rune.api.orchestrator import (
     exec,  # noqa: A004 - the noun's name
     health,
     instances,
+    keys,
     logs,
     namespaces,
     portforward,
     registries,
+    revisions,
     secrets,
     services,
     users,
     watch,
 )
+from rune.api.security import (
+    agents,
+    alerts,
+    apikeys,
+    events,
+    liveness,
+    organizations,
+    policies,
+    sdk,
+    stats,
+    webhooks,
+)
 
 NOUNS: tuple[ModuleType, ...] = (
     namespaces,
     services,
+    revisions,
     deletions,
     instances,
     logs,
@@ -42,8 +57,19 @@ NOUNS: tuple[ModuleType, ...] = (
     users,
     backup,
     registries,
+    keys,
     audit,
     watch,
+    events,
+    agents,
+    policies,
+    alerts,
+    apikeys,
+    organizations,
+    sdk,
+    stats,
+    webhooks,
+    liveness,
 )
 
 

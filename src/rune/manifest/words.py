@@ -43,6 +43,8 @@ WRITTEN_BY_SERVER: dict[type[Message], frozenset[str]] = {
             "shares_ports",
             "exposure",
             "revision",
+            "deletion_id",
+            "scaling",
         }
     ),
     namespaces.Namespace: frozenset({"id", "created_at", "updated_at", "revision"}),
@@ -62,11 +64,6 @@ NOT_YET: dict[type[Message], dict[str, str]] = {
         "autoscale": f"autoscaling {_AFTER}",
         "imageRegistry": "registries come with the Docker runner, which is not part of this release",
         "registry": "registries come with the Docker runner, which is not part of this release",
-        "rollout": f"tuning a rollout {_AFTER}",
-    },
-    specs.Probe: {
-        "headers": f"sending headers with a probe {_AFTER}",
-        "scheme": f"probes speak plain http; another scheme {_AFTER}",
     },
     specs.InitStep: {"timeout": specs.VOLUMES.replace("volumes are", "a time limit for init steps is")},
     secrets.Secret: {"engine": f"secrets that an engine makes: {_AFTER}"},

@@ -9,12 +9,12 @@ import msgspec
 
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
-from rune.api.orchestrator.specs import ServicePort
+from rune.api.orchestrator.specs import ProcessSecurityContext, ServicePort
 from rune.errors import InvalidArgument
 from rune.orchestrator import images
 from rune.orchestrator.quantities import limits
-from rune.orchestrator.runners.base import Credentials, Port, PullPolicy, Workload
-from rune.orchestrator.spec import Template
+from rune.orchestrator.runners.base import Credentials, Isolation, Limits, Port, PullPolicy, Workload
+from rune.orchestrator.spec import Template, template_name
 
 Lookup = Callable[[str], Awaitable[Credentials | None]]
 """What the registry of an image wants to see; None for nobody in particular."""
@@ -45,6 +45,8 @@ def workload(
         workdir=process.working_dir,
         user=security.user if security else "",
         group=security.group if security else "",
+        limits=_process_limits(spec, security),
+        isolation=isolation(security),
     )
 
 
@@ -53,6 +55,34 @@ async def with_credentials(asked: Workload, template: Template, lookup: Lookup) 
     if not asked.image or template.spec.image_pull_anonymous or asked.pull is PullPolicy.NEVER:
         return asked
     return msgspec.structs.replace(asked, credentials=await lookup(asked.image))
+
+
+def sketch(spec: Service) -> Workload:
+    """What a copy of a service would be, for a runner that is asked whether it could run one."""
+    instance = Instance(id=spec.name, name=spec.name, namespace=spec.namespace, service_name=spec.name)
+    name = template_name(spec.name, 0)
+    return workload(instance, Template(name=name, namespace=spec.namespace, generation=0, spec=spec))
+
+
+def isolation(security: ProcessSecurityContext | None) -> Isolation | None:
+    """The sandbox that is asked for; None when none is: a user, a group and limits need none."""
+    if security is None:
+        return None
+    asked = Isolation(
+        read_only=security.read_only_fs,
+        capabilities=security.capabilities,
+        allowed_syscalls=security.allowed_syscalls,
+        denied_syscalls=security.denied_syscalls,
+    )
+    return None if asked == NOTHING else asked
+
+
+NOTHING = Isolation(capabilities=[], allowed_syscalls=[], denied_syscalls=[])
+
+
+def _process_limits(spec: Service, security: ProcessSecurityContext | None) -> Limits:
+    processes = security.max_processes if security else 0
+    return msgspec.structs.replace(limits(spec.resources), processes=processes)
 
 
 def identity(instance: Instance) -> dict[str, str]:

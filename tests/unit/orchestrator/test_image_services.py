@@ -24,7 +24,7 @@ from rune.core.store.base import Put
 from rune.errors import FailedPrecondition, PermissionDenied
 from rune.orchestrator.admission import Admission
 from rune.orchestrator.copies import new_copy
-from rune.orchestrator.plan import Rollout, rollout_of
+from rune.orchestrator.plan import rollout_of
 from rune.orchestrator.runners.base import (
     Credentials,
     Limits,
@@ -192,24 +192,24 @@ BOB = Principal(id="bob", name="bob", rules=(rule("services", ["privileged"], "d
     ],
     ids=["privileged", "a capability", "all capabilities", "unconfined"],
 )
-def test_more_than_a_container_has_by_itself_takes_a_permission(context: SecurityContext) -> None:
+async def test_more_than_a_container_has_by_itself_takes_a_permission(context: SecurityContext) -> None:
     asked = spec(security_context=context)
     with pytest.raises(PermissionDenied, match="takes the permission services:privileged"):
-        Admission().admit(ANN, asked)
-    Admission().admit(BOB, asked)
+        await Admission().admit(ANN, asked)
+    await Admission().admit(BOB, asked)
 
 
 @pytest.mark.parametrize(
     "context",
     [None, SecurityContext(cap_add=["NET_RAW"], seccomp_profile=SeccompProfile(type="RuntimeDefault"))],
 )
-def test_what_a_container_has_anyway_takes_none(context: SecurityContext | None) -> None:
-    Admission().admit(ANN, spec(security_context=context))
+async def test_what_a_container_has_anyway_takes_none(context: SecurityContext | None) -> None:
+    await Admission().admit(ANN, spec(security_context=context))
 
 
-def test_a_runner_that_is_switched_off_is_named_with_its_setting() -> None:
+async def test_a_runner_that_is_switched_off_is_named_with_its_setting() -> None:
     with pytest.raises(FailedPrecondition, match=r"set runner\.docker\.enabled in its Runefile"):
-        Admission(["process"]).admit(BOB, spec())
+        await Admission(["process"]).admit(BOB, spec())
 
 
 @pytest.mark.parametrize(
@@ -229,9 +229,8 @@ def test_names_of_images_are_taken(image: str) -> None:
 def test_containers_leave_first_only_where_they_hold_a_port_of_the_machine(
     ports: list[ServicePort], surge: int
 ) -> None:
-    assert rollout_of(spec(scale=1, ports=ports), recreate=False) == Rollout(
-        surge=surge, unavailable=1 - surge
-    )
+    rollout = rollout_of(spec(scale=1, ports=ports), recreate=False)
+    assert (rollout.surge, rollout.unavailable) == (surge, 1 - surge)
 
 
 async def test_a_runner_that_is_away_for_a_moment_is_asked_again_at_once(here: World) -> None:

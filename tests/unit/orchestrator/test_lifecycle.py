@@ -107,7 +107,9 @@ def test_a_crash_loop_backs_off_and_says_so() -> None:
     step = decide(view(instance(streak=3), seen(State.EXITED, code=1)))
     assert isinstance(step, Note)
     assert step.instance.status is InstanceStatus.FAILED
-    assert step.instance.status_message == "exited with code 1; starts again in 4 s (restart 1)"
+    assert step.instance.status_message == (
+        "exited with code 1; starts again in 4 s, at 12:00:04 UTC (restart 1)"
+    )
     waiting = decide(view(step.instance, seen(State.EXITED, code=1)))
     assert waiting == Rest(4.0)
 

@@ -30,24 +30,30 @@ OWNER: Final = re.compile(r"rune-[0-9a-f]{8}", re.ASCII)
 class Fleet:
     """The runners that are switched on, by name."""
 
-    def __init__(self, chosen: Chosen, process: ProcessRunner, data: Path, *, clock: Clock) -> None:
+    def __init__(
+        self, chosen: Chosen, process: ProcessRunner, data: Path, *, clock: Clock, files: Path | None = None
+    ) -> None:
         self._chosen = chosen
         self._process = process if chosen.process.enabled else None
         self._docker: DockerRunner | None = None
         if chosen.docker.enabled != "false":
             url = f"unix://{chosen.docker.socket.removeprefix('unix://')}"
-            self._docker = DockerRunner(url, now=clock.now, owner=owner_of(data, clock))
+            self._docker = DockerRunner(url, now=clock.now, owner=owner_of(data, clock), files=files)
 
     @property
     def runners(self) -> Mapping[str, FullRunner]:
         """Every one by its name."""
-        there = (self._process, self._docker)
-        return {runner.name: runner for runner in there if runner}
+        return {runner.name: runner for runner in (self._process, self._docker) if runner}
 
     @property
-    def measures(self) -> Mapping[str, DockerRunner]:
-        """Those that can tell what instances use."""
-        return {self._docker.name: self._docker} if self._docker else {}
+    def measures(self) -> Mapping[str, ProcessRunner | DockerRunner]:
+        """The same, for what instances use."""
+        return {runner.name: runner for runner in (self._process, self._docker) if runner}
+
+    @property
+    def processes(self) -> ProcessRunner | None:
+        """The runner that isolates processes; None where it is switched off."""
+        return self._process
 
     def on_turn(self, notify: Callable[[str], None]) -> None:
         """Call `notify` with the name of a runner whose engine was lost, or is back."""
