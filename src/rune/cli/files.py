@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,14 +32,6 @@ class Found:
     """What is no mistake, and probably not meant."""
     shown: list[tuple[str, str]] = field(default_factory=list["tuple[str, str]"])
     """The text of each file by its name, without what is sensitive."""
-
-
-def items_of(names: Sequence[str]) -> tuple[list[Item], list[Problem], int]:
-    """What files declare, what is wrong with them, and how many there are; runesets with their own values."""
-    from rune.cli.runeset import Ask, found_in  # noqa: PLC0415 - needs this module
-
-    found = found_in(names, Ask(is_recursive=True))
-    return found.items, found.problems, found.count
 
 
 def add_file(found: Found, name: str) -> None:

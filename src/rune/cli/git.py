@@ -101,7 +101,7 @@ def _git(folder: Path, *words: str) -> None:
             capture_output=True,
             timeout=SECONDS,
             check=False,
-            preexec_fn=_limited,  # noqa: PLW1509 - this command has one thread
+            preexec_fn=_limited,
         )
     except FileNotFoundError as error:
         raise GitFailed("a git address needs the command git, which is not there: install git") from error

@@ -16,7 +16,9 @@ from rune.manifest.runesets.rendering import load
 
 @click.command(epilog="Example: rune pack web/ -o dist/web.runeset.tgz --sha256")
 @click.argument("folder", metavar="DIR")
-@click.option("-o", "--output", metavar="FILE", default="", help="Where to; NAME-VERSION.runeset.tgz unless given.")
+@click.option(
+    "-o", "--output", metavar="FILE", default="", help="Where to; NAME-VERSION.runeset.tgz unless given."
+)
 @click.option("--sha256", is_flag=True, help="Write FILE.sha256 as well, for sha256sum --check.")
 def pack(folder: str, *, output: str, sha256: bool) -> None:
     """Check a runeset and pack it into an archive; prints its checksum for `rune cast --checksum`."""

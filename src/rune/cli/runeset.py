@@ -53,7 +53,9 @@ def runeset_options(command: F) -> F:
                 metavar="KEY=PATH",
                 help="A runeset's value from a file (- is stdin): for what must not stand in a command line.",
             ),
-            click.option("-f", "--values", metavar="FILE", multiple=True, help="A file with a runeset's values."),
+            click.option(
+                "-f", "--values", metavar="FILE", multiple=True, help="A file with a runeset's values."
+            ),
             click.option("--release", metavar="NAME", default="", help="What a runeset is cast as."),
             click.option(
                 "--checksum", metavar="sha256:…", default="", help="Refuse a runeset that is not this one."
@@ -65,16 +67,17 @@ def runeset_options(command: F) -> F:
     return command
 
 
-def ask_of(given: dict[str, Any], *, namespace: str = "default") -> Ask:
-    """What the options of `runeset_options` said; they are taken out of `given`."""
+def ask_of(given: dict[str, Any], *, namespace: str = "default", is_check: bool = False) -> Ask:
+    """What the options of `runeset_options` said."""
     return Ask(
-        settings=given.pop("settings"),
-        texts=given.pop("texts"),
-        values=given.pop("values"),
-        release=given.pop("release"),
-        checksum=given.pop("checksum"),
-        is_recursive=given.pop("recursive"),
+        settings=given["settings"],
+        texts=given["texts"],
+        values=given["values"],
+        release=given["release"],
+        checksum=given["checksum"],
+        is_recursive=given["recursive"],
         namespace=namespace,
+        is_check=is_check,
     )
 
 

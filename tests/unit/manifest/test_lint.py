@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import DependencyRef
 from rune.manifest import graph
+from rune.manifest.amounts import cpu, memory
 from rune.manifest.documents import read
-from rune.manifest.lint import check, cpu, memory
+from rune.manifest.lint import check
 
 
 def findings(text: str) -> list[str]:
@@ -27,7 +28,7 @@ def test_a_good_file_has_no_findings() -> None:
     "text, words",
     [
         ("{name: a}", "says nothing to run"),
-        ("{name: a, image: i, process: {command: x}}", "not both"),
+        ("{name: a, image: 'i:1', process: {command: x}}", "not both"),
         ("{name: a, command: [x], ports: [{name: p, port: 1}, {name: p, port: 2}]}", "given twice"),
         ("{name: a, command: [x], ports: [{port: 1, protocol: sctp}]}", "neither tcp nor udp"),
         ("{name: a, command: [x], expose: {port: http}}", "no declared port"),

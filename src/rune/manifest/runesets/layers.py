@@ -18,7 +18,7 @@ from rune.manifest.runesets.metadata import Metadata, Value, fits
 from rune.manifest.template.sealed import sealed
 from rune.manifest.values import nearest
 from rune.positions.spots import Malformed, Problem, problem_at
-from rune.positions.values import Located, plain, read
+from rune.positions.values import Located, Yaml, plain, read
 
 VALUES = "values.yaml"
 _SET = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*){0,15}")
@@ -68,13 +68,14 @@ class _Layers:
         except Malformed as error:
             self._problems += [self._told(problem) for problem in error.problems]
             return
-        if located.value is None:
+        given: Yaml = located.value
+        if given is None:
             return
-        if not isinstance(located.value, dict):
+        if not isinstance(given, dict):
             spot = located.at("")
             self._problems.append(problem_at(spot, "values must be a mapping", lines=located.lines))
             return
-        found = cast("dict[str, Any]", located.value)
+        found = cast("dict[str, Any]", given)
         self._check(found, located)
         self._values = merged(self._values, found)
 
