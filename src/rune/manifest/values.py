@@ -122,6 +122,8 @@ class Reading:
             return {}
         found: dict[str, Any] = {}
         for key, value in node.entries:
+            if key.spot.is_sealed:
+                continue  # it was refused already, and a path would repeat it
             where = f"{path}.{key.text}"
             self.spots[where] = value.spot
             one = self.scalar(field, value, where)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -131,8 +132,10 @@ class _Builder:
         self._anchors: dict[str, Node] = {}
 
     def refuse(self, mark: Mark, message: str) -> None:
-        """Note a problem at a place of the text."""
-        self._found(self._origin.spot(mark, mark), message)
+        """Note a problem at a place of the text; whatever stands in its line may be quoted by it."""
+        line, _ = mark
+        is_sealed = self._origin.spot((line, 1), (line + 1, 1)).is_sealed
+        self._found(replace(self._origin.spot(mark, mark), is_sealed=is_sealed), message)
 
     def _found(self, spot: Spot, message: str) -> None:
         if len(self.problems) <= MOST_PROBLEMS:

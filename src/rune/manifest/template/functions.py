@@ -35,6 +35,8 @@ _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     "gt": operator.gt,
     "ge": operator.ge,
 }
+_UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What may stand in JSON and not in YAML, or means something else there."""
 _FORMAT = re.compile(r"%(?:%|(-?)(0?)(\d{0,3})([sdvqtf])|(.?))")
 
 
@@ -72,7 +74,8 @@ def _to_yaml(value: Any) -> str:  # noqa: ANN401 - as is_true
 
 
 def _to_json(value: Any) -> str:  # noqa: ANN401 - as is_true
-    return bounded(msgspec.json.encode(value, order="sorted").decode())
+    text = bounded(msgspec.json.encode(value, order="sorted").decode())
+    return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _quote(*values: Any) -> str:  # noqa: ANN401 - as is_true

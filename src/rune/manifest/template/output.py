@@ -54,29 +54,17 @@ class Rendered:
     def spot(self, start: Mark, end: Mark) -> Spot:
         """Where the template makes that part of the output."""
         first, last = self._offset(start), self._offset(end)
-        if first == last:
-            # A place where a parser gave up: whatever stands in its line may be quoted.
-            first, last = self._line(first)
-            sealed = self._is_sealed(first, last)
-            first = self._offset(start)
-        else:
-            sealed = self._is_sealed(first, last)
         if not self._pieces:
             return self._template.spot(0)
         number = max(bisect_right(self._begins, first) - 1, 0)
         piece = self._pieces[number]
         inside = min(first - self._begins[number], len(piece.text)) if piece.is_verbatim else 0
-        return self._template.spot(piece.offset + inside, is_sealed=sealed)
+        return self._template.spot(piece.offset + inside, is_sealed=self._is_sealed(first, last))
 
     def _offset(self, mark: Mark) -> int:
         line, column = mark
         line = min(line, len(self._starts))
         return min(self._starts[line - 1] + column - 1, len(self.text))
-
-    def _line(self, offset: int) -> tuple[int, int]:
-        number = bisect_right(self._starts, offset)
-        end = self._starts[number] if number < len(self._starts) else len(self.text)
-        return self._starts[number - 1], max(end, offset + 1)
 
     def _is_sealed(self, first: int, last: int) -> bool:
         number = max(bisect_right(self._begins, first) - 1, 0)
