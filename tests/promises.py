@@ -211,16 +211,7 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
     ),
     "orchestrator: workloads": (
-        Promise(
-            "work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS
-        ),
         Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
-        Promise(
-            "work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS
-        ),
-        Promise("work.scale", "As many instances run as the service's scale says.", API),
-        Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
-        Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
         Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
     ),
     "orchestrator: the contract's edge": (

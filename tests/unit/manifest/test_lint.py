@@ -34,8 +34,7 @@ def test_a_good_file_has_no_findings() -> None:
         ("{name: a, command: [x], ports: [{port: 1, protocol: sctp}]}", "neither tcp nor udp"),
         ("{name: a, command: [x], ports: [1, 1]}", "the port 1 is given twice"),
         (
-            "{name: a, command: [x], secretMounts: [{mountPath: /s, secretName: b}, "
-             "{mountPath: /s/, secretName: c}]}",
+            "{name: a, command: [x], secretMounts: [&m {mountPath: /s, secretName: b}, *m]}",
             "/s is where secret_mounts[0] is mounted already",
         ),
         ("{name: a, command: [x], expose: {port: http}}", "no declared port"),
