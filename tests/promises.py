@@ -49,6 +49,7 @@ PROMISES = (
     ),
     Promise("runesets.checksum", "A runeset with another checksum than the given one is refused.", OURS),
     Promise("runesets.git", "A runeset comes from a git reference; nothing of the repository is run.", OURS),
+    Promise("watch.lists", "Every list of resources can be watched, over REST too.", OURS),
     Promise("cast.idempotent", "Casting the same files again changes nothing.", OURS),
     Promise("cast.order", "What others stand on is sent first.", OURS),
     Promise("cast.partial", "A cast that fails midway tells what was done and what was not sent.", OURS),
