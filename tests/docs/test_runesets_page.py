@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -59,9 +60,14 @@ async def test_the_page_on_runesets(tmp_path: Path) -> None:
 
 
 async def test_the_example_with_two_services_counts_its_visits(tmp_path: Path) -> None:
+    text = (EXAMPLES / "web-with-database/app.yaml").read_text(encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    (tmp_path / "app.yaml").write_text(text.replace("18080", port))
     async with runed(tmp_path / "data") as server:
-        await rune(server, tmp_path, "cast", str(EXAMPLES / "web-with-database"))
+        await rune(server, tmp_path, "cast", "app.yaml")
         await server.until("web", lambda found: found.status is ServiceStatus.RUNNING)
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
-            first, second = [(await client.get("http://127.0.0.1:18080/")).text for _ in range(2)]
+            first, second = [(await client.get(f"http://127.0.0.1:{port}/")).text for _ in range(2)]
     assert (first, second) == ("visit 1\n", "visit 2\n")

@@ -15,7 +15,7 @@ import pytest
 from promises import promise
 from rune.api import OPERATIONS
 from rune.api.common import EventType
-from rune.api.orchestrator import admin, following, registries, secrets
+from rune.api.orchestrator import admin, auth, following, registries, secrets
 from rune.api.orchestrator.admin import Grant, PolicyRule
 from rune.api.orchestrator.registries import RegistryAuthConfig, RegistryConfig
 from rune.api.orchestrator.secrets import Secret
@@ -91,7 +91,7 @@ async def test_a_list_goes_on_with_every_change_and_without_secrets(server: Rune
     assert SECRET not in text
 
 
-async def _until(changes: AsyncGenerator[Any]) -> Any:  # noqa: ANN401 - a change of any kind
+async def _until(changes: AsyncGenerator[Any]) -> Any:
     """The change about the one that is made."""
     async for change in changes:
         if change.resource.name == "one":
@@ -113,8 +113,6 @@ async def _over_rest(server: Runed, path: str, noun: str) -> str:
 
 
 async def test_tokens_and_their_revocation_are_told_without_the_secret(server: Runed) -> None:
-    from rune.api.orchestrator import auth  # noqa: PLC0415 - only here
-
     what = Watched(admin.list_tokens, following.watch_tokens)
     async with (
         asyncio.timeout(PATIENCE),
