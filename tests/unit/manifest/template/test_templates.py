@@ -278,7 +278,11 @@ def test_sealing_is_undone_by_opening_and_hides_every_scalar(value: Any) -> None
 
 
 def _scalars(value: Any) -> list[Any]:
-    if isinstance(value, (dict, list)):
-        inside = cast("list[Any]", list(value.values()) if isinstance(value, dict) else value)
-        return [found for inner in inside for found in _scalars(inner)]
-    return [value]
+    inside: list[Any] = [value]
+    if isinstance(value, dict):
+        inside = [*cast("dict[str, Any]", value).values()]
+    elif isinstance(value, list):
+        inside = cast("list[Any]", value)
+    else:
+        return inside
+    return [found for inner in inside for found in _scalars(inner)]
