@@ -40,6 +40,11 @@ def runs(*command: str) -> Callable[[], bool]:
     return works
 
 
+def go() -> str | None:
+    """The go command: on the path, or where its own archive puts it."""
+    return shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+
+
 def controllers() -> set[str]:
     """What the cgroups that we may make here can limit."""
     tree = cgroups.tree("/limits-of-tests")
@@ -49,6 +54,7 @@ def controllers() -> set[str]:
 
 
 TOOLS = {
+    "git": Tool(on_path("git"), "apt-get install git"),
     "curl": Tool(on_path("curl"), "apt-get install curl"),
     "root": Tool(lambda: os.geteuid() == 0, "run the tests as root"),
     "bubblewrap": Tool(runs("bwrap", "--ro-bind", "/", "/", "true"), "apt-get install bubblewrap"),
@@ -66,7 +72,7 @@ TOOLS = {
     ),
     "chromium": Tool(on_path("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "postgres": Tool(on_path("postgres", "pg_ctlcluster"), "apt-get install postgresql"),
-    "go": Tool(on_path("go"), "apt-get install golang-go"),
+    "go": Tool(lambda: go() is not None, "the Go toolchain from go.dev/dl"),
 }
 
 

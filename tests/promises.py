@@ -30,6 +30,30 @@ def promise(*ids: str) -> pytest.MarkDecorator:
 
 
 PROMISES = (
+    Promise("clients.go", "A Go program on code generated from api/rune.proto works against runed.", API),
+    Promise("runesets.templates", "Templates take the language that Go's and Helm's users know.", OURS),
+    Promise("runesets.places", "A mistake in a template is told with file, line and column.", OURS),
+    Promise("runesets.origin", "A mistake in what a template gives is told at its place there.", OURS),
+    Promise("runesets.sealed", "No rendering, diff or message repeats a sensitive value.", OURS),
+    Promise("runesets.bounded", "No template can exhaust the machine it is rendered on.", OURS),
+    Promise("runesets.fuzz", "Any text is rendered or refused, and nothing else happens.", OURS),
+    Promise("runesets.precedence", "--set wins over --values, and that over values.yaml.", OURS),
+    Promise("runesets.metadata", "A mistake in runeset.yaml is told with the nearest right word.", OURS),
+    Promise("runesets.archives", "The same files are packed into the same bytes.", OURS),
+    Promise(
+        "runesets.escape", "Nothing in an archive leaves its folder; links and devices are refused.", OURS
+    ),
+    Promise("runesets.bombs", "An archive that explodes is refused before it does.", OURS),
+    Promise(
+        "runesets.download", "A download is bounded, and leads neither to http nor into a network.", OURS
+    ),
+    Promise("runesets.checksum", "A runeset with another checksum than the given one is refused.", OURS),
+    Promise("runesets.git", "A runeset comes from a git reference; nothing of the repository is run.", OURS),
+    Promise("watch.lists", "Every list of resources can be watched, over REST too.", OURS),
+    Promise("cast.idempotent", "Casting the same files again changes nothing.", OURS),
+    Promise("cast.order", "What others stand on is sent first.", OURS),
+    Promise("cast.partial", "A cast that fails midway tells what was done and what was not sent.", OURS),
+    Promise("lint.offline", "rune lint finds wrong references, slips and spilled secrets offline.", OURS),
     Promise("errors.grpc", "Every failure has the gRPC status that the published table gives it.", API),
     Promise(
         "errors.http",

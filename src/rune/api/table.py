@@ -14,6 +14,7 @@ from rune.api.orchestrator import (
     configmaps,
     deletions,
     exec,  # noqa: A004 - the noun's name
+    following,
     health,
     instances,
     keys,
@@ -57,6 +58,7 @@ NOUNS: tuple[ModuleType, ...] = (
     users,
     backup,
     registries,
+    following,
     keys,
     audit,
     watch,

@@ -16,7 +16,7 @@ from rune.cli.state import State
 from rune.errors import RuneError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "cast": ("cast:cast", "Bring files to life: create or update what they declare."),
+    "cast": ("cast:cast", "Bring files and runesets to life: create or update what they declare."),
     "get": ("get:get", "Show services, instances, namespaces and everything else."),
     "logs": ("logs:logs", "Read what instances wrote, and follow it."),
     "exec": ("exec:exec_", "Run a command inside an instance."),
@@ -32,7 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deps": ("deps:deps", "See who waits for whom."),
     "secret": ("secret:secret", "Change secrets, see their versions, and reveal them."),
     "create": ("create:create", "Create a namespace, a configmap or a secret."),
-    "lint": ("lint:lint", "Check files without a server."),
+    "lint": ("lint:lint", "Check files and runesets without a server."),
+    "pack": ("pack:pack", "Pack a runeset into one file."),
     "login": ("login:login", "Keep a server's address and a token for later commands."),
     "whoami": ("login:whoami", "See who the server takes you for."),
     "config": ("config:config", "See and change the contexts in ~/.rune/config.yaml."),

@@ -107,7 +107,7 @@ def quick(text: str) -> dict[str, Any] | None:
 
 def slow(text: str, path: str) -> dict[str, Any]:
     """The same for any YAML, by the manifest's reader, which names the place of what is wrong."""
-    from rune.manifest.positions import read  # noqa: PLC0415 - only for files that somebody wrote by hand
+    from rune.positions.tree import read  # noqa: PLC0415 - only for files that somebody wrote by hand
 
     documents = read(text, name=path).documents
     if documents and documents[0].kind != "mapping":

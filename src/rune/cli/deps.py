@@ -12,12 +12,12 @@ from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import DependencyRef, ReadyWhen
 from rune.cli import options, output
 from rune.cli.connect import connected
-from rune.cli.files import items_of
+from rune.cli.runeset import Ask, found_in
 from rune.cli.state import State
 from rune.cli.views import ready
 from rune.errors import FailedPrecondition, NotFound
 from rune.manifest import graph as graphs
-from rune.manifest.positions import Malformed
+from rune.positions.spots import Malformed
 
 files_option = click.option(
     "-f", "--file", "files", metavar="FILE", multiple=True, help="Look at files instead of the server."
@@ -100,6 +100,7 @@ def validate(state: State, service: str, **given: Any) -> None:  # noqa: ANN401 
 @deps.command(epilog="Example: rune deps check api")
 @click.argument("service")
 @options.namespace
+@options.output("table", "json")
 @click.pass_obj
 def check(state: State, service: str, **given: Any) -> int | None:  # noqa: ANN401 - click's way
     """See whether what SERVICE waits for is there and ready; the exit code is 1 when it is not."""
@@ -127,21 +128,30 @@ def check(state: State, service: str, **given: Any) -> int | None:  # noqa: ANN4
 @click.argument("service")
 @options.namespace
 @files_option
+@click.option("--all", "all_of_them", is_flag=True, help="Also those that wait for one of these.")
+@options.output("text", "json")
 @click.pass_obj
 def dependents(state: State, service: str, **given: Any) -> None:  # noqa: ANN401 - click's way
-    """List the services that wait for SERVICE."""
-    for key in graphs.dependents(_services(state, given), _key(state, service, given)):
-        click.echo(_name(key))
+    """List the services that wait for SERVICE; with --all also those that wait for these, and so on."""
+    found, key = _services(state, given), _key(state, service, given)
+    if key not in graphs.graph(found) and not graphs.dependents(found, key):
+        raise NotFound(f"there is no service {service!r} in namespace {key[0]!r}, and nothing waits for it")
+    names = [_name(one) for one in graphs.dependents(found, key, is_deep=given["all_of_them"])]
+    if given["output"] == "json":
+        output.write(names, "json")
+    else:
+        for name in names:
+            click.echo(name)
 
 
 def _services(state: State, given: dict[str, Any]) -> list[Service]:
     if not given["files"]:
         request = services.ListServicesRequest(namespace="*")
         return connected(state, lambda client: client.call(services.list_, request)).services
-    items, problems, _count = items_of(given["files"])
-    if problems:
-        raise Malformed(problems)
-    return [item.model for item in items if item.kind == "service"]
+    found = found_in(given["files"], Ask(is_recursive=True, is_check=True))
+    if found.problems:
+        raise Malformed(found.problems)
+    return [item.model for item in found.items if item.kind == "service"]
 
 
 def _reached(edges: dict[graphs.Key, list[graphs.Key]], start: list[graphs.Key]) -> set[graphs.Key]:

@@ -1,39 +1,56 @@
-"""Files for `rune cast` and `rune lint`: found, read, and everything wrong with them said at once."""
+"""What `rune cast`, `rune lint` and `rune deps` are given: files, folders, patterns, stdin and runesets."""
 
 from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rune.errors import InvalidArgument
 from rune.manifest.documents import Item, read
-from rune.manifest.positions import MOST_BYTES, Malformed, Problem, Spot
+from rune.positions.spots import Malformed, Problem, Spot
+from rune.positions.tree import FILES
 
 SUFFIXES = (".yaml", ".yml")
+ARCHIVES = (".tgz", ".tar.gz")
+REMOTE = ("https://", "http://", "git+")
 MOST_FILES = 10_000
+MANIFEST = "runeset.yaml"
 
 
-def items_of(names: Sequence[str]) -> tuple[list[Item], list[Problem], int]:
-    """What the files declare, what is wrong with them, and how many files there are."""
-    items: list[Item] = []
-    problems: list[Problem] = []
-    count = 0
-    for name in files(names):
-        count += 1
-        try:
-            items += read(_text(name), name="<stdin>" if name == "-" else name)
-        except Malformed as error:
-            problems += error.problems
-    return items, problems, count
+@dataclass(slots=True)
+class Found:
+    """What files and runesets declare, and what is wrong with them."""
+
+    items: list[Item] = field(default_factory=list[Item])
+    problems: list[Problem] = field(default_factory=list[Problem])
+    count: int = 0
+    """How many files were read; a runeset's templates count each."""
+    hints: list[Problem] = field(default_factory=list[Problem])
+    """What is no mistake, and probably not meant."""
+    shown: list[tuple[str, str]] = field(default_factory=list["tuple[str, str]"])
+    """The text of each file by its name, without what is sensitive."""
 
 
-def files(names: Iterable[str]) -> Iterator[str]:
-    """Every file behind the names: files, folders (searched through), patterns, `-` for stdin."""
+def add_file(found: Found, name: str) -> None:
+    """Read a file of resources."""
+    found.count += 1
+    shown = "<stdin>" if name == "-" else name
+    try:
+        text = _text(name)
+        found.shown.append((shown, text))
+        found.items += read(text, name=shown)
+    except Malformed as error:
+        found.problems += error.problems
+
+
+def sources(names: Iterable[str], *, is_recursive: bool) -> Iterator[str]:
+    """Every file and runeset behind the names, each once."""
     seen: set[str] = set()
     for name in names:
-        for path in _expanded(name):
+        for path in _expanded(name, is_recursive=is_recursive):
             if path not in seen:
                 seen.add(path)
                 yield path
@@ -41,31 +58,65 @@ def files(names: Iterable[str]) -> Iterator[str]:
                 raise InvalidArgument(f"there are more than {MOST_FILES} files")
 
 
-def _expanded(name: str) -> list[str]:
+def is_runeset(name: str) -> bool:
+    """It is a runeset's folder, archive or address, not a file of resources."""
+    return name.startswith(REMOTE) or name.endswith(ARCHIVES) or (Path(name) / MANIFEST).is_file()
+
+
+def _expanded(name: str, *, is_recursive: bool) -> list[str]:
     path = Path(name)
-    if name == "-" or path.is_file():
+    if name == "-" or name.startswith(REMOTE) or path.is_file():
         return [name]
     if path.is_dir():
-        found = sorted(str(file) for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-        if not found:
-            raise InvalidArgument(f"there is no .yaml or .yml file in the folder {name}")
-        return found
+        return _folder(path, is_recursive=is_recursive)
     found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - the pattern may be absolute
-    matched = [file for file in found if Path(file).is_file()]
+    matched = [file for file in found if Path(file).is_file() or is_runeset(file)]
     if not matched:
         what = "no file matches" if glob.has_magic(name) else "there is no file or folder"
         raise InvalidArgument(f"{what} {name}")
     return matched
 
 
+def _folder(path: Path, *, is_recursive: bool) -> list[str]:
+    """The folder's files, or the folder itself where it is a runeset."""
+    if (path / MANIFEST).is_file():
+        return [str(path)]
+    found: list[str] = []
+    for entry in sorted(path.iterdir()):
+        if entry.is_file() and entry.suffix in SUFFIXES:
+            found.append(str(entry))
+        elif is_recursive and entry.is_dir() and not entry.is_symlink():
+            found += _folder(entry, is_recursive=True) if _has_files(entry) else []
+    if not found:
+        deeper = not is_recursive and _has_files(path)
+        hint = "; -R looks into the folders inside of it" if deeper else ""
+        raise InvalidArgument(f"there is no .yaml or .yml file in the folder {path}{hint}")
+    return found
+
+
+def _has_files(path: Path) -> bool:
+    return any(file.suffix in SUFFIXES and file.is_file() for file in path.rglob("*"))
+
+
 def _text(name: str) -> str:
     try:
+        data = content(name, most=FILES.size)
+        return data.decode("utf-8-sig")
+    except (InvalidArgument, UnicodeDecodeError) as error:
+        why = error.message if isinstance(error, InvalidArgument) else f"it is not UTF-8 ({error.reason})"
+        raise Malformed([Problem(Spot(name, 1, 1), f"cannot be read: {why}")]) from error
+
+
+def content(name: str, *, most: int) -> bytes:
+    """The bytes of a file, or of stdin for `-`; raises InvalidArgument with the reason."""
+    try:
         if name == "-":
-            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+            data = sys.stdin.buffer.read(most + 1)
         else:
             with Path(name).open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
-        return data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else f"it is not UTF-8 ({error.reason})"
-        raise Malformed([Problem(Spot(name, 1, 1), f"cannot be read: {why}")]) from error
+                data = file.read(most + 1)
+    except OSError as error:
+        raise InvalidArgument(error.strerror or "it cannot be read") from error
+    if len(data) > most:
+        raise InvalidArgument(f"it is larger than {most >> 20} MiB")
+    return data

@@ -30,7 +30,7 @@ from rune.errors import NotFound
 @click.option("--no-headers", is_flag=True, help="Leave out the headings.")
 @click.pass_obj
 def get(state: State, type: str, names: tuple[str, ...], **given: Any) -> int | None:  # noqa: ANN401 - click's way
-    """Show services, instances, namespaces, configmaps, secrets, deletions, users, policies or tokens."""
+    """Show services, instances, namespaces, configmaps, secrets, deletions, registries, users and more."""
     view = BY_WORD.get(type.lower())
     if view is None:
         known = ", ".join(item.plural for item in VIEWS)

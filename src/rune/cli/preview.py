@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+from dataclasses import dataclass
 from typing import Any, cast
 
 import click
@@ -12,12 +14,16 @@ import yaml
 from rune.api.fields import Message
 from rune.api.orchestrator import configmaps, namespaces, services
 from rune.api.shape import fields
-from rune.cli import output
+from rune.cli import output, table
 from rune.client.client import Client
 from rune.errors import NotFound, Unimplemented
 from rune.manifest.documents import KINDS, Item
+from rune.manifest.template.sealed import MASK
+from rune.manifest.values import yaml_path
 from rune.manifest.words import WRITTEN_BY_SERVER
 
+COLOURS = {"+++": "", "---": "", "+": "green", "-": "red", "@@": "cyan"}
+"""Of the lines of a diff, by how they begin; the first that fits."""
 _GET: dict[str, tuple[Any, Any]] = {
     "service": (services.get, services.GetServiceRequest),
     "configmap": (configmaps.get, configmaps.GetConfigmapRequest),
@@ -36,7 +42,8 @@ async def preview(client: Client, items: list[Item], *, with_diff: bool) -> None
         if item.kind == "secret":
             action = "create or update"
         if with_diff and action != "unchanged" and item.kind != "secret":
-            _diff(item, before, wanted)
+            old = Veil.of(item, "before").over(before, wanted) if before is not None else None
+            _diff(item, old, Veil.of(item, "changed").over(wanted, before or {}))
         rows.append([action, item.kind, getattr(item.model, "namespace", "") or "-", item.model.name])
     if not with_diff:
         output.show_table(["ACTION", "KIND", "NAMESPACE", "NAME"], rows)
@@ -83,12 +90,46 @@ def _said(value: Any) -> Any:  # noqa: ANN401 - a field's value
     return msgspec.to_builtins(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Veil:
+    """Paths that are sensitive, and what is written there where both sides differ."""
+
+    paths: frozenset[str]
+    differs: str
+
+    @classmethod
+    def of(cls, item: Item, differs: str) -> Veil:
+        """What came from sensitive values."""
+        return cls(frozenset(yaml_path(path) for path, spot in item.spots.items() if spot.is_sealed), differs)
+
+    def over(self, plain: Any, other: Any, path: str = "") -> Any:  # noqa: ANN401 - plain data
+        """The same without what is sensitive; that it differs from the other side can still be seen.
+
+        A list is hidden whole, and so are keys beside a sensitive one that the other side has not: an older
+        secret may stand at another place.
+        """
+        is_above = any(one.startswith((f"{path}.", f"{path}[")) for one in self.paths)
+        if yaml_path(path) in self.paths or (is_above and not isinstance(plain, dict)):
+            return MASK if plain == other else f"{MASK} ({self.differs})"
+        if not is_above and path:
+            return cast("Any", plain)
+        theirs = cast("dict[str, Any]", other if isinstance(other, dict) else {})
+        return {
+            key: MASK
+            if path and key not in theirs
+            else self.over(value, theirs.get(key), f"{path}.{key}" if path else key)
+            for key, value in cast("dict[str, Any]", plain).items()
+        }
+
+
 def _diff(item: Item, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
     old = _lines(before) if before is not None else []
     name = f"{item.kind}/{item.model.name}"
     there = f"{name} (on the server)" if before is not None else "/dev/null"
     for line in difflib.unified_diff(old, _lines(after), there, f"{name} ({item.spot.file})", lineterm=""):
-        click.echo(line)
+        colour = next((COLOURS[mark] for mark in COLOURS if line.startswith(mark)), "")
+        shown = table.clean(line)
+        click.echo(output.colour(shown, colour, environ=os.environ) if colour else shown)
 
 
 def _lines(plain: dict[str, Any]) -> list[str]:

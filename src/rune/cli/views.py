@@ -45,8 +45,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.noun[:-1]}ies" if self.noun.endswith("y") else f"{self.noun}s"
 
     def operation(self, name: str) -> Operation[Any, Any]:
-        """One of its operations."""
-        return getattr(import_module(f"rune.api.orchestrator.{self.module}"), name)
+        """One of its operations, `module:name` where another module has it."""
+        module, colon, word = name.rpartition(":")
+        return getattr(import_module(f"rune.api.orchestrator.{module if colon else self.module}"), word)
 
     def listed(self, answer: Any) -> list[Any]:  # noqa: ANN401 - the list operation's answer
         """The items of a list."""
@@ -187,6 +188,7 @@ VIEWS = (
     View(
         noun="secret",
         module="secrets",
+        watch_name="watch",
         columns=(
             Column("NAME", _field("name")),
             Column("TYPE", lambda item, _now: item.type or "static"),
@@ -198,6 +200,7 @@ VIEWS = (
     View(
         noun="deletion",
         module="deletions",
+        watch_name="watch",
         items="operations",
         item="operation",
         columns=(
@@ -212,6 +215,7 @@ VIEWS = (
     View(
         noun="user",
         module="admin",
+        watch_name="following:watch_users",
         list_name="list_users",
         get_name="",
         is_scoped=False,
@@ -226,6 +230,7 @@ VIEWS = (
     View(
         noun="policy",
         module="admin",
+        watch_name="following:watch_grants",
         list_name="list_grants",
         get_name="get_grant",
         item="policy",
@@ -238,8 +243,22 @@ VIEWS = (
         wide=(Column("RULES", _rules),),
     ),
     View(
+        noun="registry",
+        module="registries",
+        list_name="list_registries",
+        get_name="get_registry",
+        watch_name="following:watch_registries",
+        is_scoped=False,
+        columns=(
+            Column("NAME", _field("name")),
+            Column("REGISTRY", _field("registry")),
+            Column("TYPE", lambda item, _now: (item.auth and item.auth.type) or "basic"),
+        ),
+    ),
+    View(
         noun="token",
         module="admin",
+        watch_name="following:watch_tokens",
         list_name="list_tokens",
         get_name="",
         is_scoped=False,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rune.api.common import EventType
+from rune.api.common import EventType, PagingParams, Status
 from rune.api.fields import Message
 from rune.api.operation import Operation
 from rune.api.resource import Key, Resource
@@ -118,13 +118,13 @@ class _Patience:
 
 
 def _differences(known: dict[Key, Any], found: list[Any], *, is_first: bool) -> list[Change]:
-    fresh = {resource.key: resource for resource in found}
+    fresh = {key_of(resource): resource for resource in found}
     changes = [Change(EventType.DELETED, known[key]) for key in known if key not in fresh]
     for key, resource in fresh.items():
         before = known.get(key)
         if before is None:
             changes.append(Change(EventType.ADDED, resource, is_first))
-        elif before.revision != resource.revision:
+        elif not _is_same(before, resource):
             changes.append(Change(EventType.MODIFIED, resource))
     known.clear()
     known.update(fresh)
@@ -133,9 +133,9 @@ def _differences(known: dict[Key, Any], found: list[Any], *, is_first: bool) -> 
 
 def _note(known: dict[Key, Any], change: Change) -> None:
     if change.event is EventType.DELETED:
-        known.pop(change.resource.key, None)
+        known.pop(key_of(change.resource), None)
     else:
-        known[change.resource.key] = change.resource
+        known[key_of(change.resource)] = change.resource
 
 
 def _from(watch: Operation[Any, Any], request: Message, revision: int) -> Message:
@@ -155,8 +155,21 @@ def _resource(operation: Operation[Any, Any], item: Message) -> Any:  # noqa: AN
 
 
 def _holder(operation: Operation[Any, Any]) -> str:
-    """The field of the answer that holds its resources."""
+    """The field of the answer that holds its resources: the first message that is not about the answer."""
     for field in fields(operation.response):
-        if field.is_message and issubclass(field.python, Resource):
+        if field.is_message and not issubclass(field.python, (Status, PagingParams)):
             return field.name
     raise TypeError(f"{operation.name} answers with no resource")
+
+
+def key_of(resource: Any) -> Key:  # noqa: ANN401 - a message of any kind
+    """What tells it from others of its kind; not everything that is listed is stored like that."""
+    if isinstance(resource, Resource):
+        return resource.key
+    name = getattr(resource, "id", "") or resource.name
+    return Key(type(resource).__name__, getattr(resource, "namespace", ""), name)
+
+
+def _is_same(one: Any, other: Any) -> bool:  # noqa: ANN401 - messages of any kind
+    revisions = getattr(one, "revision", 0), getattr(other, "revision", 0)
+    return revisions[0] == revisions[1] if any(revisions) else one == other

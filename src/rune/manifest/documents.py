@@ -12,9 +12,10 @@ from rune.api.orchestrator.secrets import Secret
 from rune.api.orchestrator.services import Service
 from rune.api.validate import build
 from rune.errors import InvalidArgument
-from rune.manifest.positions import Malformed, Node, Problem, Source, Spot
-from rune.manifest.positions import read as read_yaml
 from rune.manifest.values import Reading, nearest, yaml_path
+from rune.positions.nodes import Node, Origin, Source
+from rune.positions.spots import Malformed, Problem, Spot, in_order
+from rune.positions.tree import parse
 
 KINDS: dict[str, type[Message]] = {
     "namespace": Namespace,
@@ -51,14 +52,16 @@ class Item:
         )
 
 
-def read(text: str, *, name: str) -> list[Item]:
+def read(text: str, *, name: str, origin: Origin | None = None) -> list[Item]:
     """Everything the text declares, in its order; raises Malformed with everything that is wrong in it."""
-    found = _Found(read_yaml(text, name=name))
-    for document in found.source.documents:
+    source, problems = parse(text, name=name, origin=origin)
+    found = _Found(source)
+    for document in source.documents:
         if not document.is_null:
             found.document(document)
-    if found.problems:
-        raise Malformed(sorted(found.problems, key=lambda problem: (problem.spot.line, problem.spot.column)))
+    problems += found.problems
+    if problems:
+        raise Malformed(in_order(problems))
     return found.items
 
 
@@ -91,7 +94,11 @@ class _Found:
         if node.kind != "mapping":
             self._wrong(node.spot, f"a {kind} must be a mapping")
             return
-        reading = Reading(self.source, _label(kind, _text(node, "name")))
+        name = node.get("name")
+        is_sealed = name is not None and name.spot.is_sealed
+        reading = Reading(self.source, _label(kind, "" if is_sealed or name is None else name.text))
+        if is_sealed and name is not None:
+            reading.wrong(name.spot, "a name is never secret", "name")
         node, skipped = _without_skip(node, reading)
         data = reading.message(KINDS[kind], _PREPARED[kind](node, reading))
         model = _built(KINDS[kind], _FINISHED[kind](data), node, reading=reading)
@@ -209,10 +216,6 @@ _FINISHED = {
 
 def _word(text: str, spot: Spot) -> Node:
     return Node("scalar", spot, text)
-
-
-def _text(node: Node, key: str) -> str:
-    return next((value.text for name, value in node.entries if name.text == key), "")
 
 
 def _label(kind: str, name: str) -> str:

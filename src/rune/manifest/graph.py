@@ -62,6 +62,14 @@ def _turned(circle: list[Key]) -> list[Key]:
     return circle[first:] + circle[:first]
 
 
-def dependents(services: Iterable[Service], of: Key) -> list[Key]:
-    """The services that wait for this one."""
-    return sorted(home for home, needed in graph(services).items() if of in needed)
+def dependents(services: Iterable[Service], of: Key, *, is_deep: bool = False) -> list[Key]:
+    """The services that wait for this one; deep: also those that wait for these, and so on."""
+    edges = graph(services)
+    found: set[Key] = set()
+    waiting = [of]
+    while waiting:
+        wanted = waiting.pop()
+        near = {home for home, needed in edges.items() if wanted in needed} - found
+        found |= near
+        waiting += near if is_deep else ()
+    return sorted(found)

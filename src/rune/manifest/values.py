@@ -11,8 +11,9 @@ from typing import Any
 
 from rune.api.fields import Message, WireEnum
 from rune.api.shape import Field, fields
-from rune.manifest.positions import Node, Problem, Source, Spot
 from rune.manifest.words import MEANT, NOT_YET, SHORT, SPELLINGS, WRITTEN_BY_SERVER, enum_words
+from rune.positions.nodes import Node, Source
+from rune.positions.spots import Problem, Spot
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _SEVERAL = {"env_from"}
@@ -121,6 +122,8 @@ class Reading:
             return {}
         found: dict[str, Any] = {}
         for key, value in node.entries:
+            if key.spot.is_sealed:
+                continue  # it was refused already, and a path would repeat it
             where = f"{path}.{key.text}"
             self.spots[where] = value.spot
             one = self.scalar(field, value, where)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rune.api.fields import Message, WireEnum
 from rune.api.orchestrator import configmaps, namespaces, secrets, services, specs
-from rune.manifest.positions import Node
+from rune.positions.nodes import Node
 
 SPELLINGS: dict[type[Message], dict[str, str]] = {
     services.Service: {"configMounts": "configmap_mounts"},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from rune.api.orchestrator import admin, auth, users
+from collections.abc import AsyncIterator
+
+from rune.api.orchestrator import admin, auth, following, users
 from rune.core.auth import Identity
 from rune.core.call import Call
 from rune.core.dispatch import Dispatcher
 from rune.core.rights import Rights
 from rune.core.store.base import Store
 from rune.core.tokens import SYSTEM, Token
+from rune.orchestrator.listing import everything
 
 
 def register(dispatcher: Dispatcher, *, store: Store, rights: Rights, identity: Identity) -> None:
@@ -18,6 +21,7 @@ def register(dispatcher: Dispatcher, *, store: Store, rights: Rights, identity: 
         (auth.whoami, people.whoami),
         (admin.create_user, people.create),
         (admin.list_users, people.list),
+        (following.watch_users, people.watch),
         (users.get, people.get),
         (users.update, people.update),
         (users.delete, people.delete),
@@ -25,11 +29,13 @@ def register(dispatcher: Dispatcher, *, store: Store, rights: Rights, identity: 
         (auth.create_token, tokens.create),
         (auth.revoke_token, tokens.revoke),
         (admin.list_tokens, tokens.list),
+        (following.watch_tokens, tokens.watch),
         (admin.create_grant, grants.create),
         (admin.update_grant, grants.update),
         (admin.delete_grant, grants.delete),
         (admin.get_grant, grants.get),
         (admin.list_grants, grants.list),
+        (following.watch_grants, grants.watch),
         (admin.attach_grant, grants.attach),
         (admin.detach_grant, grants.detach),
     ):
@@ -68,8 +74,19 @@ class People:
 
     async def list(self, call: Call, ask: admin.UserListRequest) -> admin.UserListResponse:
         """Users, not service accounts."""
+        revision = self._store.revision
         found = [each for each in self._store.list(admin.Subject, SYSTEM) if each.kind == "user"]
-        return admin.UserListResponse(users=found)
+        return admin.UserListResponse(users=found, revision=revision)
+
+    async def watch(
+        self, call: Call, ask: following.UserWatchRequest
+    ) -> AsyncIterator[following.UserWatchResponse]:
+        """Users, not service accounts."""
+        async for seen in everything(self._store, ask.resume, kind=admin.Subject):
+            if seen.resource.kind == "user":
+                yield following.UserWatchResponse(
+                    user=seen.resource, event_type=seen.event_type, revision=seen.revision
+                )
 
 
 class Tokens:
@@ -97,9 +114,19 @@ class Tokens:
 
     async def list(self, call: Call, ask: admin.TokenListRequest) -> admin.TokenListResponse:
         """Newest first, the revoked and expired ones as long as they are kept."""
+        revision = self._store.revision
         tokens = self._store.list(Token, SYSTEM)
         shown = [self._shown(each) for each in sorted(tokens, key=_age, reverse=True)]
-        return admin.TokenListResponse(tokens=shown)
+        return admin.TokenListResponse(tokens=shown, revision=revision)
+
+    async def watch(
+        self, call: Call, ask: following.TokenWatchRequest
+    ) -> AsyncIterator[following.TokenWatchResponse]:
+        """What was made, revoked and forgotten; when a token was used last is no change."""
+        async for seen in everything(self._store, ask.resume, kind=Token):
+            yield following.TokenWatchResponse(
+                token=self._shown(seen.resource), event_type=seen.event_type, revision=seen.revision
+            )
 
     def _shown(self, token: Token) -> admin.TokenInfo:
         subject = self._store.find(admin.Subject, SYSTEM, token.subject)
@@ -147,7 +174,17 @@ class Grants:
 
     async def list(self, call: Call, ask: admin.PolicyListRequest) -> admin.PolicyListResponse:
         """By name, the built-in ones among them."""
-        return admin.PolicyListResponse(policies=[*self._store.list(admin.Grant, SYSTEM)])
+        revision = self._store.revision
+        return admin.PolicyListResponse(policies=[*self._store.list(admin.Grant, SYSTEM)], revision=revision)
+
+    async def watch(
+        self, call: Call, ask: following.PolicyWatchRequest
+    ) -> AsyncIterator[following.PolicyWatchResponse]:
+        """The built-in ones too, which never change."""
+        async for seen in everything(self._store, ask.resume, kind=admin.Grant):
+            yield following.PolicyWatchResponse(
+                policy=seen.resource, event_type=seen.event_type, revision=seen.revision
+            )
 
     async def attach(
         self, call: Call, ask: admin.PolicyAttachToSubjectRequest

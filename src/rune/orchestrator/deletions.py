@@ -80,11 +80,12 @@ class Deletions:
         self, call: Call, ask: api.ListDeletionOperationsRequest
     ) -> api.ListDeletionOperationsResponse:
         """Deletions, newest first."""
+        revision = self._store.revision
         namespace = None if call.namespace == "*" else call.namespace
         kept = [item for item in self._store.list(DeletionOperation, namespace) if call.sees(item.namespace)]
         chosen = [item for item in kept if not ask.status or item.status == ask.status]
         chosen.sort(key=lambda item: item.start_time.timestamp() if item.start_time else 0.0, reverse=True)
-        return api.ListDeletionOperationsResponse(operations=chosen)
+        return api.ListDeletionOperationsResponse(operations=chosen, revision=revision)
 
     async def watch(
         self, call: Call, ask: api.WatchDeletionsRequest

@@ -123,6 +123,20 @@ async def watched(store: Store, call: Call, ask: Resumable, *, kind: Listed[R]) 
             yield seen
 
 
+async def everything(store: Store, after: int, *, kind: type[R]) -> AsyncIterator[Seen[R]]:
+    """As `watched`, of a kind that has no namespaces and no selectors."""
+    if not after:
+        after = store.revision
+        for row in store.list(kind):
+            yield Seen(row, EventType.ADDED, 0)
+    async for change in store.watch(after):
+        for mutation in change.mutations:
+            last = mutation.before if mutation.after is None else mutation.after
+            if mutation.key.kind == kind.KIND and isinstance(last, kind):
+                event = EventType.MODIFIED if mutation.before is not None else EventType.ADDED
+                yield Seen(last, EventType.DELETED if mutation.after is None else event, change.revision)
+
+
 def _changes(change: Change, call: Call, ask: Selection, *, kind: Listed[R]) -> list[Seen[R]]:
     found: list[Seen[R]] = []
     for mutation in change.mutations:

@@ -7,13 +7,15 @@ passwords and tokens are sealed and never shown.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
 import msgspec
 
+from rune.api.common import EventType
 from rune.api.fields import LABEL
+from rune.api.orchestrator import following
 from rune.api.orchestrator import registries as api
 from rune.api.orchestrator.registries import RegistryAuthConfig, RegistryConfig, RegistryRuntimeStatus
 from rune.core import runefile
@@ -31,6 +33,7 @@ from rune.errors import (
     RuneError,
     Violation,
 )
+from rune.orchestrator import listing
 from rune.orchestrator.ecr import Ecr
 from rune.orchestrator.knock import knock
 from rune.orchestrator.logins import TYPES, Login, Logins, from_files
@@ -117,6 +120,7 @@ class Registries:
         """Make these the handlers of the operations."""
         for operation, handler in (
             (api.list_registries, self.list),
+            (following.watch_registries, self.watch),
             (api.get_registry, self.get),
             (api.add_registry, self.add),
             (api.update_registry, self.update),
@@ -154,8 +158,23 @@ class Registries:
 
     async def list(self, call: Call, ask: api.ListRegistriesRequest) -> api.ListRegistriesResponse:
         """By name, without credentials."""
+        revision = self._store.revision
         entries = sorted(self._entries(), key=lambda entry: entry.name)
-        return api.ListRegistriesResponse(registries=[entry.shown for entry in entries])
+        return api.ListRegistriesResponse(registries=[entry.shown for entry in entries], revision=revision)
+
+    async def watch(
+        self, call: Call, ask: following.WatchRegistriesRequest
+    ) -> AsyncIterator[following.WatchRegistriesResponse]:
+        """Those of the Runefile at the start as well, unless the watch goes on from somewhere."""
+        for entry in map(_configured, () if ask.resume else self._configured):
+            yield following.WatchRegistriesResponse(registry=entry.shown, event_type=EventType.ADDED)
+        async for seen in listing.everything(self._store, ask.resume, kind=KeptRegistry):
+            kept = seen.resource
+            yield following.WatchRegistriesResponse(
+                registry=RegistryConfig(name=kept.name, registry=kept.registry, auth=kept.auth),
+                event_type=seen.event_type,
+                revision=seen.revision,
+            )
 
     async def get(self, call: Call, ask: api.GetRegistryRequest) -> api.GetRegistryResponse:
         """One, without credentials."""

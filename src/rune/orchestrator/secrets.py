@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rune.api.common import OK, Status
@@ -54,6 +54,7 @@ class Secrets:
             (api.create, self.create),
             (api.get, self.get),
             (api.list_, self.list),
+            (api.watch, self.watch),
             (api.update, self.update),
             (api.patch, self.patch),
             (api.delete, self.delete),
@@ -91,6 +92,15 @@ class Secrets:
         chosen, paging = listing.listed(self._store, call, ask, kind=LISTED)
         shown = [shown_of(item) for item in chosen]
         return api.ListSecretsResponse(secrets=shown, status=OK, paging=paging, revision=revision)
+
+    async def watch(
+        self, call: Call, ask: api.WatchSecretsRequest
+    ) -> AsyncIterator[api.WatchSecretsResponse]:
+        """What there is, then every change; never a value."""
+        async for seen in listing.watched(self._store, call, ask, kind=LISTED):
+            yield api.WatchSecretsResponse(
+                secret=shown_of(seen.resource), event_type=seen.event_type, revision=seen.revision
+            )
 
     async def update(self, call: Call, ask: api.UpdateSecretRequest) -> api.SecretResponse:
         """Replace the values; the same values again change nothing."""

@@ -26,8 +26,10 @@ from rune.policy.model import (
     ToolAllowlist,
     When,
 )
-from rune.policy.positions import Located, Position, Problems, is_old_boolean, read
+from rune.policy.problems import Position, Problems
 from rune.policy.words import suggest
+from rune.positions.spots import Malformed
+from rune.positions.values import Located, is_old_boolean, read
 
 MAX_SERVER_NAME = 100
 ENOUGH = 200
@@ -62,7 +64,11 @@ _TOP: dict[str, Any] = {
 
 def parse(source: str | bytes) -> PolicyDocument:
     """The policy in a YAML text; raises InvalidArgument with all that is wrong, each with line and column."""
-    return _Reader(read(source)).document()
+    try:
+        located = read(source)
+    except Malformed as error:
+        raise Problems.of(error).error() from None
+    return _Reader(located).document()
 
 
 class _Reader:
@@ -70,7 +76,7 @@ class _Reader:
 
     def __init__(self, located: Located) -> None:
         self._located = located
-        self._problems = Problems(located.text)
+        self._problems = Problems(located.lines)
 
     def document(self) -> PolicyDocument:
         top = self._mapping(self._located.value, "", "a policy")
@@ -86,14 +92,17 @@ class _Reader:
         rules = self._rules(values)
         servers = self._servers(values.get("mcp"))
         self._problems.raise_if_any()
-        return PolicyDocument(**fields, rules=rules, mcp=servers, positions=self._located.values)
+        return PolicyDocument(**fields, rules=rules, mcp=servers, positions=self._positions())
+
+    def _positions(self) -> dict[str, Position]:
+        return {path: Position.of(spot) for path, spot in self._located.values.items()}
 
     def _wrong(self, path: str, message: str, *, offset: int = 0) -> None:
         at = self._located.at(path)
         self._problems.add(path, Position(at.line, at.column + offset), message)
 
     def _wrong_key(self, path: str, message: str) -> None:
-        self._problems.add(path, self._located.key_at(path), message)
+        self._problems.add(path, Position.of(self._located.key_at(path)), message)
 
     def _mapping(self, value: object, path: str, what: str) -> dict[str, Any]:
         if isinstance(value, dict):
@@ -182,7 +191,7 @@ class _Reader:
     def _into(self, path: str, offset: int) -> int:
         """How far right of a value's start the offset is; 0 for block text, where it is elsewhere."""
         at = self._located.at(path)
-        line = self._located.text.splitlines()[at.line - 1] if offset else ""
+        line = self._located.lines[at.line - 1] if offset else ""
         opening = line[at.column - 1 : at.column]
         if opening in {"|", ">"}:
             return 0

@@ -11,7 +11,7 @@ from rune.manifest.documents import read
 from rune.manifest.lint import check
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = [*sorted((ROOT / "examples").glob("*.yaml")), ROOT / "examples/web-with-database/app.yaml"]
 PAGES = sorted((ROOT / "docs/how-to").glob("*.md"))
 
 

@@ -11,7 +11,7 @@ from rune.api.orchestrator import specs
 from rune.api.orchestrator.services import Service
 from rune.errors import InvalidArgument
 from rune.manifest.documents import read
-from rune.manifest.positions import Malformed
+from rune.positions.spots import Malformed
 
 
 def service(text: str) -> Service:

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promises import promise
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import DependencyRef
 from rune.manifest import graph
+from rune.manifest.amounts import cpu, memory
 from rune.manifest.documents import read
-from rune.manifest.lint import check, cpu, memory
+from rune.manifest.lint import check
 
 
 def findings(text: str) -> list[str]:
@@ -27,9 +29,14 @@ def test_a_good_file_has_no_findings() -> None:
     "text, words",
     [
         ("{name: a}", "says nothing to run"),
-        ("{name: a, image: i, process: {command: x}}", "not both"),
+        ("{name: a, image: 'i:1', process: {command: x}}", "not both"),
         ("{name: a, command: [x], ports: [{name: p, port: 1}, {name: p, port: 2}]}", "given twice"),
         ("{name: a, command: [x], ports: [{port: 1, protocol: sctp}]}", "neither tcp nor udp"),
+        ("{name: a, command: [x], ports: [1, 1]}", "the port 1 is given twice"),
+        (
+            "{name: a, command: [x], secretMounts: [&m {mountPath: /s, secretName: b}, *m]}",
+            "/s is where secret_mounts[0] is mounted already",
+        ),
         ("{name: a, command: [x], expose: {port: http}}", "no declared port"),
         ("{name: a, command: [x], health: {liveness: {type: http, path: x, port: 1}}}", "begins with /"),
         ("{name: a, command: [x], health: {liveness: {type: tcp}}}", "needs a port"),
@@ -56,6 +63,80 @@ def test_a_circle_is_named_once_and_a_name_may_be_declared_once() -> None:
     ]
     twice = "services: [{name: a, command: [x]}, {name: a, namespace: default, command: [x]}]"
     assert findings(twice) == ['error: service "a": is declared twice, first at f:1:12']
+
+
+SLIPS = [
+    ("{name: a, image: nginx}", "image: names no tag"),
+    ("{name: a, image: 'h:5000/nginx'}", "image: names no tag"),
+    ("{name: a, image: 'nginx:latest'}", "image: latest changes by itself"),
+    (
+        "{name: a, command: [x], ports: [80], health: {readiness: {type: tcp, port: 81}}}",
+        "health.readiness.port: asks port 81, which the service does not declare; it declares 80",
+    ),
+    (
+        "{name: a, command: [x], health: {liveness: {type: exec, command: [y], timeoutSeconds: 20}}}",
+        "health.liveness.timeoutSeconds: is longer than the time between",
+    ),
+    (
+        "{name: a, command: [x], restartPolicy: never, health: {liveness: {type: exec, command: [y]}}}",
+        "health.liveness: has no effect",
+    ),
+    ("{name: a, command: [x], dependencies: [b]}", "dependencies[0]: there is no service 'b' in these files"),
+    (
+        "{name: a, command: [x], envFrom: ['configmap:c']}",
+        "envFrom[0]: there is no configmap 'c' in these files",
+    ),
+    ("{name: a, command: [x], env: {DB_PASSWORD: s3cr3t-x}}", "env.DB_PASSWORD: looks like a secret"),
+    ("{name: a, command: [x], env: {URL: 'postgres://u:s3cr3t-x@h/d'}}", "env.URL: looks like a secret"),
+    ("{name: a, command: [x], env: {A: AKIAABCDEFGHIJKLMNOP}}", "env.A: looks like a secret"),
+]
+
+
+@promise("lint.offline")
+@pytest.mark.parametrize("text, words", SLIPS)
+def test_a_slip_is_a_warning(text: str, words: str) -> None:
+    (found,) = findings(f"service: {text}")
+    assert found.startswith("warning: ")
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{name: a, image: 'nginx:1.27', ports: [80], health: {readiness: {type: http, path: /}}}",
+        "{name: a, image: 'nginx@sha256:0', command: [x], dependencies: [{service: b, optional: true}]}",
+        "{name: a, command: [x], envFrom: ['secret:by-hand'], env: {TOKEN_FILE: /run/t, TOKEN_TTL: '60'}}",
+        "{name: a, command: [x], env: {URL: 'https://h/d', USE_PASSWORD: 'true', API_KEY: ''}}",
+    ],
+)
+def test_what_is_meant_is_no_slip(text: str) -> None:
+    assert not findings(f"service: {text}")
+
+
+def test_references_are_looked_up_in_all_files_together() -> None:
+    text = """
+services:
+- name: a
+  command: [x]
+  dependencies: [b, cach]
+  secretMounts: [{mountPath: /s, secretName: db, items: [{key: pasword, path: p}]}]
+  envFrom: [secret:dbs]
+- {name: b, command: [x], scale: 0}
+- {name: cache, command: [x]}
+secret: {name: db, data: {password: x}}
+"""
+    assert [found.removeprefix('warning: service "a": ') for found in findings(text)] == [
+        "dependencies[0]: waits for ever: 'b' has a scale of 0, so no copy of it is ready",
+        "dependencies[1]: there is no service 'cach' in these files; did you mean 'cache'?",
+        """secretMounts[0].items[0].key: secret "db" has no key 'pasword'; did you mean 'password'?""",
+        "envFrom[0]: there is no secret 'dbs' in these files; did you mean 'db'?",
+    ]
+
+
+def test_a_spilled_secret_is_not_shown_again() -> None:
+    (found,) = check(read("service:\n  name: a\n  command: [x]\n  env:\n    TOKEN: s3cr3t-x\n", name="f"))
+    assert "f:5:12" in str(found.problem)
+    assert "s3cr3t-x" not in str(found.problem)
 
 
 def test_amounts_are_read_in_their_units() -> None:

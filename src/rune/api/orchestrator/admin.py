@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from rune.api.fields import Message, Name, Text, Uint32, UnixSeconds
+from rune.api.fields import Message, Name, Text, Uint32, Uint64, UnixSeconds
 from rune.api.operation import Access, Effect, Http, Operation
 from rune.api.resource import Key, Resource
 
@@ -131,6 +131,8 @@ class PolicyListResponse(Message):
     """The grants, by name."""
 
     policies: list[Grant] = []
+    revision: Uint64 = 0
+    """Watch from here and nothing is missed."""
 
 
 class PolicyAttachToSubjectRequest(Message):
@@ -187,6 +189,8 @@ class UserListResponse(Message):
     """The users, by name."""
 
     users: list[Subject] = []
+    revision: Uint64 = 0
+    """Watch from here and nothing is missed."""
 
 
 class TokenInfo(Message):
@@ -212,6 +216,8 @@ class TokenListResponse(Message):
     """The tokens, newest first."""
 
     tokens: list[TokenInfo] = []
+    revision: Uint64 = 0
+    """Watch from here and nothing is missed."""
 
 
 class NetworkStatusRequest(Message):
@@ -251,12 +257,7 @@ class UpgradeServerResponse(Message):
 
 # The permission is `admin:*`: only a rule with the verb `*` covers it, so that no role that may create
 # everything (`*:create`) may create users, and with them roles for itself.
-ADMIN: dict[str, Any] = {
-    "service": "AdminService",
-    "resource": "admin",
-    "verb": "*",
-    "local_only": True,
-}
+ADMIN: dict[str, Any] = {"service": "AdminService", "resource": "admin", "verb": "*", "local_only": True}
 """What the operations of AdminService share."""
 
 _POLICIES = "/v1/admin/policies"
@@ -321,6 +322,7 @@ list_grants = Operation(
     http=Http(verb="GET", path=_POLICIES),
     name="list_grants",
     cli="admin policy list",
+    watch="watch_grants",
     **ADMIN,
 )
 attach_grant = Operation(
@@ -364,6 +366,7 @@ list_users = Operation(
     http=Http(verb="GET", path="/v1/admin/users"),
     name="list_users",
     cli="admin user list",
+    watch="watch_users",
     **ADMIN,
 )
 list_tokens = Operation(
@@ -374,6 +377,7 @@ list_tokens = Operation(
     http=Http(verb="GET", path="/v1/admin/tokens"),
     name="list_tokens",
     cli="admin token list",
+    watch="watch_tokens",
     **ADMIN,
 )
 network_status = Operation(

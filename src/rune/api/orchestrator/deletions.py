@@ -92,6 +92,8 @@ class ListDeletionOperationsResponse(Message):
     """The deletions, newest first."""
 
     operations: list[DeletionOperation] = []
+    revision: Uint64 = 0
+    """Watch from here and nothing is missed."""
 
 
 class WatchDeletionsRequest(Message):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from rune.api.fields import Int32, Message, Name, Text, Timestamp
+from rune.api.fields import Int32, Message, Name, Text, Timestamp, Uint64
 from rune.api.operation import Effect, Http, Operation
 from rune.api.orchestrator.admin import ADMIN
 
@@ -61,6 +61,8 @@ class ListRegistriesResponse(Message):
     """The registries."""
 
     registries: list[RegistryConfig] = []
+    revision: Uint64 = 0
+    """Watch from here and nothing is missed."""
 
 
 class GetRegistryRequest(Message):
@@ -174,6 +176,7 @@ list_registries = Operation(
     summary="List registries.",
     http=Http(verb="GET", path=_REGISTRIES),
     cli="admin registries list",
+    watch="watch_registries",
     **ADMIN,
 )
 get_registry = Operation(

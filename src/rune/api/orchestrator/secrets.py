@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from rune.api.common import PagingParams, Status
+from rune.api.common import EventType, PagingParams, Status
 from rune.api.fields import (
     Count,
     Int32,
@@ -98,6 +98,26 @@ class ListSecretsResponse(Message):
     revision: Uint64 = 0
 
 
+class WatchSecretsRequest(Message):
+    """Which secrets to watch."""
+
+    namespace: NamespaceFilter = ""
+    label_selector: Selector = {}
+    field_selector: Selector = {}
+    resume: Uint64 = 0
+    """Go on after this revision; 0 begins with what there is now."""
+
+
+class WatchSecretsResponse(Message):
+    """One change, without values. For a secret that was deleted: as it was last."""
+
+    secret: Secret | None = None
+    event_type: EventType = EventType.UNSPECIFIED
+    status: Status | None = None
+    revision: Uint64 = 0
+    """Where to resume after this item; 0 while the items are part of what there was at the start."""
+
+
 class RevealSecretRequest(Message):
     """Which secret to show."""
 
@@ -153,7 +173,8 @@ _ITEM = "/v1/namespaces/{namespace}/secrets/{name}"
 
 create = _KIND.create(CreateSecretRequest, SecretResponse)
 get = _KIND.get(GetSecretRequest, SecretResponse)
-list_ = _KIND.list(ListSecretsRequest, ListSecretsResponse)
+list_ = _KIND.list(ListSecretsRequest, ListSecretsResponse, watch="watch_secrets")
+watch = _KIND.watch(WatchSecretsRequest, WatchSecretsResponse)
 update = _KIND.update(UpdateSecretRequest, SecretResponse)
 delete = _KIND.delete(DeleteSecretRequest, Status)
 patch = Operation(

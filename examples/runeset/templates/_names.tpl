@@ -1,0 +1,3 @@
+{{- define "name" -}}
+{{ .Release.Name }}-{{ .Runeset.Name }}
+{{- end -}}
