@@ -115,7 +115,7 @@ def _taken(request: Json, parameter: str) -> Any:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ",".join(f"{key}={each}" for key, each in value.items())  # pyright: ignore[reportUnknownVariableType]
+        return ",".join(f"{key}={each}" for key, each in value.items())  # pyright: ignore[reportUnknownVariableType] - a selector, whose parts are texts
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
