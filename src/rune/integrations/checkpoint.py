@@ -111,6 +111,13 @@ def refusal(error: ShieldBlockedError) -> str:
     return f"This call was blocked by Shield{rule}. It was not carried out; do not try it again."
 
 
+def withheld(error: ShieldBlockedError) -> str:
+    """What a model is told in the place of a result that it must not read."""
+    scan = error.scan_result
+    kind = f" ({scan.threat_type})" if scan is not None and scan.threat_type else ""
+    return f"What the tool returned was withheld by Shield{kind}. Go on without it."
+
+
 async def beside(work: Callable[[], T]) -> T:
     """The result of a check, made in a thread so that the loop does not wait for it."""
     return await in_thread(work)

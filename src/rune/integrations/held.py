@@ -116,11 +116,16 @@ class Held(Generic[E]):
     """The events of one stream; `read` says what an event tells."""
 
     def __init__(
-        self, check: Checkpoint, read: Callable[[E], Iterable[Part]], *, judges_calls: bool = True
+        self,
+        check: Checkpoint,
+        read: Callable[[E], Iterable[Part]],
+        *,
+        judges: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """`judges` says of a tool whether its calls are judged here, and not when they are about to run."""
         self._check = check
         self._read = read
-        self._judges_calls = judges_calls
+        self._judges = judges
         self._events: deque[tuple[E, list[tuple[_Line, int]], set[Channel]]] = deque()
         self._lines: dict[Channel, _Line] = {}
         self._open: dict[Channel, _Call] = {}
@@ -188,7 +193,7 @@ class Held(Generic[E]):
                 del self._lines[channel]
         for channel, call in list(self._ready.items()):
             self._check.name_call(call.call_id, call.name)
-            if self._judges_calls:
+            if self._judges(call.name):
                 self._check.call(call.name, call.arguments)
             self._judged |= {call.call_id} - {""}
             del self._ready[channel]

@@ -104,10 +104,11 @@ def _tokens(answer: Any) -> int:  # noqa: ANN401 - an answer of either kind
 CHAT = Wire(_chat_asked, _chat_named, _chat_answered, _tokens, _chat_streamed)
 
 
-def _asked(body: Mapping[str, Any]) -> Iterable[Asked]:
-    if isinstance(asked := body.get("input"), str):
-        yield Asked(("input",), asked)
-    for place, item in enumerate(rows(asked)):
+def asked(body: Mapping[str, Any]) -> Iterable[Asked]:
+    """What users and tools say in the body of a request for a response."""
+    if isinstance(items := body.get("input"), str):
+        yield Asked(("input",), items)
+    for place, item in enumerate(rows(items)):
         kind = str(get(item, "type") or "message")
         if kind.endswith("_output") and get(item, "call_id"):
             for path, text in texts_of(get(item, "output"), ("input", place, "output"), _TEXTS):
@@ -117,26 +118,28 @@ def _asked(body: Mapping[str, Any]) -> Iterable[Asked]:
                 yield Asked(path, text)
 
 
-def _named(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def named(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """The calls that such a body tells of."""
     for item in rows(body.get("input")):
         if get(item, "call_id") and get(item, "name"):
             yield str(get(item, "call_id")), str(get(item, "name"))
 
 
-def _answered(answer: Any) -> Iterable[Said | CallWhole]:  # noqa: ANN401 - a Response
+def answered(answer: Any) -> Iterable[Said | CallWhole]:  # noqa: ANN401 - a Response
+    """What a response says and calls."""
     for place, item in enumerate(rows(get(answer, "output"))):
         for field in ("summary", "content"):
             for number, part in enumerate(rows(get(item, field))):
                 for name in ("text", "refusal"):
                     if isinstance(text := get(part, name), str):
                         yield Said(("output", place, field, number, name), text)
-        yield from _call(item)
+        yield from _call(item, place)
 
 
-def _call(item: object) -> Iterable[CallWhole]:
+def _call(item: object, place: object) -> Iterable[CallWhole]:
     """A call of a tool that the program runs; what runs at the provider was run already."""
     kind = get(item, "type")
-    channel = ("call", get(item, "id") or get(item, "call_id"))
+    channel = ("call", place)
     if kind in {"function_call", "custom_tool_call"}:
         arguments = get(item, "arguments") if kind == "function_call" else get(item, "input")
         yield CallWhole(channel, str(get(item, "name")), arguments, str(get(item, "call_id") or ""))
@@ -145,30 +148,34 @@ def _call(item: object) -> Iterable[CallWhole]:
         yield CallWhole(channel, str(kind).removesuffix("_call"), action, str(get(item, "call_id") or ""))
 
 
-def _streamed(event: Any) -> Iterable[Part]:  # noqa: ANN401 - one of some fifty kinds
+def streamed(event: Any) -> Iterable[Part]:  # noqa: ANN401 - one of some fifty kinds
+    """What an event of a streamed response tells."""
     kind = str(get(event, "type"))
-    item = get(event, "item_id")
+    place = get(event, "output_index")  # ids are not always told apart: other providers' models have one for all
     if kind in _TEXT_DELTAS:
-        place = get(event, "content_index") or get(event, "summary_index") or 0
-        yield Text(("text", item, _TEXT_DELTAS[kind], place), get(event, "delta") or "")
+        number = get(event, "content_index") or get(event, "summary_index") or 0
+        yield Text(("text", place, _TEXT_DELTAS[kind], number), get(event, "delta") or "")
     elif kind in _CALL_DELTAS:
-        yield CallPart(("call", item), arguments=get(event, "delta") or "")
+        yield CallPart(("call", place), arguments=get(event, "delta") or "")
     elif kind == "response.output_item.added":
-        for call in _call(get(event, "item")):
+        for call in _call(get(event, "item"), place):
             yield CallPart(call.channel, call.name, call_id=call.call_id)
     elif kind == "response.output_item.done":
-        yield from _wholes({"output": [get(event, "item")]})
+        yield from _wholes({"output": [get(event, "item")]}, place)
     elif kind in _LAST:
         yield from _wholes(get(event, "response"))
     elif kind.endswith(".done"):
         yield End(("text",))
 
 
-def _wholes(answer: object) -> Iterable[Part]:
+def _wholes(answer: object, at: object = None) -> Iterable[Part]:
     """What an event repeats as a whole, mostly after it was judged in pieces."""
     yield End(("text",))
-    for said in _answered(answer):
-        yield Whole(said.text) if isinstance(said, Said) else said
+    for said in answered(answer):
+        if isinstance(said, Said):
+            yield Whole(said.text)
+        else:
+            yield said if at is None else said._replace(channel=("call", at))
 
 
 _TEXT_DELTAS = {
@@ -180,4 +187,4 @@ _TEXT_DELTAS = {
 _CALL_DELTAS = {"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"}
 _LAST = {"response.completed", "response.incomplete", "response.failed"}
 
-RESPONSES = Wire(_asked, _named, _answered, _tokens, _streamed)
+RESPONSES = Wire(asked, named, answered, _tokens, streamed)
