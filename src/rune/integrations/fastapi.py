@@ -170,7 +170,8 @@ class _Reader:
         self._max_line = max_line
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = b""
-        self._known: set[tuple[object, ...]] = set()
+        self._steady: dict[tuple[object, ...], tuple[str, int] | None] = {}
+        """What a place has said from the beginning, and how often; None once it has said something else."""
 
     def lines(self, message: Message) -> Iterator[Message]:
         """The message, cut where a line ends; the rest goes with what follows."""
@@ -203,9 +204,21 @@ class _Reader:
                 yield Text(("data",), line.removeprefix("data:").removeprefix(" "))
             return
         for path, text in _leaves(plain, ()):
-            if len(self._known) < _CHANNELS or path in self._known:
-                self._known.add(path)
-                yield Text(path, text)
+            if fresh := self._fresh(path, text):
+                yield Text(path, fresh)
+
+    def _fresh(self, path: tuple[object, ...], text: str) -> str:
+        """What is new at a place: names and kinds say the same in every event, and would hold it back."""
+        steady = self._steady.get(path, ("", 0))
+        if steady is None:
+            return text
+        said, times = steady
+        if times and said != text:
+            self._steady[path] = None
+            return said * times + text
+        if times or len(self._steady) < _CHANNELS:
+            self._steady[path] = text, times + 1
+        return ""
 
 
 def _leaves(value: object, path: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], str]]:
