@@ -6,10 +6,11 @@ Each request takes the next turn of the script; texts and arguments are streamed
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -38,6 +39,9 @@ class Provider:
         self.sent: list[str] = []
         """Every piece of text that has left over a stream."""
         self.url = ""
+        self.sockets: list[socket.socket] = []
+        self.answers: Callable[[Json], Turn] | None = None
+        """Answers by what was asked, in the place of the script."""
 
     def say(self, *turns: Turn | str) -> None:
         """Adds to the script."""
@@ -49,7 +53,7 @@ def provider(*turns: Turn) -> Generator[Provider]:
     """A provider on a free port; `url` is what goes before /v1."""
     made = Provider(*turns)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
-    server.daemon_threads = True
+    server.daemon_threads = False
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="provider")
     thread.start()
     made.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -57,6 +61,9 @@ def provider(*turns: Turn) -> Generator[Provider]:
         yield made
     finally:
         server.shutdown()
+        for sock in made.sockets:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         server.server_close()
         thread.join()
 
@@ -66,10 +73,14 @@ def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+        def setup(self) -> None:
+            super().setup()
+            script.sockets.append(self.connection)
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
             script.asked.append(body)
-            turn = script.turns.popleft()
+            turn = script.answers(body) if script.answers is not None else script.turns.popleft()
             if turn.wait is not None:
                 turn.wait()
             self._answer(turn, body)

@@ -52,7 +52,9 @@ def guarded(client: C, check: Checkpoint, find: Callable[[str, str], Wire | None
     """A client that shares the given one's connections and settings; `find` knows a wire by method and path."""
     kind = type(client)
     request: Any = _arequest if inspect.iscoroutinefunction(cast("Any", kind).request) else _request
-    ours = type(kind.__name__, (kind,), {"request": request(kind, check, find), "__module__": kind.__module__})
+    ours = type(
+        kind.__name__, (kind,), {"request": request(kind, check, find), "__module__": kind.__module__}
+    )
     twin = copy.copy(client)
     # What hangs on the client was made for the original, and would go round us.
     for name, value in list(vars(twin).items()):

@@ -99,7 +99,9 @@ class _Hooks:
     def inside(self, crew: Any) -> AbstractContextManager[None]:  # noqa: ANN401 - theirs
         """A run in which the hooks hold; one inside another changes nothing."""
         if crew.stream:
-            raise FailedPrecondition("a crew with stream=True shows tokens before Shield has read what follows")
+            raise FailedPrecondition(
+                "a crew with stream=True shows tokens before Shield has read what follows"
+            )
         return self._inside()
 
     @contextmanager

@@ -247,7 +247,9 @@ def _rewritten(message: M, judge: Callable[[str], str]) -> M:
         judged = judge(text)
         if judged is not text:
             if changed is None:
-                changed = {"content": content if isinstance(content, str) else [_copy(each) for each in content]}
+                changed = {
+                    "content": content if isinstance(content, str) else [_copy(each) for each in content]
+                }
             put(changed, path, judged)
     return message if changed is None else message.model_copy(update=changed)
 

@@ -151,7 +151,9 @@ def _call(item: object, place: object) -> Iterable[CallWhole]:
 def streamed(event: Any) -> Iterable[Part]:  # noqa: ANN401 - one of some fifty kinds
     """What an event of a streamed response tells."""
     kind = str(get(event, "type"))
-    place = get(event, "output_index")  # ids are not always told apart: other providers' models have one for all
+    place = get(
+        event, "output_index"
+    )  # ids are not always told apart: other providers' models have one for all
     if kind in _TEXT_DELTAS:
         number = get(event, "content_index") or get(event, "summary_index") or 0
         yield Text(("text", place, _TEXT_DELTAS[kind], number), get(event, "delta") or "")

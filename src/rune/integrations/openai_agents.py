@@ -69,9 +69,7 @@ class AgentBlockedError(ShieldBlockedError, AgentsException):
     """A ShieldBlockedError that the SDK lets through as it is: others it makes a UserError of."""
 
     def __init__(self, error: ShieldBlockedError) -> None:
-        super().__init__(
-            error.message, scan_result=error.scan_result, policy_result=error.policy_result
-        )
+        super().__init__(error.message, scan_result=error.scan_result, policy_result=error.policy_result)
 
 
 class _Copier:
