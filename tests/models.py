@@ -97,6 +97,7 @@ def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
         def _send(self, turn: Turn, body: bytes) -> None:
             self.send_response(turn.status)
             self.send_header("Content-Type", "application/json")
+            self.send_header("Connection", "close")  # so that no library keeps a socket that a test must close
             self.send_header("Content-Length", str(len(body)))
             for name, value in turn.headers:
                 self.send_header(name, value)
@@ -107,6 +108,7 @@ def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Connection", "close")
             self.end_headers()
             for name, data in events:
                 line = (f"event: {name}\n" if name else "") + f"data: {data}\n\n"
