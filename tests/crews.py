@@ -1,5 +1,9 @@
 """Runs crews under a Shield, in an environment of their own, and prints what became of each as JSON."""
 
+# CrewAI lives in an environment of its own, where no type checker looks.
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -14,14 +18,14 @@ os.environ |= {
     "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TRACING_ENABLED": "false",
 }  # fmt: skip
 
-from crewai import LLM, Agent, Crew, Task  # noqa: E402 - after what it reads when it is imported
-from crewai.tools import BaseTool  # noqa: E402 - as above
+from crewai import LLM, Agent, Crew, Task
+from crewai.tools import BaseTool
 
-from attacks import HARMFUL, HARMLESS, KEY, ORDER, POISONED, Tool  # noqa: E402 - as above
-from models import Provider, Turn, provider  # noqa: E402 - as above
-from rune import Shield, ShieldBlockedError  # noqa: E402 - as above
-from rune.errors import FailedPrecondition  # noqa: E402 - as above
-from rune.integrations.crewai import shield_crew  # noqa: E402 - as above
+from attacks import HARMFUL, HARMLESS, KEY, ORDER, POISONED, Tool
+from models import Provider, Turn, provider
+from rune import Shield, ShieldBlockedError
+from rune.errors import FailedPrecondition
+from rune.integrations.crewai import shield_crew
 
 Json = dict[str, Any]
 

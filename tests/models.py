@@ -87,7 +87,7 @@ def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, turn: Turn, body: Json) -> None:
             whole, events = _WIRES[self.path.partition("?")[0]]
-            if turn.status != 200:  # noqa: PLR2004 - HTTP
+            if turn.status != 200:
                 self._send(turn, json.dumps({"error": {"message": turn.text, "type": "e"}}).encode())
             elif body.get("stream"):
                 self._stream(events(turn))
@@ -97,7 +97,9 @@ def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
         def _send(self, turn: Turn, body: bytes) -> None:
             self.send_response(turn.status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Connection", "close")  # so that no library keeps a socket that a test must close
+            self.send_header(
+                "Connection", "close"
+            )  # so that no library keeps a socket that a test must close
             self.send_header("Content-Length", str(len(body)))
             for name, value in turn.headers:
                 self.send_header(name, value)
@@ -141,7 +143,11 @@ _USED: Json = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
 def _chat(turn: Turn) -> Json:
     calls = [
-        {"id": f"call_{name}_{n}", "type": "function", "function": {"name": name, "arguments": json.dumps(args)}}
+        {
+            "id": f"call_{name}_{n}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(args)},
+        }
         for n, (name, args) in enumerate(turn.calls)
     ]  # fmt: skip
     message = {"role": "assistant", "content": turn.text or None, **({"tool_calls": calls} if calls else {})}
@@ -172,7 +178,7 @@ def _chat_events(turn: Turn) -> Iterator[tuple[str, str]]:
 
 
 def _message(text: str) -> Json:
-    part = {"type": "output_text", "text": text, "annotations": []}
+    part: Json = {"type": "output_text", "text": text, "annotations": []}
     return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
 
 
@@ -272,7 +278,7 @@ def _anthropic_events(turn: Turn) -> Iterator[tuple[str, str]]:
     yield event("message_start", message={**whole, "content": [], "stop_reason": None})
     for index, block in enumerate(whole["content"]):
         is_text = block["type"] == "text"
-        empty = {**block, "text": ""} if is_text else {**block, "input": {}}
+        empty: Json = {**block, "text": ""} if is_text else {**block, "input": {}}
         yield event("content_block_start", index=index, content_block=empty)
         for piece in pieces(block["text"] if is_text else json.dumps(block["input"])):
             delta = {"type": "text_delta", "text": piece}

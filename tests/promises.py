@@ -84,9 +84,13 @@ PROMISES = (
     Promise(
         "shield.l3-async", "By default the judge's verdict comes as an event, and no scan waits for it.", OURS
     ),
-    Promise("shield.client", "A client under a Shield is of the class it was, and so is all it returns.", OURS),
+    Promise(
+        "shield.client", "A client under a Shield is of the class it was, and so is all it returns.", OURS
+    ),
     Promise("shield.stream", "Of a stream nothing is passed on before what follows it was scanned.", OURS),
-    Promise("shield.tools", "A tool call that is blocked is not made, whichever framework would make it.", OURS),
+    Promise(
+        "shield.tools", "A tool call that is blocked is not made, whichever framework would make it.", OURS
+    ),
     Promise("scan.offline", "`rune scan` reads texts, files, folders and stdin without a server.", OURS),
 )
 

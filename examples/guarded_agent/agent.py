@@ -1,4 +1,4 @@
-"""An agent that meets a poisoned document, obeys it, and is stopped. It runs offline, with a scripted model."""
+"""An agent that meets a poisoned document, obeys it, and is stopped; offline, with a scripted model."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def main() -> None:
     """Runs the agent once and says what happened, and what left the house."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--unguarded", action="store_true", help="without a Shield")
-    parser.add_argument("--blind", action="store_true", help="with policies alone, as if every scan had failed")
+    parser.add_argument(
+        "--blind", action="store_true", help="with policies alone, as if every scan had failed"
+    )
     asked = parser.parse_args()
     web = Web()
     tools: dict[str, Callable[..., str]] = {"read_file": read_file, "post": web.post}

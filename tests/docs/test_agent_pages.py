@@ -62,7 +62,12 @@ def test_the_page_of_frameworks_has_no_other_programs() -> None:
 def test_the_program_on_the_page_of_the_judge_runs(model: Provider) -> None:
     def answer(body: Json) -> Turn:
         boundary = body["messages"][1]["content"].partition("\n")[0]
-        ruling = {"boundary": boundary, "verdict": "attack", "threat_type": "data_exfiltration", "confidence": 0.9}
+        ruling = {
+            "boundary": boundary,
+            "verdict": "attack",
+            "threat_type": "data_exfiltration",
+            "confidence": 0.9,
+        }
         return Turn(json.dumps(ruling))
 
     model.answers = answer
@@ -84,7 +89,11 @@ def test_the_commands_on_the_page_of_scanning_do_what_it_says(tmp_path: Path) ->
         )  # fmt: skip
         codes.append(done.returncode)
         assert "system prompt now" not in done.stdout
-        assert done.returncode == 0 or f"{name}:2" in done.stdout or name in json.loads(done.stdout or "0").__repr__()
+        assert (
+            done.returncode == 0
+            or f"{name}:2" in done.stdout
+            or name in json.loads(done.stdout or "0").__repr__()
+        )
     assert codes == [1, 1, 1, 0]
 
 

@@ -20,7 +20,7 @@ FOUND = 1
 UNREADABLE = 6
 MOST_FINDINGS = 10_000
 SURE = 0.5
-"""Signs that are less sure than this alone are not told; a scan of Shield weighs them together with others."""
+"""Signs that are less sure than this are not told; a Shield weighs them together with others."""
 ORDER = ("info", "low", "medium", "high", "critical")
 LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
 SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -144,10 +144,10 @@ class Scan:
 @click.option("--no-ignore", "all_of_it", is_flag=True, help="Read what .gitignore leaves out as well.")
 @options.output("table", "json", "sarif")
 def scan(  # noqa: PLR0913 - a parameter for each option
-    targets: tuple[str, ...], *, given: str | None, policy: str | None, rules: str | None, kind: str, least: str,
-    all_of_it: bool, output: str,
+    targets: tuple[str, ...], *, given: str | None, policy: str | None, rules: str | None, kind: str,
+    least: str, all_of_it: bool, output: str,
 ) -> int | None:  # fmt: skip
-    """Look for threats in texts, without a server. Exit code 1 when there are any, 6 when a file is unreadable."""
+    """Look for threats in texts, without a server. Exit code 1 when there are any, 6 for unreadable files."""
     if not targets and given is None:
         raise InvalidArgument("say what to scan: a file, a folder, - for stdin, or --text")
     shield = Shield(events_enabled=False, local_policies_path=policy, rules_path=rules, debug=False)
@@ -198,7 +198,9 @@ def _sarif(findings: list[Finding]) -> dict[str, Any]:
     driver = {
         "name": "rune",
         "version": __version__,
-        "rules": [{"id": rule, "name": kind, "shortDescription": {"text": kind}} for rule, kind in rules.items()],
+        "rules": [
+            {"id": rule, "name": kind, "shortDescription": {"text": kind}} for rule, kind in rules.items()
+        ],
     }
     results = [_sarif_result(each) for each in findings]
     return {"$schema": SARIF, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from rune.errors import InvalidArgument, NotFound
+from rune.errors import InvalidArgument
 
 PIECE = 1 << 20
 """Bytes that are read at once."""
@@ -44,7 +44,7 @@ def files(target: str, *, ignore: bool) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise NotFound(f"there is no file or folder {target}")
+        raise InvalidArgument(f"there is no file or folder {target}")
     found = _of_git(root) if ignore else None
     if found is None:
         found = sorted(_walked(root, all_of_it=not ignore))
@@ -59,7 +59,17 @@ def _of_git(root: Path) -> list[Path] | None:
         return None
     # A work tree that somebody else made must not choose programs for us to run.
     careful = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
-    command = ["git", *careful, "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = [
+        "git",
+        *careful,
+        "-C",
+        str(root),
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -67,7 +77,9 @@ def _of_git(root: Path) -> list[Path] | None:
     if done.returncode:
         return None
     names = {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
-    return sorted(path for path in (root / name for name in names) if path.is_file() and not path.is_symlink())
+    return sorted(
+        path for path in (root / name for name in names) if path.is_file() and not path.is_symlink()
+    )
 
 
 def _walked(root: Path, *, all_of_it: bool) -> Iterator[Path]:

@@ -76,7 +76,7 @@ def _named(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
                 yield str(get(block, "id")), str(get(block, "name"))
 
 
-def _answered(answer: Any) -> Iterable[Said | CallWhole]:  # noqa: ANN401 - a Message
+def _answered(answer: Any) -> Iterable[Said | CallWhole]:
     for place, block in enumerate(rows(get(answer, "content"))):
         for name in ("text", "thinking"):
             if isinstance(text := get(block, name), str):
@@ -85,12 +85,12 @@ def _answered(answer: Any) -> Iterable[Said | CallWhole]:  # noqa: ANN401 - a Me
             yield CallWhole((place,), str(get(block, "name")), get(block, "input"), str(get(block, "id")))
 
 
-def _tokens(answer: Any) -> int:  # noqa: ANN401 - a Message
+def _tokens(answer: Any) -> int:
     usage = get(answer, "usage")
     return int(get(usage, "input_tokens") or 0) + int(get(usage, "output_tokens") or 0)
 
 
-def _streamed(event: Any) -> Iterable[Part]:  # noqa: ANN401 - a RawMessageStreamEvent
+def _streamed(event: Any) -> Iterable[Part]:
     place = get(event, "index")
     match get(event, "type"):
         case "content_block_start":

@@ -68,7 +68,7 @@ class Checkpoint:
         """The tool of a call, or `tool` where nobody told."""
         return self._tools.get(call_id) or "tool"
 
-    def _scanned(self, kind: Literal["input", "output", "tool_result"], text: str, more: Any) -> str:  # noqa: ANN401 - parts of a context
+    def _scanned(self, kind: Literal["input", "output", "tool_result"], text: str, more: Any) -> str:
         if not text:
             return text
         mark = self._mark(kind, text, more)

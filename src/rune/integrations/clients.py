@@ -49,23 +49,23 @@ class Wire(NamedTuple):
 
 
 def guarded(client: C, check: Checkpoint, find: Callable[[str, str], Wire | None]) -> C:
-    """A client that shares the given one's connections and settings; `find` knows a wire by method and path."""
+    """A client that shares the connections of the given one; `find` knows a wire by method and path."""
     kind = type(client)
     request: Any = _arequest if inspect.iscoroutinefunction(cast("Any", kind).request) else _request
     ours = type(
         kind.__name__, (kind,), {"request": request(kind, check, find), "__module__": kind.__module__}
     )
-    twin = copy.copy(client)
+    twin: Any = copy.copy(client)
+    inside = cast("dict[str, object]", vars(twin))
     # What hangs on the client was made for the original, and would go round us.
-    for name, value in list(vars(twin).items()):
-        if getattr(value, "_client", None) is client:
-            del vars(twin)[name]
+    for name in [name for name, value in inside.items() if getattr(value, "_client", None) is client]:
+        del inside[name]
     twin.__class__ = ours
     return twin
 
 
-def _request(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | None]) -> Callable[..., Any]:  # noqa: ANN401 - a class of theirs
-    def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:  # noqa: ANN401 - as theirs
+def _request(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | None]) -> Callable[..., Any]:
+    def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
         wire = find(options.method, options.url)
         if wire is None:
             return kind.request(self, cast_to, options, **more)
@@ -80,8 +80,8 @@ def _request(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | Non
     return request
 
 
-def _arequest(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | None]) -> Callable[..., Any]:  # noqa: ANN401 - a class of theirs
-    async def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:  # noqa: ANN401 - as theirs
+def _arequest(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | None]) -> Callable[..., Any]:
+    async def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
         wire = find(options.method, options.url)
         if wire is None:
             return await kind.request(self, cast_to, options, **more)
@@ -100,12 +100,12 @@ def _arequest(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | No
     return request
 
 
-def _before(check: Checkpoint, wire: Wire, options: Any) -> Any:  # noqa: ANN401 - theirs
+def _before(check: Checkpoint, wire: Wire, options: Any) -> Any:
     """Judges a request; the options, with what a policy redacted in it."""
-    headers = options.headers if isinstance(options.headers, Mapping) else {}
-    if headers.get(RAW) == "stream":
+    if get(options.headers, RAW) == "stream":
         raise Unimplemented(
-            "with_streaming_response hands out bytes that Shield has not read; use stream=True or with_raw_response"
+            "with_streaming_response hands out bytes that Shield has not read; "
+            "use stream=True or with_raw_response"
         )
     redacted: dict[str, Any] = {}
     for field in ("json_data", "extra_json"):
@@ -116,7 +116,7 @@ def _before(check: Checkpoint, wire: Wire, options: Any) -> Any:  # noqa: ANN401
     return options.model_copy(update=redacted) if redacted else options
 
 
-def _judged(check: Checkpoint, wire: Wire, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+def _judged(check: Checkpoint, wire: Wire, body: Mapping[str, Any]) -> Any:
     for call_id, tool in wire.named(body):
         check.name_call(call_id, tool)
     changed: Any = None
@@ -131,7 +131,7 @@ def _judged(check: Checkpoint, wire: Wire, body: Mapping[str, Any]) -> Any:  # n
     return changed
 
 
-def _after(check: Checkpoint, wire: Wire, answer: Any, *, is_raw: bool) -> None:  # noqa: ANN401 - theirs
+def _after(check: Checkpoint, wire: Wire, answer: Any, *, is_raw: bool) -> None:
     """Judges an answer, and redacts it where a policy says so."""
     tokens = wire.tokens(answer)
     for said in wire.answered(answer):
@@ -147,16 +147,22 @@ def _after(check: Checkpoint, wire: Wire, answer: Any, *, is_raw: bool) -> None:
             put(answer, said.path, text)
 
 
-def put(root: Any, path: tuple[str | int, ...], text: str) -> None:  # noqa: ANN401 - JSON or a model
+def put(root: Any, path: tuple[str | int, ...], text: str) -> None:
     """Puts a text at a place that is reached over keys, indexes and attributes."""
     *way, last = path
-    place = root
+    place: Any = root
     for step in way:
-        place = place[step] if isinstance(step, int) or isinstance(place, dict) else getattr(place, step)
+        place = _inner(place, step)
     if isinstance(last, int) or isinstance(place, dict):
         place[last] = text
     else:
         setattr(place, last, text)
+
+
+def _inner(place: Any, step: str | int) -> Any:
+    if isinstance(step, int) or isinstance(place, dict):
+        return cast("Any", place)[step]
+    return getattr(place, step)
 
 
 def rows(value: object) -> list[Any]:
@@ -164,7 +170,7 @@ def rows(value: object) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, (list, tuple)) else []
 
 
-def get(value: object, name: str) -> Any:  # noqa: ANN401 - whatever is there
+def get(value: object, name: str) -> Any:
     """A field of a mapping or of a model; None where there is none."""
     if isinstance(value, Mapping):
         return cast("Mapping[str, Any]", value).get(name)

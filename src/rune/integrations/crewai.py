@@ -1,9 +1,13 @@
-"""`shield_crew(crew)` for CrewAI: every model call and tool call of a crew's runs, its agents' and its manager's.
+"""`shield_crew(crew)` for CrewAI: every model call and tool call of the runs of a crew.
 
 It takes hold by CrewAI's own hooks, for the length of a run and in that run only. Hooks are synchronous: in
 an asynchronous run the loop waits for a scan. Tokens that CrewAI shows while a model still speaks are not
 held back, so a crew that streams its output is refused.
 """
+
+# CrewAI lives in an environment of its own, where no type checker looks.
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
@@ -54,7 +58,7 @@ def shield_crew(
 
 
 def _run(theirs: Callable[..., Any], hooks: _Hooks) -> Callable[..., Any]:
-    def run(self: Any, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - as theirs
+    def run(self: Any, *args: Any, **more: Any) -> Any:
         with hooks.inside(self):
             return theirs(self, *args, **more)
 
@@ -62,7 +66,7 @@ def _run(theirs: Callable[..., Any], hooks: _Hooks) -> Callable[..., Any]:
 
 
 def _arun(theirs: Callable[..., Any], hooks: _Hooks) -> Callable[..., Any]:
-    async def run(self: Any, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - as theirs
+    async def run(self: Any, *args: Any, **more: Any) -> Any:
         with hooks.inside(self):
             return await theirs(self, *args, **more)
 
@@ -96,7 +100,7 @@ class _Hooks:
             InterceptionPoint.POST_TOOL_CALL: self._after_tool,
         }
 
-    def inside(self, crew: Any) -> AbstractContextManager[None]:  # noqa: ANN401 - theirs
+    def inside(self, crew: Any) -> AbstractContextManager[None]:
         """A run in which the hooks hold; one inside another changes nothing."""
         if crew.stream:
             raise FailedPrecondition(
@@ -115,7 +119,7 @@ class _Hooks:
         with self._shield.session(session_id=session), scoped_hooks(hooks):
             yield
 
-    def _check(self, context: Any) -> Checkpoint:  # noqa: ANN401 - theirs
+    def _check(self, context: Any) -> Checkpoint:
         name = self._agent_id or str(get(context.agent, "role") or "crew").strip()
         if name not in self._checks:
             self._checks[name] = Checkpoint(
@@ -123,13 +127,14 @@ class _Hooks:
             )
         return self._checks[name]
 
-    def _before_model(self, context: Any) -> None:  # noqa: ANN401 - an LLMCallHookContext
+    def _before_model(self, context: Any) -> None:
         with _stopping():
             check = self._check(context)
-            for place, message in enumerate(context.messages):
-                self._message(check, context.messages, place, message)
+            for place in range(len(context.messages)):
+                self._message(check, context.messages, place)
 
-    def _message(self, check: Checkpoint, messages: Any, place: int, message: Any) -> None:  # noqa: ANN401 - theirs
+    def _message(self, check: Checkpoint, messages: Any, place: int) -> None:
+        message = messages[place]
         for call in rows(get(message, "tool_calls")):
             check.name_call(str(get(call, "id") or ""), str(get(get(call, "function"), "name") or ""))
         role = get(message, "role")
@@ -141,13 +146,13 @@ class _Hooks:
             if judged is not text:
                 put(messages, path, judged)
 
-    def _after_model(self, context: Any) -> str | None:  # noqa: ANN401 - an LLMCallHookContext
+    def _after_model(self, context: Any) -> str | None:
         with _stopping():
             said = context.response
             judged = self._check(context).output(said) if isinstance(said, str) else said
             return judged if judged is not said else None
 
-    def _before_tool(self, context: Any) -> None:  # noqa: ANN401 - a ToolCallHookContext
+    def _before_tool(self, context: Any) -> None:
         try:
             self._check(context).call(context.tool_name, context.tool_input)
         except ShieldBlockedError as error:
@@ -155,7 +160,7 @@ class _Hooks:
             self._stopped[id(context.tool_input)] = stopped  # CrewAI asks once more afterwards
             raise stopped from error
 
-    def _after_tool(self, context: Any) -> str | None:  # noqa: ANN401 - a ToolCallHookContext
+    def _after_tool(self, context: Any) -> str | None:
         stopped = self._stopped.pop(id(context.tool_input), None)
         if stopped is not None:
             return self._told(stopped, refusal(stopped))

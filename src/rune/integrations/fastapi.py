@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -81,10 +82,9 @@ class ShieldMiddleware:
     def _judge(self, body: bytes, kind: str) -> None:
         text = body.decode("utf-8", "replace")
         if kind.startswith("application/json"):
-            try:
+            # What is no JSON is judged as it is written; the application will say what is wrong with it.
+            with suppress(ValueError, RecursionError):
                 text = argument_text({"": json.loads(body)})
-            except (ValueError, RecursionError):
-                pass  # the application will say what is wrong with it; here it is judged as it is written
         elif kind.startswith("application/x-www-form-urlencoded"):
             text = "\n".join(value for _, value in parse_qsl(text))
         self._input(text)
@@ -246,11 +246,11 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def _header(headers: Any, wanted: bytes) -> str:  # noqa: ANN401 - pairs of bytes
+def _header(headers: Any, wanted: bytes) -> str:
     return next((value.decode("latin-1").lower() for name, value in headers if name.lower() == wanted), "")
 
 
-def _is_text(kind: str, headers: Any) -> bool:  # noqa: ANN401 - pairs of bytes
+def _is_text(kind: str, headers: Any) -> bool:
     """Whether a body can be read: it is text, and is not compressed."""
     encoded = _header(headers, b"content-encoding") not in {"", "identity"}
     textual = kind.startswith(_TEXTUAL) or kind.partition(";")[0].endswith("+json")

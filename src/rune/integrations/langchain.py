@@ -7,10 +7,11 @@ but changes nothing: it can stop a chain, neither redact nor hold back tokens.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -100,7 +101,7 @@ class ShieldMiddleware(AgentMiddleware[Any, Any, Any]):
         shield = self._check.shield
         if self._check.context.get("session_id") or shield.context.session_id:
             return nullcontext()
-        thread: Any = cast("dict[str, Any]", get_config().get("configurable", {})).get("thread_id")
+        thread: Any = get_config().get("configurable", {}).get("thread_id")
         return shield.session(session_id=str(thread)) if thread else nullcontext()
 
     def _before(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
@@ -147,46 +148,46 @@ def held_model(model: BaseChatModel, check: Checkpoint) -> BaseChatModel:
     kind: Any = type(model)
     # Without these the base class builds events from `_stream`, which is where we are.
     own: dict[str, Any] = {"_stream_chat_model_events": None, "_astream_chat_model_events": None}
-    if kind._stream is not BaseChatModel._stream:  # noqa: SLF001 - the method that a model class overrides
+    if kind._stream is not vars(BaseChatModel)["_stream"]:  # noqa: SLF001 - what a model class overrides
         own["_stream"] = _stream(kind, check)
-    if kind._astream is not BaseChatModel._astream:  # noqa: SLF001 - as above
+    if kind._astream is not vars(BaseChatModel)["_astream"]:  # noqa: SLF001 - as above
         own["_astream"] = _astream(kind, check)
     twin = model.model_copy()
     twin.__class__ = type(kind)(kind.__name__, (kind,), {**own, "__module__": kind.__module__})
     return twin
 
 
-def _stream(kind: Any, check: Checkpoint) -> Callable[..., Any]:  # noqa: ANN401 - a class of theirs
-    def stream(
-        self: Any,  # noqa: ANN401 - as above
-        messages: Any,  # noqa: ANN401 - as above
-        stop: Any = None,  # noqa: ANN401 - as above
-        run_manager: Any = None,  # noqa: ANN401 - as above
-        **more: Any,  # noqa: ANN401 - as above
-    ) -> Iterator[ChatGenerationChunk]:
+def _stream(kind: Any, check: Checkpoint) -> Callable[..., Any]:
+    def stream(self: Any, messages: Any, *rest: Any, **more: Any) -> Iterator[ChatGenerationChunk]:
         # The manager would tell listeners of each token before we have seen what follows it.
-        for chunk in passing(_tokens(check), kind._stream(self, messages, stop=stop, **more)):  # noqa: SLF001 - as above
-            if run_manager is not None:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+        manager, rest, more = _without_manager(rest, more)
+        for chunk in passing(_tokens(check), kind._stream(self, messages, *rest, **more)):  # noqa: SLF001 - as above
+            if manager is not None:
+                manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
 
     return stream
 
 
-def _astream(kind: Any, check: Checkpoint) -> Callable[..., Any]:  # noqa: ANN401 - a class of theirs
+def _astream(kind: Any, check: Checkpoint) -> Callable[..., Any]:
     async def astream(
-        self: Any,  # noqa: ANN401 - as above
-        messages: Any,  # noqa: ANN401 - as above
-        stop: Any = None,  # noqa: ANN401 - as above
-        run_manager: Any = None,  # noqa: ANN401 - as above
-        **more: Any,  # noqa: ANN401 - as above
+        self: Any, messages: Any, *rest: Any, **more: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async for chunk in apassing(_tokens(check), kind._astream(self, messages, stop=stop, **more)):  # noqa: SLF001 - as above
-            if run_manager is not None:
-                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+        manager, rest, more = _without_manager(rest, more)
+        async for chunk in apassing(_tokens(check), kind._astream(self, messages, *rest, **more)):  # noqa: SLF001 - as above
+            if manager is not None:
+                await manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
 
     return astream
+
+
+def _without_manager(
+    rest: tuple[Any, ...], more: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The run manager, which comes by name or after `stop`, and what is left of the arguments."""
+    manager = rest[1] if len(rest) > 1 else more.pop("run_manager", None)
+    return manager, rest[:1], more
 
 
 def _tokens(check: Checkpoint) -> Held[ChatGenerationChunk]:
@@ -247,19 +248,13 @@ def _rewritten(message: M, judge: Callable[[str], str]) -> M:
         judged = judge(text)
         if judged is not text:
             if changed is None:
-                changed = {
-                    "content": content if isinstance(content, str) else [_copy(each) for each in content]
-                }
+                changed = {"content": copy.deepcopy(content)}
             put(changed, path, judged)
     return message if changed is None else message.model_copy(update=changed)
 
 
-def _copy(block: Any) -> Any:  # noqa: ANN401 - a text or a mapping
-    return dict(block) if isinstance(block, dict) else block
-
-
 class ShieldCallbackHandler(BaseCallbackHandler):
-    """Stops chains, models, tools and retrievers that run with it in `callbacks`; raises ShieldBlockedError."""
+    """In `callbacks` it stops chains, models, tools and retrievers: it raises ShieldBlockedError."""
 
     raise_error = True
     run_inline = True
@@ -287,9 +282,9 @@ class ShieldCallbackHandler(BaseCallbackHandler):
         """Judges what the model said."""
         for answer in (each for batch in response.generations for each in batch):
             message: Any = getattr(answer, "message", None)
-            if message is not None and _said(self._check, message) is not message:
-                refuse_redaction(self._check)
-            elif message is None and self._check.output(answer.text) is not answer.text:
+            if (message is not None and _said(self._check, message) is not message) or (
+                message is None and self._check.output(answer.text) is not answer.text
+            ):
                 refuse_redaction(self._check)
 
     def on_tool_start(self, serialized: dict[str, Any], input_str: str, **kwargs: Any) -> None:
@@ -299,7 +294,7 @@ class ShieldCallbackHandler(BaseCallbackHandler):
         self._check.call(tool, input_str if inputs is None else inputs)
         self._tools[kwargs.get("run_id")] = tool
 
-    def on_tool_end(self, output: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever the tool returned
+    def on_tool_end(self, output: Any, **kwargs: Any) -> None:
         """Judges what the tool returned."""
         tool = self._tools.pop(kwargs.get("run_id"), "tool")
         content: Any = output.content if isinstance(output, ToolMessage) else output

@@ -59,7 +59,7 @@ def _chat_named(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             yield str(get(call, "id") or ""), str(get(called, "name") or "")
 
 
-def _chat_answered(answer: Any) -> Iterable[Said | CallWhole]:  # noqa: ANN401 - a ChatCompletion
+def _chat_answered(answer: Any) -> Iterable[Said | CallWhole]:
     for place, choice in enumerate(rows(get(answer, "choices"))):
         message = get(choice, "message")
         for name in ("reasoning_content", "refusal", "content"):
@@ -78,7 +78,7 @@ def _chat_call(channel: tuple[object, ...], call: object) -> CallWhole:
     return CallWhole(channel, str(get(called, "name") or ""), arguments, str(get(call, "id") or ""))
 
 
-def _chat_streamed(chunk: Any) -> Iterable[Part]:  # noqa: ANN401 - a ChatCompletionChunk
+def _chat_streamed(chunk: Any) -> Iterable[Part]:
     for choice in rows(get(chunk, "choices")):
         place, delta = get(choice, "index"), get(choice, "delta")
         for name in ("reasoning_content", "refusal", "content"):
@@ -96,7 +96,7 @@ def _chat_streamed(chunk: Any) -> Iterable[Part]:  # noqa: ANN401 - a ChatComple
             yield End((place,))
 
 
-def _tokens(answer: Any) -> int:  # noqa: ANN401 - an answer of either kind
+def _tokens(answer: Any) -> int:
     total = get(get(answer, "usage"), "total_tokens")
     return total if isinstance(total, int) else 0
 
@@ -125,7 +125,7 @@ def named(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             yield str(get(item, "call_id")), str(get(item, "name"))
 
 
-def answered(answer: Any) -> Iterable[Said | CallWhole]:  # noqa: ANN401 - a Response
+def answered(answer: Any) -> Iterable[Said | CallWhole]:
     """What a response says and calls."""
     for place, item in enumerate(rows(get(answer, "output"))):
         for field in ("summary", "content"):
@@ -148,7 +148,7 @@ def _call(item: object, place: object) -> Iterable[CallWhole]:
         yield CallWhole(channel, str(kind).removesuffix("_call"), action, str(get(item, "call_id") or ""))
 
 
-def streamed(event: Any) -> Iterable[Part]:  # noqa: ANN401 - one of some fifty kinds
+def streamed(event: Any) -> Iterable[Part]:
     """What an event of a streamed response tells."""
     kind = str(get(event, "type"))
     place = get(

@@ -29,7 +29,7 @@ from agents import (
 )
 
 from rune.integrations.checkpoint import Checkpoint, OnBlock, beside, refusal, refuse_redaction, withheld
-from rune.integrations.clients import put
+from rune.integrations.clients import get, put, rows
 from rune.integrations.held import CallWhole, Held, apassing
 from rune.integrations.openai import answered, asked, named, streamed
 from rune.shield.guard import argument_text
@@ -103,12 +103,12 @@ class _Copier:
             return self.agent(other)
         invoke = other.on_invoke_handoff
 
-        async def handed(context: Any, arguments: str) -> Any:  # noqa: ANN401 - as theirs
+        async def handed(context: Any, arguments: str) -> Any:
             return self.agent(await invoke(context, arguments))
 
         return dataclasses.replace(other, on_invoke_handoff=handed)
 
-    def _tool(self, tool: Any, check: Checkpoint) -> Any:  # noqa: ANN401 - one of many kinds
+    def _tool(self, tool: Any, check: Checkpoint) -> Any:
         if not isinstance(tool, FunctionTool):
             return tool
         rails = _Rails(check, tells_model=self._tells_model)
@@ -166,10 +166,10 @@ class _Guarded(Model):
 
     async def get_response(
         self,
-        system_instructions: Any,  # noqa: ANN401 - theirs, passed on
-        input: Any,  # noqa: A002, ANN401 - theirs
-        *rest: Any,  # noqa: ANN401 - as above
-        **more: Any,  # noqa: ANN401 - as above
+        system_instructions: Any,
+        input: Any,
+        *rest: Any,
+        **more: Any,
     ) -> ModelResponse:
         """The answer of the model."""
         judged = await beside(lambda: self._before(input))
@@ -180,10 +180,10 @@ class _Guarded(Model):
 
     async def stream_response(
         self,
-        system_instructions: Any,  # noqa: ANN401 - theirs, passed on
-        input: Any,  # noqa: A002, ANN401 - theirs
-        *rest: Any,  # noqa: ANN401 - as above
-        **more: Any,  # noqa: ANN401 - as above
+        system_instructions: Any,
+        input: Any,
+        *rest: Any,
+        **more: Any,
     ) -> AsyncIterator[Any]:
         """The answer of the model, as far as it may be passed on."""
         judged = await beside(lambda: self._before(input))
@@ -196,11 +196,11 @@ class _Guarded(Model):
         """Closes the model."""
         await self._model().close()
 
-    def get_retry_advice(self, request: Any) -> Any:  # noqa: ANN401 - theirs, passed on
+    def get_retry_advice(self, request: Any) -> Any:
         """What the model says about trying again."""
         return self._model().get_retry_advice(request)
 
-    def _before(self, given: Any) -> Any:  # noqa: ANN401 - a text or items
+    def _before(self, given: Any) -> Any:
         body: dict[str, Any] = {"input": given}
         changed: dict[str, Any] | None = None
         for call_id, tool in named(body):
@@ -229,13 +229,14 @@ class _Guarded(Model):
 
 
 def _judged_here(rest: tuple[Any, ...], more: dict[str, Any]) -> Callable[[str], bool]:
-    """Whether a call is judged when the model asks for it: not where a guardrail of ours or a handoff takes it."""
-    arguments = dict(zip(("model_settings", "tools", "output_schema", "handoffs"), rest, strict=False)) | more
-    known = {tool.name for tool in arguments.get("tools") or [] if _has_rails(tool)}
-    known |= {handoff.tool_name for handoff in arguments.get("handoffs") or []}
+    """Whether a call is judged when the model asks for it: not where our guardrail or a handoff takes it."""
+    arguments: dict[str, Any] = (
+        dict(zip(("model_settings", "tools", "output_schema", "handoffs"), rest, strict=False)) | more
+    )
+    known = {str(get(tool, "name")) for tool in rows(arguments.get("tools")) if _has_rails(tool)}
+    known |= {str(get(handoff, "tool_name")) for handoff in rows(arguments.get("handoffs"))}
     return lambda name: name not in known
 
 
 def _has_rails(tool: object) -> bool:
-    rails: Any = getattr(tool, "tool_input_guardrails", None)
-    return any(rail.name == GUARDRAIL for rail in rails or [])
+    return any(get(rail, "name") == GUARDRAIL for rail in rows(get(tool, "tool_input_guardrails")))

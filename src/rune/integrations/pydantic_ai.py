@@ -10,7 +10,7 @@ import copy
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import (
@@ -58,7 +58,7 @@ class ShieldCapability(AbstractCapability[Any]):
         """The model with a checkpoint before and behind it."""
         return _Guarded(model, self._check)
 
-    async def wrap_tool_execute(self, ctx: Any, *, call: Any, tool_def: Any, args: Any, handler: Any) -> Any:  # noqa: ANN401 - theirs
+    async def wrap_tool_execute(self, ctx: Any, *, call: Any, tool_def: Any, args: Any, handler: Any) -> Any:
         """Judges the call, runs the tool, judges what it returned."""
         name: str = call.tool_name
         try:
@@ -104,9 +104,9 @@ class _Guarded(WrapperModel):
             yield _held(answer, self._check)
 
 
-def _held(answer: Any, check: Checkpoint) -> StreamedResponse:  # noqa: ANN401 - a StreamedResponse, whose inside is touched
+def _held(answer: Any, check: Checkpoint) -> StreamedResponse:
     """The same stream, whose events and whose `get` show only what was judged."""
-    kind: Any = type(answer)
+    kind = cast("Any", type(answer))
     seen: dict[int, Any] = {}
     source = apassing(Held(check, _parts, judges=lambda _: False), answer.__aiter__())
     done: list[bool] = []
@@ -117,7 +117,7 @@ def _held(answer: Any, check: Checkpoint) -> StreamedResponse:  # noqa: ANN401 -
             yield event
         done.append(True)
 
-    def get(self: Any) -> ModelResponse:  # noqa: ANN401 - as above
+    def get(self: Any) -> ModelResponse:
         whole: ModelResponse = kind.get(self)
         if done:
             return whole
@@ -161,32 +161,32 @@ def _judged(check: Checkpoint, message: ModelMessage) -> ModelMessage:
     return dataclasses.replace(message, parts=parts)
 
 
-def _part(check: Checkpoint, part: Any) -> Any:  # noqa: ANN401 - one of many kinds
+def _part(check: Checkpoint, part: Any) -> Any:
     if isinstance(part, UserPromptPart):
         return _prompt(check, part)
     if isinstance(part, ToolReturnPart):
-        content: Any = part.content
-        return _returned(part, content, lambda text: check.result(part.tool_name, text), check)
+        return _returned(part, lambda text: check.result(part.tool_name, text), check)
     return part
 
 
 def _prompt(check: Checkpoint, part: UserPromptPart) -> UserPromptPart:
     if isinstance(part.content, str):
-        return _returned(part, part.content, check.input, check)
+        return _returned(part, check.input, check)
     content = [check.input(each) if isinstance(each, str) else _text(check, each) for each in part.content]
     if all(ours is theirs for ours, theirs in zip(content, part.content, strict=True)):
         return part
     return dataclasses.replace(part, content=content)
 
 
-def _text(check: Checkpoint, item: Any) -> Any:  # noqa: ANN401 - a text with marks, an image, a file …
+def _text(check: Checkpoint, item: Any) -> Any:
     text: Any = getattr(item, "content", None)
     if not isinstance(text, str):
         return item
-    return _returned(item, text, check.input, check)
+    return _returned(item, check.input, check)
 
 
-def _returned(part: Any, content: Any, judge: Callable[[str], str], check: Checkpoint) -> Any:  # noqa: ANN401 - theirs
+def _returned(part: Any, judge: Callable[[str], str], check: Checkpoint) -> Any:
+    content = part.content
     text = content if isinstance(content, str) else argument_text({"": content})
     judged = judge(text)
     if judged is text:

@@ -33,7 +33,7 @@ class Afterthoughts:
     """Takes texts from any thread; `tell` is called with what the judge found in one."""
 
     def __init__(
-        self, judge: Judge, clock: Clock, stats: Stats, tell: Callable[[Thought, list[Finding]], None]
+        self, judge: Judge, clock: Clock, stats: Stats, *, tell: Callable[[Thought, list[Finding]], None]
     ) -> None:
         self.judge = judge
         self._clock = clock

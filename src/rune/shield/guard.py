@@ -52,13 +52,13 @@ class Guard:
         self.layers, self._missing = build_layers(config, clock.monotonic, self.judge)
 
     def scan(self, text: str, kind: Kind, context: Context, *, deep: bool = True) -> ScanResult:
-        """The result for a text on its way in, out, or back from a tool; a piece of a stream is not `deep`."""
+        """The result for a text on its way in, out, or back from a tool; pieces of streams are not `deep`."""
         began = self._clock.monotonic()
         channel: Channel = "output" if kind == "output" else "input"
         source = context.source or ("tool" if kind == "tool_result" else "chat")
         tool = (context.tool or "tool") if kind == "tool_result" else None
         context = msgspec.structs.replace(context, source=source) if source != context.source else context
-        question = self._question(text, channel, source, tool, deep=deep)
+        question = self._question(text, channel, source, tool=tool, deep=deep)
         findings, result = self._result(question, context)
         decision = self._judge(_action(kind, context, findings), result)
         result = _with_policy(result, decision)
@@ -79,7 +79,7 @@ class Guard:
             if text is None:
                 result = self._unfinished(ScanResult())
             elif text:
-                findings, result = self._result(self._question(text, "tool", "chat", tool), context)
+                findings, result = self._result(self._question(text, "tool", "chat", tool=tool), context)
         context = context if context.tool == tool else msgspec.structs.replace(context, tool=tool)
         action = _action("tool_call", context, findings, arguments=arguments)
         decision = self._judge(action, result)
@@ -104,7 +104,7 @@ class Guard:
         return self._weighed(kept, reading)
 
     def _question(
-        self, text: str, channel: Channel, source: str, tool: str | None, *, deep: bool = True
+        self, text: str, channel: Channel, source: str, *, tool: str | None, deep: bool = True
     ) -> Question:
         deadline = self._clock.monotonic() + self._config.scan_timeout_ms / 1000
         return Question(text=text, direction=channel, source=source, tool=tool, deadline=deadline, deep=deep)

@@ -112,7 +112,7 @@ class Shield:
         where = merged(self.context, context)
         self._reports.scan(kind, content, where, result=result, salt=self.guard.rulebook.salt)
         if result.l3_result == "pending" and not result.blocked:
-            self._think_later(kind, content, where, result)
+            self._think_later(kind, content, where, result=result)
 
     def validate_action(
         self, tool: str, arguments: object = None, context: Mapping[str, Any] | None = None, *,
@@ -305,11 +305,11 @@ class Shield:
             return None
         from rune.shield.afterthoughts import Afterthoughts  # noqa: PLC0415 - only who has a judge pays for it
 
-        made = Afterthoughts(self.guard.judge, self._clock, self._stats, _told(weakref.ref(self)))
+        made = Afterthoughts(self.guard.judge, self._clock, self._stats, tell=_told(weakref.ref(self)))
         weakref.finalize(self, made.close, 0).atexit = False
         return made
 
-    def _think_later(self, kind: Kind, text: str, where: Context, result: ScanResult) -> None:
+    def _think_later(self, kind: Kind, text: str, where: Context, *, result: ScanResult) -> None:
         from rune.shield.afterthoughts import Thought  # noqa: PLC0415 - it was loaded with the judge
 
         if self._afterthoughts is None:

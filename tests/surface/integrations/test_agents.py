@@ -6,7 +6,7 @@ Each framework runs the same conversations; what differs is how it is driven.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from agents import (
     function_tool,
     set_tracing_disabled,
 )
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - theirs
 from langchain_core.documents import Document
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
@@ -66,6 +66,8 @@ class Driver:
 
 
 class LangChain(Driver):
+    """LangChain's agents."""
+
     def build(self, shield: Shield, on_block: OnBlock) -> None:
         chat: Any = ChatOpenAI(base_url=f"{self.model.url}/v1", api_key="k", model="m")  # pyright: ignore[reportArgumentType] - it takes a text
         tool: Any = StructuredTool.from_function(self.tool.run)
@@ -83,6 +85,8 @@ class LangChain(Driver):
 
 
 class LangChainSync(LangChain):
+    """The same, without a loop."""
+
     async def ask(self, text: str) -> str:
         asked = {"messages": [{"role": "user", "content": text}]}
         answer = await asyncio.to_thread(self.agent.invoke, asked)
@@ -95,6 +99,8 @@ class LangChainSync(LangChain):
 
 
 class Agents(Driver):
+    """The OpenAI Agents SDK over chat completions."""
+
     kind: Any = OpenAIChatCompletionsModel
 
     def build(self, shield: Shield, on_block: OnBlock) -> None:
@@ -117,10 +123,14 @@ class Agents(Driver):
 
 
 class AgentsResponses(Agents):
+    """The same over responses."""
+
     kind = OpenAIResponsesModel
 
 
 class PydanticAI(Driver):
+    """Pydantic AI."""
+
     def build(self, shield: Shield, on_block: OnBlock) -> None:
         provider = OpenAIProvider(base_url=f"{self.model.url}/v1", api_key="k")
         self.agent: Any = PydanticAgent(
@@ -365,8 +375,3 @@ async def test_a_snapshot_of_a_pydantic_stream_shows_no_more_than_its_events(
                 seen.append(whole)  # noqa: PERF401 - what came before the block counts
     assert seen
     assert all(BLAND.startswith(whole) for whole in seen)
-
-
-def test_types_that_are_awaited_are_told(make: Make) -> None:
-    asked: Callable[[str], Awaitable[str]] = make(Agents, "raise").ask
-    assert asyncio.iscoroutinefunction(asked)

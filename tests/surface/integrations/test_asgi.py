@@ -48,7 +48,9 @@ def application(shield: Shield, **more: Any) -> TestClient:
 
     @app.get("/packed")
     def packed() -> Response:
-        return Response(gzip.compress(KEY.encode()), headers={"Content-Encoding": "gzip"}, media_type="text/plain")
+        return Response(
+            gzip.compress(KEY.encode()), headers={"Content-Encoding": "gzip"}, media_type="text/plain"
+        )
 
     app.add_middleware(ShieldMiddleware, shield=shield, agent_id="door", **more)
     return TestClient(app)
@@ -88,9 +90,7 @@ def test_a_body_that_is_too_long_is_refused(shield: Shield) -> None:
 
 
 def test_a_body_that_is_wrong_is_the_applications_business(shield: Shield) -> None:
-    answer = application(shield).post(
-        "/echo", content=b"{half", headers={"Content-Type": "application/json"}
-    )
+    answer = application(shield).post("/echo", content=b"{half", headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
 
 
@@ -124,7 +124,7 @@ async def test_what_was_sent_of_a_stopped_stream_holds_no_letter_of_the_key(shie
     async def send(message: Any) -> None:
         sent.append(message.get("body", b""))
 
-    scope = {"type": "http", "path": "/", "headers": [], "query_string": b""}
+    scope: Any = {"type": "http", "path": "/", "headers": [], "query_string": b""}
     with pytest.raises(ShieldBlockedError):
         await ShieldMiddleware(app, shield=shield)(scope, receive, send)
     lines = b"".join(sent).splitlines()

@@ -38,13 +38,15 @@ class Guarded:
 
     def asks(self, kind: str, text: str = "hi", **more: Any) -> Any:
         said: Any = [{"role": "user", "content": text}]
+        one: Any = self.openai
+        two: Any = self.anthropic
         match kind:
             case "chat":
-                return self.openai.chat.completions.create(model="m", messages=said, **more)
+                return one.chat.completions.create(model="m", messages=said, **more)
             case "responses":
-                return self.openai.responses.create(model="m", input=text, **more)
+                return one.responses.create(model="m", input=text, **more)
             case _:
-                return self.anthropic.messages.create(model="m", max_tokens=9, messages=said, **more)
+                return two.messages.create(model="m", max_tokens=9, messages=said, **more)
 
 
 @pytest.fixture
@@ -98,7 +100,9 @@ def test_an_order_in_the_input_never_reaches_the_model(guarded: Guarded, model: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_secret_in_the_answer_never_reaches_the_program(guarded: Guarded, model: Provider, kind: str) -> None:
+def test_a_secret_in_the_answer_never_reaches_the_program(
+    guarded: Guarded, model: Provider, kind: str
+) -> None:
     model.say(f"the key is {KEY}")
     with pytest.raises(ShieldBlockedError) as caught:
         guarded.asks(kind)
@@ -153,15 +157,19 @@ def test_a_clean_stream_arrives_whole_and_in_order(guarded: Guarded, model: Prov
 def test_a_stream_stays_the_librarys_own_and_can_be_left(guarded: Guarded, model: Provider) -> None:
     model.say(BLAND)
     with guarded.asks("chat", stream=True) as stream:
+        first: Any = next(stream)
         assert type(stream) is Stream
-        assert next(stream).object == "chat.completion.chunk"
+        assert first.object == "chat.completion.chunk"
 
 
 def test_the_helpers_that_build_on_streams_are_guarded(guarded: Guarded, model: Provider) -> None:
     model.say(LEAK, LEAK)
     seen: list[str] = []
     asked: Any = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    with pytest.raises(ShieldBlockedError), guarded.anthropic.messages.stream(max_tokens=9, **asked) as stream:
+    with (
+        pytest.raises(ShieldBlockedError),
+        guarded.anthropic.messages.stream(max_tokens=9, **asked) as stream,
+    ):
         seen.extend(stream.text_stream)
     with pytest.raises(ShieldBlockedError), guarded.openai.chat.completions.stream(**asked) as stream:
         seen.extend(str(event) for event in stream)
@@ -170,7 +178,7 @@ def test_the_helpers_that_build_on_streams_are_guarded(guarded: Guarded, model: 
 
 def test_raw_answers_are_judged_and_raw_streams_refused(guarded: Guarded, model: Provider) -> None:
     asked: Any = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    raw = guarded.openai.chat.completions.with_raw_response
+    raw: Any = guarded.openai.chat.completions.with_raw_response
     model.say("hello", KEY, KEY)
     assert text_of(raw.create(**asked).parse()) == "hello"
     with pytest.raises(ShieldBlockedError):

@@ -36,7 +36,12 @@ def ruling(verdict: str = "safe", threat: str = "none", confidence: float = 0.95
     """Answers that are as they must be."""
 
     def answer(body: Json) -> Turn:
-        said = {"boundary": boundary_of(body), "verdict": verdict, "threat_type": threat, "confidence": confidence}
+        said = {
+            "boundary": boundary_of(body),
+            "verdict": verdict,
+            "threat_type": threat,
+            "confidence": confidence,
+        }
         return Turn(json.dumps(said))
 
     return answer
@@ -63,7 +68,7 @@ def ask(judge: Judge, text: str = BLAND) -> Any:
 
 
 def shield(model: Provider, **more: Any) -> Shield:
-    options = {"events_enabled": False, "l3_enabled": True, "l3_model": "m", "l3_mode": "sync", **more}
+    options: Any = {"events_enabled": False, "l3_enabled": True, "l3_model": "m", "l3_mode": "sync", **more}
     return Shield(l3_base_url=f"{model.url}/v1", **options)
 
 

@@ -1,4 +1,4 @@
-"""What a stream holds back: nothing goes before what follows it was scanned, and everything goes in the end."""
+"""What a stream holds back: nothing goes before what follows it was scanned, and all of it goes at last."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 900), st.integers(0, 900), SIZES)
-def test_however_a_text_is_cut_no_letter_of_a_key_slips_out(before: int, after: int, sizes: list[int]) -> None:
+def test_however_a_text_is_cut_no_letter_of_a_key_slips_out(
+    before: int, after: int, sizes: list[int]
+) -> None:
     text = (WORDS * 30)[:before] + " " + KEY + " " + (WORDS * 30)[:after]
     seen: list[Text] = []
     with pytest.raises(ShieldBlockedError):
@@ -77,7 +79,12 @@ def test_a_long_key_is_held_from_its_first_letter() -> None:
 
 def test_a_call_is_held_until_it_is_whole_and_everything_after_it_too() -> None:
     keeper = held()
-    parts = [CallPart(("c",), "search"), CallPart(("c",), arguments='{"q": '), Text(("t",), "hi"), End(("t",))]
+    parts = [
+        CallPart(("c",), "search"),
+        CallPart(("c",), arguments='{"q": '),
+        Text(("t",), "hi"),
+        End(("t",)),
+    ]
     for part in parts:
         if keeper.take(part):
             keeper.work()
