@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright asks the network for news of itself otherwise
 
-.PHONY: help demo test test-unit check fmt bench docs lock setup clean
+.PHONY: help demo test test-unit check fmt bench docs lock crewai setup clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -40,10 +40,13 @@ docs: setup ## Build the documentation into site/
 lock: setup ## Pin the packages anew (UPGRADE=1: take newer ones where they exist)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lock $(if $(UPGRADE),--upgrade)
 
+crewai: setup ## Make the environment that CrewAI's tests need (LOCK=1: pin its packages anew)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/crewai
+
 setup: .venv/ready ## Build or refresh .venv; does nothing when nothing changed
 
 .venv/ready: requirements/dev.lock pyproject.toml scripts/setup
 	@scripts/setup
 
 clean: ## Remove .venv and everything that was built
-	rm -rf .venv site dist build artifacts .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .venv-crewai site dist build artifacts .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .coverage*

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from rune.orchestrator.runners.isolation import syscalls
@@ -73,6 +74,7 @@ TOOLS = {
     "chromium": Tool(on_path("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "postgres": Tool(on_path("postgres", "pg_ctlcluster"), "apt-get install postgresql"),
     "go": Tool(lambda: go() is not None, "the Go toolchain from go.dev/dl"),
+    "crewai": Tool(Path(".venv-crewai/ready").exists, "make crewai"),
 }
 
 

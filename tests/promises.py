@@ -167,6 +167,18 @@ PROMISES = (
     Promise("rest.streams", "A streaming operation is served as Server-Sent Events.", API),
     Promise("rest.bases", "Each group of resources lies under the path the contract names.", API),
     Promise("rest.json", "JSON goes out in lowerCamelCase with zeros present; both spellings come in.", API),
+    Promise("shield.l3", "With l3_mode=sync a scan obeys the judge.", OURS),
+    Promise(
+        "shield.l3-async", "By default the judge's verdict comes as an event, and no scan waits for it.", OURS
+    ),
+    Promise(
+        "shield.client", "A client under a Shield is of the class it was, and so is all it returns.", OURS
+    ),
+    Promise("shield.stream", "Of a stream nothing is passed on before what follows it was scanned.", OURS),
+    Promise(
+        "shield.tools", "A tool call that is blocked is not made, whichever framework would make it.", OURS
+    ),
+    Promise("scan.offline", "`rune scan` reads texts, files, folders and stdin without a server.", OURS),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {

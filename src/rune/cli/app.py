@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "create": ("create:create", "Create a namespace, a configmap or a secret."),
     "lint": ("lint:lint", "Check files and runesets without a server."),
     "pack": ("pack:pack", "Pack a runeset into one file."),
+    "scan": ("scan:scan", "Look for threats in texts, files and folders, without a server."),
     "login": ("login:login", "Keep a server's address and a token for later commands."),
     "whoami": ("login:whoami", "See who the server takes you for."),
     "config": ("config:config", "See and change the contexts in ~/.rune/config.yaml."),

@@ -17,7 +17,7 @@ from rune.policy.scanners.pii import redact
 from rune.policy.values import leaves, plain_arguments
 from rune.shield.context import Context
 from rune.shield.faults import our_fault
-from rune.shield.layers import Question, build_layers
+from rune.shield.layers import Question, build_judge, build_layers
 from rune.shield.options import ShieldConfig
 from rune.shield.results import LayerResult, PolicyDecision, ScanResult
 from rune.shield.rulebook import Rulebook
@@ -48,17 +48,18 @@ class Guard:
         self._clock = clock
         self._stats = stats
         self._ledger = Ledger()
-        self.layers, self._missing = build_layers(config, clock.monotonic)
+        self.judge = build_judge(config, clock.monotonic)
+        self.layers, self._missing = build_layers(config, clock.monotonic, self.judge)
 
-    def scan(self, text: str, kind: Kind, context: Context) -> ScanResult:
-        """The result for a text on its way in, out, or back from a tool."""
+    def scan(self, text: str, kind: Kind, context: Context, *, deep: bool = True) -> ScanResult:
+        """The result for a text on its way in, out, or back from a tool; pieces of streams are not `deep`."""
         began = self._clock.monotonic()
         channel: Channel = "output" if kind == "output" else "input"
         source = context.source or ("tool" if kind == "tool_result" else "chat")
         tool = (context.tool or "tool") if kind == "tool_result" else None
         context = msgspec.structs.replace(context, source=source) if source != context.source else context
-        read = self._result(text, channel, source=source, tool=tool, context=context)
-        findings, result = read
+        question = self._question(text, channel, source, tool=tool, deep=deep)
+        findings, result = self._result(question, context)
         decision = self._judge(_action(kind, context, findings), result)
         result = _with_policy(result, decision)
         if kind == "output" or (decision is not None and decision.action == "redact"):
@@ -78,7 +79,7 @@ class Guard:
             if text is None:
                 result = self._unfinished(ScanResult())
             elif text:
-                findings, result = self._result(text, "tool", source="chat", tool=tool, context=context)
+                findings, result = self._result(self._question(text, "tool", "chat", tool=tool), context)
         context = context if context.tool == tool else msgspec.structs.replace(context, tool=tool)
         action = _action("tool_call", context, findings, arguments=arguments)
         decision = self._judge(action, result)
@@ -90,15 +91,27 @@ class Guard:
     def after_fork(self) -> None:
         """The lock may have been held by a thread that the child does not have."""
         self._ledger.lock = RLock()
+        if self.judge is not None:
+            self.judge.after_fork()
 
-    def _result(
-        self, text: str, channel: Channel, *, source: str, tool: str | None, context: Context
-    ) -> tuple[list[Finding], ScanResult]:
+    def judged_later(self, text: str, findings: Sequence[Finding], context: Context) -> ScanResult:
+        """The result of what L3 found after the scan; what is a confirmed false positive is left out."""
         book = self.rulebook
+        kept = book.false_positives.kept(findings, text, agent_id=context.agent_id, salt=book.salt)
+        reading = _Reading()
+        reading.executed = ["l3"]
+        reading.results = {"l3": self._verdict(kept)}
+        return self._weighed(kept, reading)
+
+    def _question(
+        self, text: str, channel: Channel, source: str, *, tool: str | None, deep: bool = True
+    ) -> Question:
         deadline = self._clock.monotonic() + self._config.scan_timeout_ms / 1000
-        reading = self._read(
-            Question(text=text, direction=channel, source=source, tool=tool, deadline=deadline)
-        )
+        return Question(text=text, direction=channel, source=source, tool=tool, deadline=deadline, deep=deep)
+
+    def _result(self, question: Question, context: Context) -> tuple[list[Finding], ScanResult]:
+        book, text = self.rulebook, question.text
+        reading = self._read(question)
         found = reading.findings
         kept = book.false_positives.kept(found, text, agent_id=context.agent_id, salt=book.salt)
         if len(kept) != len(found):
@@ -118,9 +131,10 @@ class Guard:
                 reading.complete = False
                 reading.results[layer.name] = "error"
                 continue
-            reading.executed.append(layer.name)
+            if not answer.note:
+                reading.executed.append(layer.name)
             reading.findings += answer.findings
-            reading.results[layer.name] = self._verdict(answer.findings)
+            reading.results[layer.name] = answer.note or self._verdict(answer.findings)
             reading.complete = reading.complete and answer.complete
             if reading.results[layer.name] == "block":
                 break

@@ -16,6 +16,7 @@ from rune.shield.faults import logger
 from rune.shield.options import ShieldConfig
 
 if TYPE_CHECKING:
+    from rune.policy.scanners.judge import Judge
     from rune.policy.scanners.rules import Rule
 
 STRETCH = 128_000
@@ -24,7 +25,7 @@ OVERLAP = 2_000
 MAX_FINDINGS = 10_000
 
 MISSING = {"l2": "L2 scanner not available", "l3": "L3 judge not available"}
-REMEDY = {"l2": "pip install 'runesec[vector]'", "l3": "this release has none"}
+REMEDY = {"l2": "pip install 'runesec[vector]'", "l3": "set l3_base_url and l3_model"}
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +37,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     tool: str | None = None
     deadline: float
     """Monotonic seconds."""
+    deep: bool = True
+    """False for a piece of something that comes in many: it is not worth a question to a model."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -43,6 +46,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     findings: Sequence[Finding]
     complete: bool = True
+    note: str = ""
+    """What the result says of the layer in the place of pass, flag or block."""
 
 
 class Layer(Protocol):
@@ -96,6 +101,48 @@ class PatternLayer:
         return self._scan
 
 
+class JudgeLayer:
+    """L3, where the scan waits for it."""
+
+    name: Literal["l3"] = "l3"
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    def scan(self, question: Question) -> Answer:
+        """What the judge says; without a ruling the answer is not complete."""
+        from rune.policy.scanners.judge import NoRuling  # noqa: PLC0415 - who has a judge loaded it already
+
+        if not question.deep:
+            return Answer([], note="pending")
+        text, direction, source = question.text, question.direction, question.source
+        try:
+            return Answer(
+                self._judge.scan(text, direction=direction, source=source, deadline=question.deadline)
+            )
+        except NoRuling as error:
+            logger.warning("the L3 judge gave no ruling (%s)", error)
+            return Answer([], complete=False, note="error")
+
+
+def build_judge(config: ShieldConfig, now: Callable[[], float]) -> Judge | None:
+    """The judge that the settings name, if they name one."""
+    if not (config.l3_enabled and config.l3_base_url and config.l3_model):
+        return None
+    import secrets  # noqa: PLC0415 - only who has a judge pays for it
+
+    from rune.policy.scanners.judge import Endpoint, Judge  # noqa: PLC0415 - as above
+
+    endpoint = Endpoint(
+        base_url=config.l3_base_url,
+        model=config.l3_model,
+        api_key=config.l3_api_key or "",
+        timeout=config.l3_timeout_ms / 1000,
+        per_minute=config.l3_per_minute,
+    )
+    return Judge(endpoint, now=now, token=lambda: secrets.token_hex(16))
+
+
 def _own_rules(path: str) -> Sequence[Rule]:
     from rune.policy.scanners.rules import load_rules  # noqa: PLC0415 - reads YAML
 
@@ -107,16 +154,22 @@ def _moved(findings: Sequence[Finding], by: int) -> Iterator[Finding]:
         yield msgspec.structs.replace(finding, start=finding.start + by, end=finding.end + by)
 
 
-def build_layers(config: ShieldConfig, now: Callable[[], float]) -> tuple[list[Layer], dict[str, str]]:
+def build_layers(
+    config: ShieldConfig, now: Callable[[], float], judge: Judge | None = None
+) -> tuple[list[Layer], dict[str, str]]:
     """The layers in the order they run, and for those that were asked for in vain, why.
 
     Raises FailedPrecondition for a missing layer when `fail_mode` is `closed`.
     """
     layers: list[Layer] = [PatternLayer(config.rules_path, now)] if config.l1_enabled else []
-    asked = {"l2": config.l2_enabled, "l3": config.l3_enabled}
+    if judge is not None and config.l3_mode == "sync":
+        layers.append(JudgeLayer(judge))
+    asked = {"l2": config.l2_enabled, "l3": config.l3_enabled and judge is None}
     missing = {name: MISSING[name] for name, wanted in asked.items() if wanted}
     for name, says in missing.items():
         if config.fail_mode == "closed":
             raise FailedPrecondition(f"{says} ({REMEDY[name]}), and fail_mode is closed")
         logger.warning("%s (%s): scans go on without it", says, REMEDY[name])
+    if judge is not None and config.l3_mode == "async":
+        missing["l3"] = "pending"  # until its verdict comes as an event
     return layers, missing

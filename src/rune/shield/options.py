@@ -14,6 +14,7 @@ from rune.errors import InvalidArgument, Violation
 
 OnBlock = Literal["raise", "log", "alert"]
 FailMode = Literal["open", "closed"]
+L3Mode = Literal["async", "sync"]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Risk = Annotated[float, Meta(ge=0, le=1)]
@@ -36,6 +37,18 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Vector similarity; needs the extra `runesec[vector]`."""
     l3_enabled: bool = False
     """A language model as judge."""
+    l3_base_url: str = ""
+    """Where the judge's model is: what goes before /chat/completions, such as http://127.0.0.1:8000/v1."""
+    l3_model: str = ""
+    """The judge's model."""
+    l3_api_key: str | None = None
+    """Sent to the judge's endpoint and nowhere else."""
+    l3_mode: L3Mode = "async"
+    """`async`: a scan does not wait, and the verdict comes as an event; `sync`: it waits and obeys."""
+    l3_timeout_ms: Positive = 5_000
+    """The longest that the judge may take for one answer."""
+    l3_per_minute: Positive = 60
+    """Questions to the judge in a minute; past it a text goes unjudged."""
     on_block: OnBlock = "raise"
     """What `enforce` and `protect` do with a block: raise, log a warning, or log it and send an alert."""
     fail_mode: FailMode = "open"
@@ -77,7 +90,8 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
-        shown["api_key"] = "***" if self.api_key else None
+        for key in ("api_key", "l3_api_key"):
+            shown[key] = "***" if shown[key] else None
         return f"ShieldConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
@@ -89,6 +103,12 @@ class Keywords(TypedDict, total=False):
     l1_enabled: bool
     l2_enabled: bool
     l3_enabled: bool
+    l3_base_url: str
+    l3_model: str
+    l3_api_key: str | None
+    l3_mode: L3Mode
+    l3_timeout_ms: int
+    l3_per_minute: int
     on_block: OnBlock
     fail_mode: FailMode
     block_threshold: float
@@ -165,10 +185,22 @@ def _refuse(config: ShieldConfig) -> None:
     found: list[Violation] = []
     if config.events_enabled:
         found = [*_key_problems(config.api_key), *_endpoint_problems(config.endpoint)]
+    if config.l3_enabled:
+        found += _judge_problems(config)
     if config.flag_threshold > config.block_threshold:
         found.append(Violation("flag_threshold", "is above block_threshold, and nothing would be flagged"))
     if found:
         raise InvalidArgument.of(found)
+
+
+def _judge_problems(config: ShieldConfig) -> list[Violation]:
+    """A judge that is not named at all is a layer that is not there; one that is half named is a mistake."""
+    if not config.l3_base_url and not config.l3_model:
+        return []
+    found = [] if config.l3_model else [Violation("l3_model", "is needed beside l3_base_url")]
+    found += [Violation("l3_base_url", each.description) for each in _endpoint_problems(config.l3_base_url)]
+    key = config.l3_api_key
+    return found + [Violation("l3_api_key", each.description) for each in (_key_problems(key) if key else [])]
 
 
 def _key_problems(key: str | None) -> list[Violation]:

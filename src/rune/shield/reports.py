@@ -35,8 +35,10 @@ class Reports:
         """An id for an event; results carry it even where no event is sent."""
         return "evt_" + self._clock.new_id().replace("-", "")
 
-    def scan(self, kind: str, text: str, context: Context, *, result: ScanResult, salt: bytes) -> None:
-        """Tells of a scan."""
+    def scan(
+        self, kind: str, text: str, context: Context, *, result: ScanResult, salt: bytes, of_event: str = ""
+    ) -> None:
+        """Tells of a scan; `of_event` is the earlier scan that this one goes on with."""
         with our_fault("reporting a scan"):
             self._debug.say(
                 "scan",
@@ -57,6 +59,8 @@ class Reports:
                 event.policy_result = events.told_policy(result.policy_result)
             if result.threats_detected:
                 event.metadata = {"content_fingerprint": fingerprint(salt, text)}
+            if of_event:
+                event.metadata = {**event.metadata, "kind": "l3_verdict", "of_event": of_event}
             if self._captures:
                 event.metadata = {**event.metadata, "content": text[: events.MAX_CAPTURED]}
             self._put(events.encoded(event))

@@ -11,11 +11,12 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import msgspec
 
 from rune.core.clock import Clock, SystemClock
+from rune.policy.scanners.finding import Finding
 from rune.shield import forks
 from rune.shield.asyncs import in_thread
 from rune.shield.context import Context, Session, default_context, merged
@@ -30,6 +31,9 @@ from rune.shield.rulebook import first_rulebook
 from rune.shield.sender import Sender
 from rune.shield.stats import Stats
 from rune.shield.sync import Sync
+
+if TYPE_CHECKING:
+    from rune.shield.afterthoughts import Afterthoughts, Thought
 
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_SECONDS = 2.0
@@ -58,9 +62,10 @@ class Shield:
         self._sender = Sender(config, clock, self._stats, debug=debug) if config.events_enabled else None
         self._sync = Sync(config, clock, self.guard, debug=debug) if syncs else None
         self._reports = Reports(config, clock, debug, put=self._sender.put if self._sender else None)
+        self._afterthoughts = self._build_afterthoughts()
         self._at_exit = _farewell(weakref.ref(self))
+        forks.follow(self)
         if self._sender is not None:
-            forks.follow(self)
             atexit.register(self._at_exit)
             weakref.finalize(self, _let_go, self._sender, self._sync, self._at_exit).atexit = False
         if self._sync is not None:
@@ -92,7 +97,7 @@ class Shield:
         closed = self.config.fail_mode == "closed"
         result = ScanResult(blocked=closed, explanation=UNFINISHED if closed else None)
         with our_fault("scanning") as fault:
-            result = self.guard.scan(text, kind, where)
+            result = self.guard.scan(text, kind, where, deep=report)
         if fault.happened:
             self._stats.add("faults_total")
         result = msgspec.structs.replace(result, event_id=self._reports.new_id())
@@ -106,6 +111,8 @@ class Shield:
         """Sends the event of a scan that was made without one, as streams do: many scans, one event."""
         where = merged(self.context, context)
         self._reports.scan(kind, content, where, result=result, salt=self.guard.rulebook.salt)
+        if result.l3_result == "pending" and not result.blocked:
+            self._think_later(kind, content, where, result=result)
 
     def validate_action(
         self, tool: str, arguments: object = None, context: Mapping[str, Any] | None = None, *,
@@ -215,10 +222,12 @@ class Shield:
 
         Call it where the process may be frozen or killed next, as at the end of a serverless invocation.
         """
+        until = self._clock.monotonic() + timeout
+        thought = self._afterthoughts is None or self._afterthoughts.flush(timeout)
         if self._sender is None:
-            return True
+            return thought
         with our_fault("flushing") as fault:
-            return self._sender.flush(timeout)
+            return self._sender.flush(max(until - self._clock.monotonic(), 0.0)) and thought
         return not fault.happened
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
@@ -228,6 +237,9 @@ class Shield:
         """
         atexit.unregister(self._at_exit)
         with our_fault("closing"):
+            if self._afterthoughts is not None:
+                self._afterthoughts.close(timeout)
+                self._afterthoughts.judge.close()
             if self._sync is not None:
                 self._sync.stop(EXIT_SECONDS)
             if self._sender is not None:
@@ -265,10 +277,47 @@ class Shield:
         """In a child: threads of its own at the next use, nothing queued, no lock held."""
         self._stats.after_fork()
         self.guard.after_fork()
+        if self._afterthoughts is not None:
+            self._afterthoughts.after_fork()
         if self._sender is not None:
             self._sender.after_fork()
         if self._sync is not None:
             self._sync.after_fork()
+
+    def tell_verdict(self, thought: Thought, found: list[Finding]) -> None:
+        """Reports what L3 said of a text that has passed already; the text itself goes nowhere."""
+        result = self.guard.judged_later(thought.text, found, thought.context)
+        result = msgspec.structs.replace(result, event_id=self._reports.new_id())
+        book = self.guard.rulebook
+        self._reports.scan(
+            thought.kind,
+            thought.text,
+            thought.context,
+            result=result,
+            salt=book.salt,
+            of_event=thought.event_id,
+        )
+        if result.blocked:
+            logger.warning("Shield's judge: %s (event %s)", result.explanation, thought.event_id)
+
+    def _build_afterthoughts(self) -> Afterthoughts | None:
+        if self.guard.judge is None:
+            return None
+        from rune.shield.afterthoughts import Afterthoughts  # noqa: PLC0415 - only who has a judge pays for it
+
+        made = Afterthoughts(self.guard.judge, self._clock, self._stats, tell=_told(weakref.ref(self)))
+        weakref.finalize(self, made.close, 0).atexit = False
+        return made
+
+    def _think_later(self, kind: Kind, text: str, where: Context, *, result: ScanResult) -> None:
+        from rune.shield.afterthoughts import Thought  # noqa: PLC0415 - it was loaded with the judge
+
+        if self._afterthoughts is None:
+            return
+        direction = "output" if kind == "output" else "input"
+        source = where.source or ("tool" if kind == "tool_result" else "chat")
+        with our_fault("queueing for the judge"):
+            self._afterthoughts.put(Thought(kind, text, where, result.event_id, direction, source))
 
     def _wait_for_policies(self) -> None:
         """Sees that the sync runs in this process; who must not work without policies waits for the first."""
@@ -278,6 +327,17 @@ class Shield:
             self._sync.ensure()
             if self.config.fail_mode == "closed" and not self.guard.rulebook.is_known:
                 self._sync.wait(self.config.connection_timeout_seconds)
+
+
+def _told(shield: weakref.ref[Shield]) -> Callable[[Thought, list[Finding]], None]:
+    """Hands a late verdict to a Shield that is still there; it keeps none alive."""
+
+    def tell(thought: Thought, found: list[Finding]) -> None:
+        there = shield()
+        if there is not None:
+            there.tell_verdict(thought, found)
+
+    return tell
 
 
 def _text(name: str, value: object) -> str:

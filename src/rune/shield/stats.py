@@ -48,6 +48,7 @@ class Stats:
         names = (
             "events_sent_total", "events_failed_total", "events_dropped_total", "scans_total", "blocks_total",
             "decisions_total", "faults_total", "suppressed_total",
+            "l3_judged_total", "l3_skipped_total",
         )  # fmt: skip
         return {
             **{name: counts.get(name, 0) for name in names},

@@ -271,3 +271,13 @@ def test_a_process_that_was_frozen_delivers_on_demand(plane: Standin) -> None:
             shield.scan_input("after")
             assert shield.flush(5)
     assert len(plane.events) == 4
+
+
+async def test_it_works_inside_a_loop_that_runs_already(plane: Standin) -> None:
+    # As in a notebook: the sync calls are made while a loop runs, and so are the async ones.
+    with Shield(api_key="k", endpoint=plane.url) as shield:
+        assert not shield.scan_input("hello").blocked
+        assert not (await shield.ascan_input("hello again")).blocked
+        assert shield.validate_action("t", {"a": "words"}).allowed
+        assert await shield.aflush(5)
+    assert len(plane.events) == 3

@@ -35,6 +35,12 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "l1_enabled": ("false", False),
     "l2_enabled": ("1", True),
     "l3_enabled": ("TRUE", True),
+    "l3_base_url": ("http://h/v1", "http://h/v1"),
+    "l3_model": ("m", "m"),
+    "l3_api_key": ("k", "k"),
+    "l3_mode": ("sync", "sync"),
+    "l3_timeout_ms": ("9", 9),
+    "l3_per_minute": ("4", 4),
     "capture_content": ("true", True),
     "debug": ("1", True),
 }
