@@ -8,7 +8,7 @@ import click
 from msgspec.structs import replace
 
 from rune.cli import options
-from rune.cli.contexts import Context, save, text_of
+from rune.client.contexts import Context, save, text_of
 from rune.cli.state import State
 
 

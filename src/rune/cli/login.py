@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rune.api.orchestrator import auth
 from rune.cli import options, output
 from rune.cli.connect import connected
-from rune.cli.contexts import Context, save
+from rune.client.contexts import Context, save
 from rune.cli.state import State
 from rune.errors import InvalidArgument
 

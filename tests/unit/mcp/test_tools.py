@@ -27,12 +27,13 @@ FEW = hypothesis.settings(
 )
 
 
-def test_every_supported_operation_is_a_tool_but_for_endless_ones_and_the_first_token() -> None:
+def test_every_supported_operation_is_a_tool_but_for_those_that_stream_both_ways_and_the_first_token() -> (
+    None
+):
     unsupported = {row.name for row in OPERATIONS if row.unsupported}
     left_out = {row.name for row in OPERATIONS if not row.unsupported} - {row.name for row in POSSIBLE}
-    endless = {row.name for row in OPERATIONS if row.streams and row.verb == "watch"} - unsupported
     both = {row.name for row in OPERATIONS if row.streaming is Streaming.BOTH}
-    assert left_out == {"bootstrap"} | endless | both - unsupported
+    assert left_out == {"bootstrap"} | both - unsupported
 
 
 def test_the_guide_lists_what_is_left_out() -> None:
