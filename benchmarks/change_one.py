@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
@@ -21,12 +21,15 @@ from rune.api.orchestrator.services import Service, ServiceStatus
 from rune.api.orchestrator.specs import ProcessSpec
 from rune.core.call import Caller
 from rune.core.clock import SystemClock
+from rune.core.events.memory import MemoryEvents
 from rune.core.roles import seed
 from rune.core.runefile import Settings
 from rune.core.store.sqlite import SqliteStore
 from rune.daemon import KINDS, Parts, assemble
 from rune.orchestrator import namespaces
+from rune.orchestrator.plane import Ground
 from rune.orchestrator.runners.fake import FakeRunner
+from rune.security import organizations
 
 FEW, MANY = 10, 1000
 ROUNDS = 60
@@ -97,12 +100,14 @@ async def orchestrator(count: int) -> AsyncGenerator[Plane]:
     """A filled one, with its reconcilers at work."""
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="change-") as folder:
-        async with SqliteStore(Path(folder) / "state.db", KINDS) as store:
+        async with SqliteStore(Path(folder) / "state.db", KINDS) as store, MemoryEvents() as events:
+            await organizations.seed(store, clock)
             await seed(store, clock)
             await namespaces.seed(store, clock=clock)
             runner = FakeRunner(now=clock.now)
             runner.name = "process"
-            parts = assemble(store, cast("Any", runner), Settings(), clock=clock)
+            ground = Ground(store=store, kinds=KINDS, runners={"process": runner})
+            parts = assemble(ground, events, Settings(), clock=clock)
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(work) for work in parts.work()]
                 _, token = await parts.rights.bootstrap()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from engines import IMAGE, Engine
 from rune.core.clock import SystemClock
@@ -14,6 +16,7 @@ from rune.orchestrator.runners.base import (
     Workload,
 )
 from rune.orchestrator.runners.docker.runner import DockerRunner
+from runed import Runed, runed
 
 FOREVER = "trap 'exit 143' TERM; sleep 3600 & wait"
 
@@ -89,3 +92,19 @@ async def got(host: str, port: int, path: str) -> str:
         writer.close()
         await writer.wait_closed()
     return answer.decode().partition("\r\n\r\n")[2]
+
+
+@asynccontextmanager
+async def on(engine: Engine, folder: Path) -> AsyncGenerator[Runed]:
+    """A runed that uses this Engine, and leaves nothing on it."""
+    config = folder / "runefile.yaml"
+    config.write_text(f"runner: {{docker: {{socket: {engine.socket}}}}}\n", encoding="utf-8")
+    async with runed(folder / "data", "--config", str(config)) as server:
+        yield server
+    assert ours(engine, server) == []
+
+
+def ours(engine: Engine, server: Runed) -> list[str]:
+    """The containers of this server, also those that have ended."""
+    owner = (server.folder / "docker-owner").read_text(encoding="utf-8").strip()
+    return engine.docker("ps", "-aq", "--no-trunc", "--filter", f"label=rune.owner={owner}").split()

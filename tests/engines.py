@@ -65,7 +65,9 @@ class Engine:
         ):
             ready.settimeout(START)
             ready.bind(str(notify))
-            env = os.environ | {"NOTIFY_SOCKET": str(notify)}
+            scratch = self.folder / "tmp"
+            scratch.mkdir(exist_ok=True)
+            env = os.environ | {"NOTIFY_SOCKET": str(notify), "TMPDIR": str(scratch)}
             self._process = subprocess.Popen(
                 self._command(), stdout=log, stderr=log, env=env, start_new_session=True
             )
@@ -112,7 +114,8 @@ class Engine:
         return done.stdout.decode()
 
     def end(self) -> None:
-        """Remove every container, stop, and leave nothing mounted."""
+        """Remove every container, stop, and leave nothing mounted; raises RuntimeError if it died before."""
+        death = self._death()
         if self._process is None:
             self.start()
         if containers := self.docker("ps", "-aq").split():
@@ -120,6 +123,17 @@ class Engine:
         if networks := self.docker("network", "ls", "-q", "--filter", "type=custom").split():
             self.docker("network", "rm", *networks)
         self.clean()
+        if death:
+            raise RuntimeError(death)
+
+    def _death(self) -> str:
+        """How it ended although nobody here ended it; empty when it did not."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return ""
+        self.lose()
+        tail = (self.folder / "log").read_text(errors="replace")[-2000:]
+        return f"dockerd ended by itself with code {code}: {tail}"
 
     def clean(self) -> None:
         """Kill what is left of it, unmount, and remove its folder."""

@@ -9,6 +9,9 @@ import subprocess
 from collections.abc import Callable
 from typing import NamedTuple
 
+from rune.orchestrator.runners.isolation import syscalls
+from rune.orchestrator.runners.keeper import cgroups, groups
+
 
 class Tool(NamedTuple):
     """Something a test can require by name; `works` looks at the machine, `remedy` says how to get it."""
@@ -37,11 +40,24 @@ def runs(*command: str) -> Callable[[], bool]:
     return works
 
 
+def controllers() -> set[str]:
+    """What the cgroups that we may make here can limit."""
+    tree = cgroups.tree("/limits-of-tests")
+    for base in tree.bases():
+        groups.drop(base)
+    return set(tree.controllers)
+
+
 TOOLS = {
     "curl": Tool(on_path("curl"), "apt-get install curl"),
     "root": Tool(lambda: os.geteuid() == 0, "run the tests as root"),
     "bubblewrap": Tool(runs("bwrap", "--ro-bind", "/", "/", "true"), "apt-get install bubblewrap"),
     "cgroups": Tool(lambda: os.access("/sys/fs/cgroup", os.W_OK), "a writable /sys/fs/cgroup"),
+    "libseccomp": Tool(lambda: syscalls.library() is not None, "apt-get install libseccomp2"),
+    "limits": Tool(
+        lambda: {"cpu", "memory", "pids"} <= controllers(),
+        "the cgroup controllers cpu, memory and pids",
+    ),
     "docker": Tool(
         lambda: (
             os.geteuid() == 0 and all(map(shutil.which, ("dockerd", "docker"))) and runs("busybox", "true")()

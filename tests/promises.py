@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 API = "published API of the orchestrator"
+SECURITY = "published API of agent security"
 OURS = "our own decision"
 
 
@@ -67,6 +68,15 @@ PROMISES = (
     Promise("doors.origins", "No page of another origin gets an answer from REST.", OURS),
     Promise("doors.health", "/healthz is 200 while reconciling and 503 when the store is away.", OURS),
     Promise("limits.streams", "One subject has only so many streams open at a time.", OURS),
+    Promise("traffic.address", "A service with ports answers at one address for life.", OURS),
+    Promise("traffic.copies", "Copies of one port, and services of one port, run beside each other.", OURS),
+    Promise("traffic.rollout", "A roll-out under load loses no request.", OURS),
+    Promise("traffic.drain", "Connections of a leaving copy may end within its drain time.", OURS),
+    Promise("traffic.retry", "A copy that refuses a connection is passed over for another.", OURS),
+    Promise("traffic.ready", "Only ready copies get connections.", OURS),
+    Promise("traffic.bytes", "No byte is lost, mixed or kept without bound on the way.", OURS),
+    Promise("traffic.place", "A place of the machine is exposed by one service; another is refused.", OURS),
+    Promise("traffic.forward", "port-forward reaches declared ports, with a permission of its own.", OURS),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
     Promise("doors.numbers", "A client generated from the published contract works unchanged.", API),
     Promise("rest.get", "GET on a resource's path is its Get operation.", API),
@@ -74,12 +84,61 @@ PROMISES = (
     Promise("rest.create", "POST on a collection's path is its Create operation.", API),
     Promise("rest.update", "PUT on a resource's path is its Update operation.", API),
     Promise("rest.delete", "DELETE on a resource's path is its Delete operation.", API),
+    Promise("security.curl", "Every example of the security API works as it is written.", SECURITY),
+    Promise("security.events", "POST /v1/events answers 202 with the number of events it stored.", SECURITY),
+    Promise("security.idempotent", "An event that is sent again is stored once.", OURS),
+    Promise("security.agents", "POST /v1/agents registers an agent, GET lists all of them.", SECURITY),
+    Promise("security.self-registration", "An agent that sends an event is registered by it.", OURS),
+    Promise(
+        "security.policies", "Policies are compiled first; each change of YAML is one version.", SECURITY
+    ),
+    Promise("security.alerts", "Events that are risky, blocked or told of raise alerts, counted.", SECURITY),
+    Promise("security.false-positive", "A false positive becomes a pattern that agents let pass.", SECURITY),
+    Promise(
+        "security.pages", "Lists give pages of 50, at most 200, and a cursor while there is more.", SECURITY
+    ),
+    Promise("security.health", "GET /health answers without a credential.", SECURITY),
+    Promise("security.errors", "Failures read {error: …} with 400, 401, 403, 404 and 429.", SECURITY),
+    Promise("security.permissions", "A key may read whatever its permissions; they add writing.", SECURITY),
+    Promise(
+        "security.limits", "100 reads and 30 writes a minute and 1,000 events a second, exactly.", SECURITY
+    ),
+    Promise("security.keys", "Of an API key only its SHA-256 is stored; revoking counts at once.", OURS),
+    Promise("security.tenants", "Nothing of one organization reaches another.", OURS),
+    Promise("security.two-seconds", "A changed policy is in force in every agent within two seconds.", OURS),
+    Promise("security.webhooks", "Webhooks are signed, tried again, and lead to no private address.", OURS),
     Promise(
         "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
     ),
     Promise("events.once", "An event that is sent again is accepted, and stored once.", OURS),
     Promise("events.counted", "Counters, series and rankings say what the stored events say.", OURS),
     Promise("events.full", "A full disk refuses events with Unavailable, and is got over.", OURS),
+    Promise("crud.in-use", "Deleting what something depends on is FailedPrecondition.", API),
+    Promise("crud.generation", "An accepted change of the spec raises its generation by one.", API),
+    Promise("crud.same", "The same spec again changes nothing, unless forced.", API),
+    Promise("work.scale", "As many instances run as the service's scale says.", API),
+    Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
+    Promise("rollout.undone", "A rollout whose copies fail is undone, and says why.", OURS),
+    Promise("rollout.same", "A cast that changes nothing touches no instance, whatever stored it.", OURS),
+    Promise("rollout.surge", "All rollouts together add a bounded number of copies.", OURS),
+    Promise("scaling.gradual", "A gradual scaling goes by steps, and ends with another scaling.", OURS),
+    Promise("scaling.undone", "A scaling that is watched over is undone when its copies fail.", OURS),
+    Promise("scaling.lost", "Of scalings at the same time none is lost and one stands.", OURS),
+    Promise("deletion.staged", "A deletion can be followed through its stages.", API),
+    Promise("deletion.stuck", "A deletion that is stuck says why, and is tried on.", OURS),
+    Promise("deletion.force", "A deletion that is stuck can be cleared by force.", OURS),
+    Promise("deletion.free", "A deletion that is stuck does not hold up the next cast of its name.", OURS),
+    Promise("deletion.crash", "A deletion goes on after a crash in any of its stages.", OURS),
+    Promise("health.startup", "Until the startup probe agrees nothing else is asked of a copy.", OURS),
+    Promise("health.ready", "Only a copy whose probes agree counts as ready.", API),
+    Promise("secrets.never", "No read, list, watch, log line or error shows the value of a secret.", API),
+    Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
+    Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
+    Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
+    Promise("work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS),
+    Promise("work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS),
+    Promise("work.sandbox", "A process in a sandbox has no way out of it that it could take alone.", OURS),
+    Promise("work.memory", "A process that is killed for its memory limit says so in its status.", OURS),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
@@ -116,10 +175,7 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise(
             "crud.invalid", "What breaks a schema or a rule is InvalidArgument, whatever the state.", API
         ),
-        Promise("crud.in-use", "Deleting what something depends on is FailedPrecondition.", API),
         Promise("crud.names", "A name is a DNS label of at most 63 characters.", API),
-        Promise("crud.generation", "An accepted change of the spec raises its generation by one.", API),
-        Promise("crud.same", "The same spec again changes nothing, unless forced.", API),
         Promise(
             "namespaces.built-in", "The namespaces default and system are there at the first start.", API
         ),
@@ -131,22 +187,17 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise("watch.old", "A token older than the kept history is OutOfRange, with where to start.", OURS),
         Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
     ),
-    "core: secrets": (
-        Promise("secrets.never", "No read, list, watch, log line or error shows the value of a secret.", API),
-        Promise("secrets.reveal", "Revealing a value takes a right of its own, and is audited.", OURS),
-        Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
-        Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
-    ),
     "orchestrator: workloads": (
-        Promise("work.scale", "As many instances run as the service's scale says.", API),
         Promise(
             "work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS
         ),
         Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
-        Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
         Promise(
             "work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS
         ),
+        Promise("work.scale", "As many instances run as the service's scale says.", API),
+        Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
+        Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
         Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
     ),
     "orchestrator: the contract's edge": (

@@ -108,10 +108,19 @@ class Runed:
 
     async def cast(self, name: str, command: list[str], **fields: Any) -> None:
         """Create a service."""
+        await self.create(name, process=ProcessSpec(command=command[0], args=command[1:]), **fields)
+
+    async def create(self, name: str, **fields: Any) -> None:
+        """Create a service of one copy, unless the fields say otherwise."""
+        given: dict[str, Any] = {"scale": 1, **fields}
+        await self.call(services.create, services.CreateServiceRequest(service=Service(name=name, **given)))
+
+    async def update(self, name: str, command: list[str], **fields: Any) -> None:
+        """Change a service."""
         process = ProcessSpec(command=command[0], args=command[1:])
         given: dict[str, Any] = {"scale": 1, "process": process, **fields}
-        spec = Service(name=name, **given)
-        await self.call(services.create, services.CreateServiceRequest(service=spec))
+        ask = services.UpdateServiceRequest(service=Service(name=name, **given))
+        await self.call(services.update, ask)
 
     async def service(self, name: str) -> Service:
         """A service with its copies."""

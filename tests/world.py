@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from rune.api import Operation
@@ -20,7 +21,7 @@ from rune.api.orchestrator.services import CreateServiceRequest, Service
 from rune.api.orchestrator.specs import ProcessSpec
 from rune.core.access import Principal, rule
 from rune.core.call import Call, Caller
-from rune.core.clock import SystemClock
+from rune.core.clock import EPOCH, ManualClock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
@@ -30,7 +31,10 @@ from rune.orchestrator.copies import copies_of
 from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.instances import Instances
+from rune.orchestrator.revisions import Revisions
+from rune.orchestrator.runners.base import Credentials
 from rune.orchestrator.runners.fake import FakeRunner
+from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 
@@ -38,8 +42,25 @@ In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
 
 ROOT = Principal(id="root", name="root", rules=(rule("*", ["*"]),))
-PATIENCE = 5.0
-"""Seconds after which a test that waits for something gives up."""
+PATIENCE = 7200.0
+"""Seconds, of virtual time mostly, after which a test that waits for something gives up."""
+
+
+class LoopClock(ManualClock):
+    """A clock that goes with the event loop, so that looptime moves it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began: float | None = None
+
+    def monotonic(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._began is None:
+            self._began = now
+        return now - self._began
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.monotonic())
 
 
 class Everybody:
@@ -67,7 +88,7 @@ class Ledger:
     observed: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     refuse: RuneError | None = None
 
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None:
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None:
         if self.refuse:
             raise self.refuse
 
@@ -116,19 +137,34 @@ class World:
     """The orchestrator, and short words for what tests do with it."""
 
     def __init__(self) -> None:
-        self.clock = SystemClock()
+        self.clock = LoopClock()
         self.store = MemoryStore([Service, Instance, Namespace, Template, DeletionOperation, Configmap])
         self.runner = FakeRunner(now=self.clock.now)
+        self.engine = FakeRunner(now=self.clock.now)
+        """What runs services with an image."""
+        self.shown: dict[str, Credentials] = {}
         self.doctor = Doctor()
         self.identity = Everybody()
         self.ledger = Ledger()
         self.dispatcher = dispatcher(self.identity, self.ledger)
         dependents = Dependents()
         Services(self.store, dependents, clock=self.clock).register(self.dispatcher)
-        Deletions(self.store).register(self.dispatcher)
+        Scalings(self.store, clock=self.clock).register(self.dispatcher)
+        Revisions(self.store, clock=self.clock).register(self.dispatcher)
+        Deletions(self.store, dependents, clock=self.clock).register(self.dispatcher)
         Instances(self.store, clock=self.clock).register(self.dispatcher)
-        machine = Machine(runners={"process": self.runner}, probes=self.doctor, node="here")
+        runners = {"process": self.runner, "docker": self.engine}
+        machine = Machine(
+            runners=runners,
+            probes=self.doctor,
+            node="here",
+            credentials=self.credentials,
+        )
         self.control = Control(self.store, dependents, machine, clock=self.clock)
+
+    async def credentials(self, image: str) -> Credentials | None:
+        """What registries are shown."""
+        return self.shown.get(image)
 
     async def call(self, operation: Operation[In, Out], ask: In, who: str = "root") -> Out:
         """One call by somebody."""
@@ -161,6 +197,16 @@ class World:
         """The copies of a service, also those that are ending."""
         return copies_of(self.store, "default", name)
 
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """The reconcilers run; the store is closed with them."""
+        async with self.store, asyncio.TaskGroup() as tasks:
+            loop = tasks.create_task(self.control.run())
+            try:
+                yield
+            finally:
+                loop.cancel()
+
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait for a change of the store that makes it true."""
         async with asyncio.timeout(PATIENCE):
@@ -174,9 +220,5 @@ async def world() -> AsyncGenerator[World]:
     """A world whose reconcilers run."""
     made = World()
     await made.store.commit(Put(Namespace(name="default")))
-    async with made.store, asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(made.control.run())
-        try:
-            yield made
-        finally:
-            running.cancel()
+    async with made.running():
+        yield made

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import msgspec
 import psutil
@@ -22,13 +22,16 @@ from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ProcessSp
 from rune.core import roles
 from rune.core.clock import SystemClock
 from rune.core.dispatch import Dispatcher
+from rune.core.events.memory import MemoryEvents
 from rune.core.runefile import Settings
 from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
 from rune.core.tokens import digest
 from rune.daemon import KINDS, assemble
 from rune.orchestrator import namespaces
+from rune.orchestrator.plane import Ground
 from rune.orchestrator.runners.fake import FakeRunner
+from rune.security import organizations
 
 TOKEN = "0f8fad5b-d9cb-469f-a165-70867728950e.7c9e6679-7425-40de-944b-e07fc1f90ae7"  # noqa: S105 - an invented secret
 CLOCK = SystemClock()
@@ -50,9 +53,11 @@ SERVICE = Service(
 async def dispatcher() -> Dispatcher:
     """The dispatcher, identity, limits, audit, metrics and handlers of runed, over a store in memory."""
     store = MemoryStore(KINDS)
+    await organizations.seed(store, CLOCK)
     await roles.seed(store, CLOCK)
     await namespaces.seed(store, clock=CLOCK)
-    parts = assemble(store, cast("Any", FakeRunner(now=CLOCK.now)), Settings(), clock=CLOCK)
+    ground = Ground(store=store, kinds=KINDS, runners={"process": FakeRunner(now=CLOCK.now)})
+    parts = assemble(ground, MemoryEvents(), Settings(), clock=CLOCK)
     root, _ = await parts.rights.bootstrap()
     known = msgspec.structs.replace(root, id=TOKEN.partition(".")[0], hash=digest(TOKEN), revision=0)
     await store.commit(Put(known))

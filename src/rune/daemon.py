@@ -20,18 +20,17 @@ from pathlib import Path
 
 import uvloop
 
-from rune.api.orchestrator.configmaps import Configmap
-from rune.api.orchestrator.deletions import DeletionOperation
-from rune.api.orchestrator.instances import Instance
-from rune.api.orchestrator.namespaces import Namespace
-from rune.api.orchestrator.services import Service
 from rune.core import logs as log_setup
 from rune.core import rights, roles, settings, upkeep
+from rune.core.apikeys import Keys
 from rune.core.audit import Audit, Retention
 from rune.core.auth import Identity
 from rune.core.chain import Signer
 from rune.core.clock import Clock, SystemClock
 from rune.core.dispatch import Dispatcher, Guards
+from rune.core.events.base import EventStore
+from rune.core.events.base import Retention as EventRetention
+from rune.core.events.sqlite import SqliteEvents
 from rune.core.limits import Limits, OpenStreams, Quota
 from rune.core.reload import Reload
 from rune.core.runefile import Settings
@@ -39,26 +38,21 @@ from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.core.vitals import Vitals
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
-from rune.orchestrator import admin, namespaces, permissions
+from rune.orchestrator import admin, namespaces, permissions, sealing
 from rune.orchestrator import audit as audit_handlers
+from rune.orchestrator import plane as orchestrator_plane
 from rune.orchestrator.backup import Backup
-from rune.orchestrator.configmaps import Configmaps, ConfigmapVersion
-from rune.orchestrator.control import Control, Machine
-from rune.orchestrator.deletions import Deletions
-from rune.orchestrator.dependents import Dependents
-from rune.orchestrator.exec import Exec
-from rune.orchestrator.health import Health
-from rune.orchestrator.instances import Instances
-from rune.orchestrator.logs import Logs
-from rune.orchestrator.namespaces import Namespaces
-from rune.orchestrator.node import Node
-from rune.orchestrator.probes import Prober
-from rune.orchestrator.questions import Questioner
-from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.plane import Ground
+from rune.orchestrator.plane import Plane as OrchestratorPlane
+from rune.orchestrator.runners.files import place
+from rune.orchestrator.runners.fleet import Fleet
+from rune.orchestrator.runners.isolation.orders import Rules
+from rune.orchestrator.runners.link import Options
 from rune.orchestrator.runners.process import ProcessRunner
-from rune.orchestrator.services import Services
-from rune.orchestrator.spec import Template
-from rune.orchestrator.watch import Watch
+from rune.security import kinds as security_kinds
+from rune.security import organizations
+from rune.security.plane import Plane as SecurityPlane
+from rune.security.plane import Stores
 from rune.server.callers import names_loopback
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
@@ -70,9 +64,7 @@ from rune.server.tls import Certificates, TlsFiles
 
 logger = logging.getLogger(__name__)
 
-KINDS = (
-    Namespace, Service, Instance, Template, DeletionOperation, Configmap, ConfigmapVersion, *rights.KINDS,
-)  # fmt: skip
+KINDS = (*orchestrator_plane.KINDS, *security_kinds.KINDS, *rights.KINDS)
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
 
@@ -111,30 +103,38 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
 
     Raises RuneError when something that it needs is not to be had.
     """
-    stop = asyncio.Event()
+    stop, reload, clock = asyncio.Event(), Reload(), SystemClock()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    clock = SystemClock()
-    data = chosen.server.data_dir
-    reload = Reload()
+        loop.add_signal_handler(number, stop.set)
     reload.add("log level", lambda: log_setup.set_level(again().server.log_level))
     certificates = _certificates(chosen, clock, reload)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.run)
-    async with SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store:
-        await roles.seed(store, clock)
+    loop.add_signal_handler(signal.SIGHUP, reload.run)
+    data = chosen.server.data_dir
+    async with (
+        SqliteStore(data / "state.db", KINDS, history=chosen.storage.history) as store,
+        SqliteEvents(data / "events.db", _event_retention(chosen)) as events,
+    ):
+        for seed in (roles.seed, organizations.seed):
+            await seed(store, clock)
         await namespaces.seed(store, clock=clock)
-        runner = ProcessRunner(data / "process", now=clock.now)
-        parts = assemble(store, runner, chosen, clock=clock)
+        fleet = _fleet(chosen, clock)
+        sealed = await sealing.unlock(store, chosen, os.environ, clock=clock)
+        parts = assemble(_ground(store, chosen, fleet=fleet, sealed=sealed), events, chosen, clock=clock)
+        fleet.on_turn(parts.orchestrator.look_at_runner)
+        reload.add("registries", lambda: sealed.registries.configure(again().registries))
         Backup(store, data).register(parts.dispatcher)
         await parts.audit.begin()
-        async with _running(runner, mode), asyncio.TaskGroup() as tasks:
+        async with fleet.running(is_scratch=mode.dev), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(work) for work in parts.work()]
             background += [tasks.create_task(certificates.watch())] if certificates else []
+            await parts.orchestrator.opened()
             async with _open(parts, chosen, mode, stop=stop, certificates=certificates) as doors:
                 gc.freeze()  # what is there by now stays: no collection has to look at it again
                 await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
                 logger.info("stopping")
+                parts.security.release()
             for task in background:
                 task.cancel()
             await parts.leave()
@@ -148,8 +148,8 @@ class Parts:
     dispatcher: Dispatcher
     identity: Identity
     audit: Audit
-    control: Control
-    prober: Prober
+    orchestrator: OrchestratorPlane
+    security: SecurityPlane
     metrics: Metrics
     vitals: Vitals
     rights: rights.Rights
@@ -158,9 +158,8 @@ class Parts:
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
         tidying = upkeep.keep(self.store, self.identity, self.clock)
-        emptying = NamespaceReconciler(self.store, KINDS, clock=self.clock).run()
-        watching = (self.vitals.run(), self.audit.keep())
-        return (*watching, self.identity.follow(), tidying, emptying, self.control.run(), self.prober.run())
+        own = (self.vitals.run(), self.audit.keep(), self.identity.follow(), tidying)
+        return (*own, *self.orchestrator.work(), *self.security.work())
 
     async def leave(self) -> None:
         """Write down what is only in memory; the last thing before the store closes."""
@@ -169,14 +168,19 @@ class Parts:
         await self.audit.sealed()
 
 
-def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Clock) -> Parts:
-    """The handlers, the reconcilers and what stands along the road, over one store."""
-    identity, audit, metrics = Identity(store, clock), _audit(store, chosen, clock), Metrics()
-    vitals = Vitals(store)
-    powers = rights.Rights(store, clock)
+def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clock) -> Parts:
+    """What stands along the road, and the two planes at its end, over one store."""
+    store = ground.store
+    identity = Identity(store, clock, keys=Keys(store, clock))
+    audit, metrics, vitals, powers = (
+        _audit(store, chosen, clock),
+        Metrics(),
+        Vitals(store),
+        rights.Rights(store, clock),
+    )
     guards = Guards(
         identity=identity,
-        limits=Limits(clock, _quotas(chosen)),
+        limits=Limits(clock, _quotas(chosen), own=partial(organizations.quota, store)),
         audit=audit,
         meter=metrics,
         clock=clock,
@@ -184,34 +188,42 @@ def assemble(store: Store, runner: ProcessRunner, chosen: Settings, *, clock: Cl
         open_streams=OpenStreams(chosen.limits.open_streams),
     )
     dispatcher = Dispatcher(guards)
-    runners = {runner.name: runner}
-    dependents = Dependents()
-    node = socket.gethostname()
-    prober = Prober(Questioner(runners), clock=clock)
-    machine = Machine(runners=runners, probes=prober, node=node)
-    control = Control(store, dependents, machine, clock=clock)
-    prober.on_change(control.look_at)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
-    for handlers in (
-        Namespaces(store, KINDS, clock=clock),
-        Services(store, dependents, clock=clock),
-        Deletions(store),
-        Instances(store, clock=clock),
-        Configmaps(store, clock=clock),
-        Logs(store, runners, clock=clock),
-        Exec(store, runners),
-        Health(store, prober, Node(node, clock=clock), is_ready=lambda: not vitals.trouble, clock=clock),
-        Watch(store),
-    ):
-        handlers.register(dispatcher)
-    metrics.gauge("reconcile_depth", "Keys that wait for a look.", lambda: control.depth)
-    metrics.gauge("store_revision", "The newest revision of the log.", lambda: store.revision)
+    orchestrator = OrchestratorPlane(ground, clock=clock, is_ready=lambda: not vitals.trouble)
+    private = chosen.webhooks.allow_private
+    security = SecurityPlane(Stores(store=store, events=events), clock=clock, allow_private_webhooks=private)
+    for plane in (orchestrator, security):
+        plane.register(dispatcher)
+    orchestrator.measure(metrics)
     return Parts(
-        store=store, dispatcher=dispatcher, identity=identity, audit=audit, control=control, prober=prober,
-        metrics=metrics, vitals=vitals, rights=powers, clock=clock,
+        store=store, dispatcher=dispatcher, identity=identity, audit=audit, orchestrator=orchestrator,
+        security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock,
     )  # fmt: skip
+
+
+def _fleet(chosen: Settings, clock: Clock) -> Fleet:
+    """The runners; mounted files rest in memory where that can be."""
+    data = chosen.server.data_dir
+    files = place(data, is_root=os.geteuid() == 0)
+    options = Options(files=files)
+    process = ProcessRunner(data / "process", now=clock.now, options=options, rules=_rules(chosen))
+    return Fleet(chosen.runner, process, data, clock=clock, files=files)
+
+
+def _ground(store: Store, chosen: Settings, *, fleet: Fleet, sealed: sealing.Sealing) -> Ground:
+    """What the orchestrator stands on."""
+    return Ground(
+        store=store,
+        kinds=KINDS,
+        runners=fleet.runners,
+        measures=fleet.measures,
+        processes=fleet.processes,
+        sealed=sealed,
+        node=socket.gethostname(),
+        surge=chosen.rollouts.max_surge,
+    )
 
 
 def _audit(store: Store, chosen: Settings, clock: Clock) -> Audit:
@@ -237,21 +249,27 @@ def _certificates(chosen: Settings, clock: Clock, reload: Reload) -> Certificate
     return certificates
 
 
+def _rules(chosen: Settings) -> Rules:
+    """How processes are isolated; what is runed's own is no business of theirs."""
+    hidden = (chosen.server.data_dir, settings.DEFAULT_FILE.parent)
+    return Rules(mode=chosen.runner.process.isolation, hidden=hidden)
+
+
 def _quotas(chosen: Settings) -> dict[str, Quota]:
-    per_minute = {"control": chosen.limits.calls_per_minute, "stream": chosen.limits.streams_per_minute}
-    return {rate: Quota(count=count) for rate, count in per_minute.items() if count}
+    limits = chosen.limits
+    per_minute = {
+        "control": limits.calls_per_minute, "stream": limits.streams_per_minute, "sdk": limits.sdk_per_minute,
+        "read": limits.reads_per_minute, "write": limits.writes_per_minute,
+    }  # fmt: skip
+    quotas = {rate: Quota(count=count) for rate, count in per_minute.items() if count}
+    if limits.events_per_second:
+        quotas["events"] = Quota(count=limits.events_per_second, seconds=1)
+    return quotas
 
 
-@asynccontextmanager
-async def _running(runner: ProcessRunner, mode: Mode) -> AsyncGenerator[None]:
-    """The runner, from its start to letting go; a scratch server takes its workloads with it."""
-    await runner.start()
-    try:
-        yield
-    finally:
-        if mode.dev:
-            await runner.shutdown(grace=2.0)
-        await runner.close()
+def _event_retention(chosen: Settings) -> EventRetention:
+    kept = chosen.events
+    return EventRetention(max_age=timedelta(days=kept.retention_days), max_bytes=kept.max_gib << 30)
 
 
 @asynccontextmanager
@@ -305,12 +323,16 @@ class Doors:
 async def _announce(doors: Doors, parts: Parts, data: str, *, mode: Mode) -> None:
     """Say that everything is up: in the log, and to whoever started us."""
     logger.info("ready", extra={"grpc": doors.grpc, "http": doors.http, "data_dir": data, "pid": os.getpid()})
-    token = ""
+    token = api_key = ""
     if mode.dev:
         with suppress(FailedPrecondition):  # the folder had a server before: its token is known to its owner
             _, token = await parts.rights.bootstrap()
+        api_key = await parts.security.first_key()
     if mode.ready_fd >= 0:
-        told = {"grpc": doors.grpc, "http": doors.http, "token": token, "data_dir": data, "pid": os.getpid()}
+        told = {
+            "grpc": doors.grpc, "http": doors.http, "token": token, "api_key": api_key, "data_dir": data,
+            "pid": os.getpid(),
+        }  # fmt: skip
         with os.fdopen(mode.ready_fd, "w", encoding="utf-8") as ready:
             ready.write(json.dumps(told) + "\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 
@@ -84,9 +84,13 @@ class ResourceExhausted(RuneError):
 
     codes = Codes(name="RESOURCE_EXHAUSTED", grpc=8, http=429, exit=1)
 
-    def __init__(self, message: str = "", /, *, retry_after: float = 1.0) -> None:
+    def __init__(
+        self, message: str = "", /, *, retry_after: float = 1.0, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.headers = dict(headers or {})
+        """What HTTP says besides."""
 
 
 class FailedPrecondition(RuneError):

@@ -1,4 +1,4 @@
-"""A client that knows nothing of Rune but `api/rune.proto`, as any other language would have it."""
+"""A client that knows nothing of Rune but `api/*.proto`, as any other language would have it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @cache
-def compiled() -> descriptor_pb2.FileDescriptorProto:
-    """What protoc makes of `api/rune.proto`."""
+def compiled(file: str = "rune.proto") -> descriptor_pb2.FileDescriptorProto:
+    """What protoc makes of a file of `api/`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out.binpb")
         include = Path(grpc_tools.__file__).parent / "_proto"
@@ -26,7 +26,7 @@ def compiled() -> descriptor_pb2.FileDescriptorProto:
             f"-I{ROOT / 'api'}",
             f"-I{include}",
             f"--descriptor_set_out={out}",
-            "rune.proto",
+            file,
         ]
         main: Any = protoc.main  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - it has no types
         assert main(arguments) == 0
@@ -35,15 +35,16 @@ def compiled() -> descriptor_pb2.FileDescriptorProto:
 
 @cache
 def pool() -> descriptor_pool.DescriptorPool:
-    """The compiled file, ready for use."""
+    """The compiled files, ready for use."""
     found = descriptor_pool.DescriptorPool()
     found.Add(compiled())
+    found.Add(compiled("security.proto"))
     return found
 
 
-def message(name: str, /, **values: Any) -> Any:
+def message(name: str, /, *, package: str = "rune.api", **values: Any) -> Any:
     """A message of the package, by its published name."""
-    return message_factory.GetMessageClass(pool().FindMessageTypeByName(f"rune.api.{name}"))(**values)
+    return message_factory.GetMessageClass(pool().FindMessageTypeByName(f"{package}.{name}"))(**values)
 
 
 def _bytes(ask: Any) -> bytes:
@@ -57,9 +58,9 @@ class Client:
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
-    def method(self, service: str, method: str) -> Any:
+    def method(self, service: str, method: str, package: str = "rune.api") -> Any:
         """The method as a callable."""
-        found: Any = pool().FindServiceByName(f"rune.api.{service}").methods_by_name[method]
+        found: Any = pool().FindServiceByName(f"{package}.{service}").methods_by_name[method]
         kind: Any = {
             (False, False): self.channel.unary_unary,
             (False, True): self.channel.unary_stream,
@@ -67,7 +68,7 @@ class Client:
         }[found.client_streaming, found.server_streaming]
         answer = message_factory.GetMessageClass(found.output_type)
         return kind(
-            f"/rune.api.{service}/{method}",
+            f"/{package}.{service}/{method}",
             request_serializer=_bytes,
             response_deserializer=answer.FromString,
         )

@@ -56,7 +56,7 @@ class Plenty:
     def __init__(self, left: float = float("inf")) -> None:
         self.left = left
 
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None:
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None:
         self.left -= 1
         if self.left < 0:
             raise ResourceExhausted("too many calls", retry_after=2.5)

@@ -145,8 +145,8 @@ async def test_an_unknown_method_is_unimplemented(doors: Doors) -> None:
 
 async def test_an_operation_of_a_later_release_says_so_at_both_doors(doors: Doors) -> None:
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
-        answer = await rest.get("/v1/admin/registries")
-        error = await failure(grpc_, "AdminService/ListRegistries", message("ListRegistriesRequest"))
+        answer = await rest.get("/v1/admin/network")
+        error = await failure(grpc_, "AdminService/NetworkStatus", message("NetworkStatusRequest"))
     assert answer.status_code == 501
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
     assert answer.json()["message"] == error.details()

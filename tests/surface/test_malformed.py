@@ -263,7 +263,7 @@ async def unlike(client: Client, row: Operation[Any, Any], data: bytes, *, word:
 
 
 async def answered(client: Client, row: Operation[Any, Any], data: bytes) -> grpc.aio.AioRpcError | None:
-    method = client.method(row.service, row.method)
+    method = client.method(row.service, row.method, row.package)
     ask = iter([data]) if row.streaming.value == "both" else data
     try:
         call = method(ask, metadata=client.metadata, timeout=10)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
+import msgspec
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
@@ -174,7 +175,9 @@ def _value_to_wire(field: Field) -> Convert | None:
     if field.is_message:
         return _filled
     if field.is_time:
-        return _to_seconds if field.type == "int64" else to_rfc3339
+        return _to_millis if field.dress == "millis" else _to_seconds if field.type == "int64" else to_rfc3339
+    if field.dress == "raw":
+        return lambda value: msgspec.json.encode(value).decode()
     if issubclass(field.python, WireEnum):
         return numbers(field.python).__getitem__
     return None
@@ -207,6 +210,10 @@ def _from_wire(field: Field) -> Convert | None:
     if field.is_message:
         model = field.python
         return lambda value: _reader(model)(value)  # noqa: PLW0108 - late, since a message may hold itself
+    if field.dress == "raw":
+        return lambda value: _parsed(field.wire, value)
+    if field.dress == "millis":
+        return lambda value: _from_millis(field.wire, value)
     if field.is_time and field.type == "int64":
         return lambda value: datetime.fromtimestamp(value, UTC)
     if issubclass(field.python, WireEnum):
@@ -222,3 +229,21 @@ def to_rfc3339(at: datetime) -> str:
 
 def _to_seconds(at: datetime) -> int:
     return int(at.timestamp())
+
+
+def _to_millis(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def _from_millis(name: str, value: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC) if value else None
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidArgument.of([Violation(name, "must be milliseconds since 1970")]) from error
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidArgument.of([Violation(name, "must be JSON text")]) from error

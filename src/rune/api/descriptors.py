@@ -16,7 +16,8 @@ from google.protobuf.message import Message as ProtoMessage
 from rune.api.fields import Message, WireEnum
 from rune.api.shape import proto_name
 
-PACKAGES = ("rune.api",)
+SECURITY = "rune.security.v1"
+PACKAGES = ("rune.api", SECURITY)
 
 
 def path_of(package: str) -> str:
@@ -66,7 +67,7 @@ def unknown_field_set() -> Any:
 
 
 def _full_name(model: type[Message | WireEnum]) -> str:
-    package = "rune.security.v1" if ".security" in model.__module__ else "rune.api"
+    package = SECURITY if model.__module__.startswith("rune.api.security.") else "rune.api"
     return f"{package}.{proto_name(model)}"
 
 

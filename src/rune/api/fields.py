@@ -64,6 +64,20 @@ Timestamp = Annotated[Annotated[datetime, Meta(tz=True)] | None, Meta(extra={"pr
 """RFC 3339 text on the wire, empty when absent."""
 UnixSeconds = Annotated[Annotated[datetime, Meta(tz=True)] | None, Meta(extra={"proto": "int64"})]
 """Whole seconds since 1970 on the wire, 0 when absent."""
+Moment = Annotated[Annotated[datetime, Meta(tz=True)], Meta(extra={"proto": "string"})]
+"""RFC 3339 text on the wire, and it must be there."""
+UnixMillis = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None, Meta(extra={"proto": "int64", "json": "millis"})
+]
+"""Milliseconds since 1970: a number in JSON, null when absent."""
+Total = Annotated[int, Meta(ge=0, le=2**53 - 1, extra={"proto": "int64", "json": "number"})]
+"""A count that is a number in JSON too; further up JavaScript would round it."""
+MaybeText = Annotated[str | None, Meta(extra={"json": "null"})]
+"""Text that JSON shows as null when there is none."""
+JsonObject = Annotated[dict[str, Any], Meta(extra={"proto": "string", "json": "raw"})]
+"""An object of any shape: itself in JSON, its JSON text in protobuf."""
+JsonObjects = Annotated[list[dict[str, Any]], Meta(extra={"proto": "string", "json": "raw"})]
+"""A list of such objects, also one text in protobuf."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -81,6 +95,11 @@ class Message(Struct, metaclass=_MessageMeta):
     """What crosses a wire. The class's name is the message's, unless `PROTO` says another."""
 
     PROTO: ClassVar[str] = ""
+    SNAKE: ClassVar[bool] = False
+    """Its names have underscores in JSON too."""
+    STRANGERS: ClassVar[str] = ""
+    """The field of objects that keeps what JSON says under names that are no fields; without one they are
+    refused."""
 
 
 class WireEnum(StrEnum):
@@ -107,6 +126,11 @@ NESTED: dict[type[WireEnum], str] = {}
 def later(reason: str) -> Meta:
     """Mark a field of the contract that this release refuses: UNIMPLEMENTED names it when it is set."""
     return Meta(extra={"unsupported": reason})
+
+
+def named(json: str) -> Meta:
+    """Give a field another name in JSON than its own."""
+    return Meta(extra={"name": json})
 
 
 def one_of(group: str) -> Meta:

@@ -18,7 +18,7 @@ from rune.api.descriptors import path_of
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = Path("api/fields.lock.json")
-PROTO = {"rune.api": Path("api/rune.proto")}
+PROTO = {"rune.api": Path("api/rune.proto"), "rune.security.v1": Path("api/security.proto")}
 PACKAGED = Path("src/rune/api")
 
 

@@ -19,8 +19,9 @@ Json = dict[str, Any]
 ABOUT = """Everything that the command line and the dashboard do, they do through these operations.
 
 Names of fields are lowerCamelCase in answers; requests may use underscores as well. 64-bit integers are
-strings, enums go by name, and fields that are zero are present. An unknown field or query parameter is
-refused by name. Lists that can be watched take `watch=true`. Errors have one form everywhere."""
+strings, enums go by name, and fields that are zero are present. On the agent-security plane times
+are milliseconds since 1970, counts are numbers, and events have underscores. An unknown field or query
+parameter is refused by name. Lists that can be watched take `watch=true`. Errors have one form everywhere."""
 
 FAILURES = {
     400: "The request is malformed; each violation names its field.",
@@ -119,7 +120,7 @@ def _operation(row: Operation[Any, Any], http: Http) -> Json:
         "summary": row.summary,
         "description": _description(row),
         "parameters": _parameters(row, http),
-        "responses": {"200": _answer(row), **_failures(row, http)},
+        "responses": {str(http.status): _answer(row), **_unchanged(row), **_failures(row, http)},
     }
     if http.body:
         found["requestBody"] = _body(row, http)
@@ -211,6 +212,12 @@ def _answer(row: Operation[Any, Any]) -> Json:
     return found
 
 
+def _unchanged(row: Operation[Any, Any]) -> Json:
+    if not any(item.name == "etag" for item in fields(row.response)):
+        return {}
+    return {"304": {"description": "It is as If-None-Match says."}}
+
+
 def _streamed(row: Operation[Any, Any]) -> Json:
     """Both dresses of a stream; OpenAPI 3.1 can say of each what one piece is."""
     line = {
@@ -229,12 +236,18 @@ def _failures(row: Operation[Any, Any], http: Http) -> Json:
     statuses = {400, 429, 500, 503}
     statuses |= {401} if row.access is not Access.PUBLIC else set()
     statuses |= {403} if row.access is Access.GRANTED or row.local_only else set()
-    statuses |= {404} if http.parameters else set()
+    statuses |= {404} if http.parameters or _names_something(row) else set()
     statuses |= {409, 412} if row.effect is not Effect.READ else set()
     statuses |= {413, 415} if http.body else set()
     statuses |= {410} if row.watch else set()
     statuses |= {501} if row.unsupported or _refuses(row) else set()
     return {str(status): {"$ref": f"#/components/responses/E{status}"} for status in sorted(statuses)}
+
+
+def _names_something(row: Operation[Any, Any]) -> bool:
+    """The body or the query says what it is about, as the security plane does."""
+    is_change = row.effect is not Effect.READ
+    return row.is_security and (is_change or any(item.name == "organization" for item in fields(row.request)))
 
 
 def _refuses(row: Operation[Any, Any]) -> bool:

@@ -16,6 +16,8 @@ import msgspec
 from rune.api.fields import Message
 from rune.api.shape import fields
 
+SECURITY = "rune.security.v1"
+"""The gRPC package of the agent-security plane."""
 In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
 
@@ -48,6 +50,8 @@ class Effect(StrEnum):
     SETTLE = "settle"
     """It changes something; done twice, it is as if done once."""
     DESTROY = "destroy"
+    RECORD = "record"
+    """It only adds to a record of its own: the audit log is not told of each, nor is anybody to be warned."""
 
 
 class Rate(StrEnum):
@@ -55,6 +59,13 @@ class Rate(StrEnum):
 
     CONTROL = "control"
     STREAM = "stream"
+    READ = "read"
+    """Reading of the security plane. This and what follows is counted for an organization, not a caller."""
+    WRITE = "write"
+    EVENTS = "events"
+    """Counted in events, not in calls."""
+    SDK = "sdk"
+    """What agents ask by themselves, apart so that many of them never starve people."""
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +78,10 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     verb: str
     path: str
     body: str = ""
+    status: int = 200
+    """Of an answer that is no failure."""
+    most_bytes: int = 4 << 20
+    """Of a body."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -101,6 +116,8 @@ class Operation(msgspec.Struct, Generic[In, Out], frozen=True, kw_only=True, eq=
     rate: Rate = Rate.CONTROL
     local_only: bool = False
     """Refused from other machines unless `auth.allow_remote_admin` is on."""
+    counts: str = ""
+    """The repeated field whose items are what the limit counts; empty counts calls."""
     watch: str = ""
     """On a list: the name of the operation that `?watch=true` turns it into."""
     unsupported: str = ""
@@ -126,6 +143,11 @@ class Operation(msgspec.Struct, Generic[In, Out], frozen=True, kw_only=True, eq=
     def path(self) -> str:
         """The HTTP/2 path of the gRPC method."""
         return f"/{self.package}.{self.service}/{self.method}"
+
+    @property
+    def is_security(self) -> bool:
+        """It belongs to the agent-security plane, which takes API keys."""
+        return self.package == SECURITY
 
     @property
     def streams(self) -> bool:

@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2 as pb
 
 from rune.api.fields import Message, WireEnum
 from rune.api.operation import Operation, Streaming
-from rune.api.shape import Field, fields, proto_name
+from rune.api.shape import Field, camel, fields, proto_name
 
 OWN_FIELDS_FROM = 1000
 """The numbers below belong to the published contract, also those it has not given out yet."""
@@ -125,7 +125,7 @@ def _describe_message(
     optional: list[pb.FieldDescriptorProto] = []
     for field in fields(model):
         number, text = numbers[field.wire].split(" ", 1)
-        item = message.field.add(name=field.wire, number=int(number), json_name=field.json)
+        item = message.field.add(name=field.wire, number=int(number), json_name=camel(field.wire))
         item.label = item.LABEL_REPEATED if field.repeated or field.mapping else item.LABEL_OPTIONAL
         if field.mapping:
             _describe_map(message, item, field, package=package)

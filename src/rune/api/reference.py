@@ -24,6 +24,10 @@ query. Selectors are written `label_selector=app=api,tier!=db` (short `l` or `la
 hold, and `tier!=db` is the entry `"tier!": "db"` of the map. Pages are asked for with `limit` and
 `continuation_token`. An unknown field or parameter is refused by name.
 
+**Agent security** (gRPC package `rune.security.v1`, see `api/security.proto`) has a dress of its own: ids are
+`_id`, times are milliseconds since 1970, counts are numbers, events have underscores, and lists give
+`next_cursor` while there is more, for `?cursor=`. Over gRPC what is of any shape is JSON text.
+
 **Changes.** An answer that holds one resource has its revision as `ETag`; `If-Match` on a PUT refuses
 with 412 when the resource has moved on. Lists that say so take `?watch=true` and become a stream.
 

@@ -86,13 +86,33 @@ def field_schema(field: Field) -> Json:
 def _value(field: Field) -> Json:
     if field.model is not None:
         return reference(field.model)
+    if field.dress:
+        return _dressed(field)
     schema = dict(_TYPES[field.type])
     if field.is_time:
-        text = "seconds since 1970, 0 when absent" if field.type == "int64" else "RFC 3339, empty when absent"
-        return schema | {"title": text}
+        text = "seconds since 1970, 0 when absent" if field.type == "int64" else "RFC 3339"
+        return schema | {"title": text if field.required else text.replace("3339", "3339, empty when absent")}
     if field.type in ("int64", "uint64"):
         return schema
     return schema | _limits(field)
+
+
+def _dressed(field: Field) -> Json:
+    """What JSON shows otherwise than protobuf's mapping would."""
+    match field.dress:
+        case "millis":
+            return {"type": ["integer", "null"], "title": "milliseconds since 1970"}
+        case "number":
+            return {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
+        case "null":
+            return {"type": ["string", "null"], **_texts(field.hint)}
+        case _:
+            bare: Json = {"type": "object", "additionalProperties": True}
+            if field.default == []:
+                bare = {"type": "array", "items": bare, **_size(field, "Items")}
+            return (
+                {"anyOf": [bare, {"type": "null"}]} if field.default is None and not field.required else bare
+            )
 
 
 def _limits(field: Field) -> Json:
@@ -100,7 +120,7 @@ def _limits(field: Field) -> Json:
     inner = _parts(field)[-1] if field.repeated or field.mapping else field.hint
     if field.python is str:
         return _texts(inner)
-    return _read(metas(inner), ("ge", "le")) if field.python is int else {}
+    return _read(metas(inner), ("ge", "le")) if field.python in (int, float) else {}
 
 
 def _texts(hint: Any) -> Json:  # noqa: ANN401 - an annotation is of any type

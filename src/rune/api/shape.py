@@ -27,7 +27,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     wire: str
     """In protobuf, and in YAML and JSON with underscores."""
     json: str
-    """In JSON: lowerCamelCase."""
+    """In JSON: lowerCamelCase, unless the message or the field says otherwise."""
     type: str
     """The protobuf type of the value, or of the items of a list or the values of a map."""
     python: type
@@ -40,6 +40,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     default: Any = None
     presence: bool = False
     """An absent value differs from a zero."""
+    dress: str = ""
+    """What JSON does differently with it: `millis`, `number`, `null` or `raw`; see `fields.py`."""
     oneof: str = ""
     unsupported: str = ""
     is_scope: bool = False
@@ -74,7 +76,7 @@ def fields(message: type[Message]) -> tuple[Field, ...]:
     """The fields of a message, inherited ones last."""
     hints = get_type_hints(message, include_extras=True)
     own = inspect.get_annotations(message)
-    all_fields = [_field(item, hints[item.name]) for item in struct_fields(message)]
+    all_fields = [_field(item, hints[item.name], snake=message.SNAKE) for item in struct_fields(message)]
     return tuple(sorted(all_fields, key=lambda item: item.name not in own))
 
 
@@ -98,9 +100,11 @@ def camel(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
-def _field(item: msgspec.structs.FieldInfo, hint: Any) -> Field:
+def _field(item: msgspec.structs.FieldInfo, hint: Any, *, snake: bool) -> Field:
     extra, core = _unwrap(hint)
     repeated, mapping = get_origin(core) is list, get_origin(core) is dict
+    if extra.get("json") == "raw":
+        repeated, mapping, core = False, False, object
     if repeated or mapping:
         inner, core = _unwrap(get_args(core)[-1])
         extra = {**inner, **extra}
@@ -110,7 +114,7 @@ def _field(item: msgspec.structs.FieldInfo, hint: Any) -> Field:
     return Field(
         name=item.name,
         wire=item.encode_name,
-        json=camel(item.encode_name),
+        json=str(extra.get("name", "")) or (item.encode_name if snake else camel(item.encode_name)),
         type=proto,
         python=core,
         hint=hint,
@@ -119,6 +123,7 @@ def _field(item: msgspec.structs.FieldInfo, hint: Any) -> Field:
         required=item.required,
         default=item.default if item.default is not NODEFAULT else _made(item.default_factory),
         presence=bool(extra.get("presence")),
+        dress=str(extra.get("json", "")),
         oneof=str(extra.get("oneof", "")),
         unsupported=str(extra.get("unsupported", "")),
         is_scope=bool(extra.get("scope")),

@@ -115,6 +115,8 @@ def _splicer(model: type[Message]) -> _Writer:
 
 def _absent(field: Field) -> Any:
     """What stands for None: nothing in a group or where presence counts, a zero for times, else null."""
+    if field.dress in ("millis", "null", "raw"):
+        return None
     if field.is_time:
         return "0" if field.type == "int64" else ""
     return None if field.is_message and not field.oneof else _LEFT_OUT
@@ -139,10 +141,10 @@ def _value_to_json(field: Field) -> Callable[[Any], Any] | None:
     if field.is_message:
         return to_plain
     if field.is_time:
-        return _seconds if field.type == "int64" else _rfc3339
+        return _millis if field.dress == "millis" else _seconds if field.type == "int64" else _rfc3339
     if field.python is bytes:
         return lambda value: base64.b64encode(value).decode()
-    return str if field.type in _LONG else None
+    return str if field.type in _LONG and not field.dress else None
 
 
 def _rfc3339(at: datetime) -> str:
@@ -153,13 +155,19 @@ def _seconds(at: datetime) -> str:
     return str(int(at.timestamp()))
 
 
+def _millis(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
 def from_plain(model: type[Message], data: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """The data with wire names and types; raises InvalidArgument for what is no field of the message."""
     if path.count(".") > DEEPEST:
         raise InvalidArgument(f"the body is nested more than {DEEPEST} levels deep")
     known = _names(model)
     strangers = [Violation(f"{path}{key}", _unknown(key, known)) for key in data if key not in known]
-    if strangers:
+    if strangers and model.STRANGERS:
+        data = _folded(data, known, model.STRANGERS)
+    elif strangers:
         raise InvalidArgument.of(strangers)
     taken: dict[str, Any] = {}
     for key, value in data.items():
@@ -169,6 +177,16 @@ def from_plain(model: type[Message], data: Mapping[str, Any], path: str = "") ->
         if value is not None:
             taken[field.wire] = _from_json(field, value, f"{path}{field.wire}")
     return taken
+
+
+def _folded(data: Mapping[str, Any], known: Mapping[str, Field], into: str) -> dict[str, Any]:
+    """The data with everything unknown moved into one of its objects, where a given name stays as it is."""
+    there = data.get(into)
+    if there is not None and not isinstance(there, dict):
+        return {key: value for key, value in data.items() if key in known}  # refused for that, later
+    unknown = {key: value for key, value in data.items() if key not in known}
+    rest = {key: value for key, value in data.items() if key in known}
+    return {**rest, into: {**unknown, **cast("dict[str, Any]", there or {})}}
 
 
 @cache
@@ -215,7 +233,8 @@ def _long(field: Field, value: Any, where: str) -> Any:
         value = int(value)
     if not field.is_time or isinstance(value, bool) or not isinstance(value, int):
         return value
+    unit, size = ("milliseconds", 1000) if field.dress == "millis" else ("seconds", 1)
     try:
-        return datetime.fromtimestamp(value, UTC) if value else None
+        return datetime.fromtimestamp(value / size, UTC) if value else None
     except (ValueError, OverflowError, OSError) as error:
-        raise InvalidArgument.of([Violation(where, "must be seconds since 1970")]) from error
+        raise InvalidArgument.of([Violation(where, f"must be {unit} since 1970")]) from error

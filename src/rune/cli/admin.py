@@ -14,14 +14,16 @@ from rune.api.orchestrator import auth
 from rune.api.validate import build
 from rune.cli import audit as audit_commands
 from rune.cli import backup as backup_commands
-from rune.cli import derive, options, output
+from rune.cli import derive, options, output, registry
 from rune.cli.certs import certs
 from rune.cli.connect import connected
 from rune.client.contexts import Context, save
 from rune.cli.state import State
 from rune.errors import InvalidArgument
 
-admin = click.Group("admin", help="Users, policies, tokens and the audit log.", no_args_is_help=True)
+admin = click.Group(
+    "admin", help="Users, policies, tokens, registries, keys and the audit log.", no_args_is_help=True
+)
 derive.attach(admin, OPERATIONS, "admin")
 policy = admin.commands["policy"]
 token = admin.commands["token"]
@@ -34,6 +36,13 @@ admin.add_command(backup_commands.restore)
 admin.add_command(certs)
 assert isinstance(policy, click.Group)  # noqa: S101 - which the table has just made them
 assert isinstance(token, click.Group)  # noqa: S101 - as above
+
+
+registries = admin.commands["registries"]
+assert isinstance(registries, click.Group)  # noqa: S101 - as above
+registries.add_command(registry.add)
+registries.add_command(registry.update)
+registries.add_command(registry.test)
 
 
 @admin.command(epilog="Examples: rune admin bootstrap --save; rune admin bootstrap --out-file root.token")

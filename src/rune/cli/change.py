@@ -1,4 +1,4 @@
-"""`rune scale`, `restart` and `stop`: changes of what runs."""
+"""`rune scale`, `rollback`, `restart` and `stop`: changes of what runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rune.api.orchestrator import instances, services
+from rune.api.orchestrator import instances, revisions, services
+from rune.api.orchestrator.scaling import ScalingMode
 from rune.cli import options
 from rune.cli.connect import connected
+from rune.cli.derive import command_of
 from rune.cli.live import Board
 from rune.cli.rollout import wait_for
 from rune.cli.state import State
@@ -20,22 +22,64 @@ if TYPE_CHECKING:
     from rune.client.client import Client
 
 
-@click.command(epilog="Examples: rune scale api 5; rune scale worker 0 --no-wait")
+MODES = {"immediate": ScalingMode.IMMEDIATE, "gradual": ScalingMode.GRADUAL}
+
+
+@click.command(epilog="Examples: rune scale api 5; rune scale api 20 --mode gradual --step 2 --interval 10s")
 @click.argument("name")
 @click.argument("scale", type=click.IntRange(0, 10_000))
 @options.namespace
+@click.option("--mode", type=click.Choice(list(MODES)), default="immediate", help="At once, or by steps.")
+@click.option("--step", type=click.IntRange(1, 10_000), help="gradual: copies at a time; 1 unless given.")
+@click.option("--interval", type=options.DURATION, help="gradual: from step to step; 30s unless given.")
+@click.option("--rollback-on-fail", is_flag=True, help="Return to the scale before when new copies fail.")
 @options.wait
 @options.timeout("5m")
 @click.pass_obj
 def scale(state: State, name: str, scale: int, **given: Any) -> None:  # noqa: ANN401 - click's way
-    """Set how many copies of the service NAME run."""
+    """Set how many copies of the service NAME run. A gradual scaling always returns when copies fail."""
+    if given["mode"] == "immediate" and (given["step"] or given["interval"]):
+        raise click.UsageError("--step and --interval go with --mode gradual")
     request = services.ScaleServiceRequest(
-        name=name, namespace=state.namespace(given["namespace"]), scale=scale
+        name=name,
+        namespace=state.namespace(given["namespace"]),
+        scale=scale,
+        mode=MODES[given["mode"]],
+        step_size=given["step"] or 0,
+        interval_seconds=max(round(given["interval"]), 1) if given["interval"] else 0,
+        rollback_on_fail=given["rollback_on_fail"],
     )
 
     async def work(client: Client) -> None:
         answer = await client.call(services.scale, request)
         await _settle(client, answer.service, f"service {name!r} has a scale of {scale} now", given=given)
+
+    connected(state, work)
+
+
+revisions_ = command_of(revisions.list_)
+
+
+@click.command(epilog="Examples: rune rollback api; rune rollback api --to 3; rune revisions api")
+@click.argument("name", metavar="SERVICE")
+@options.namespace
+@click.option("--to", type=click.IntRange(1), help="The revision; the newest good one unless given.")
+@options.wait
+@options.timeout("5m")
+@click.pass_obj
+def rollback(state: State, name: str, **given: Any) -> None:  # noqa: ANN401 - click's way
+    """Make SERVICE again what it was; its scale stays as it is."""
+    request = revisions.RollbackServiceRequest(
+        name=name, namespace=state.namespace(given["namespace"]), to=given["to"] or 0
+    )
+
+    async def work(client: Client) -> None:
+        answer = await client.call(revisions.rollback, request)
+        if answer.revision == answer.from_revision:
+            click.echo(f"service {name!r} says what revision {answer.to_revision} says already")
+            return
+        words = f"service {name!r} is as in revision {answer.to_revision}, as revision {answer.revision}"
+        await _settle(client, answer.service, words, given=given)
 
     connected(state, work)
 

@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from rune.api.orchestrator import services
-from rune.api.orchestrator.services import Service, ServiceStatus
+from rune.api.orchestrator.instances import Instance, InstanceStatus
+from rune.api.orchestrator.services import Service
+from rune.api.orchestrator.specs import DependencyRef, ReadyWhen
 from rune.cli import options, output
 from rune.cli.connect import connected
 from rune.cli.files import items_of
@@ -20,6 +22,9 @@ from rune.manifest.positions import Malformed
 files_option = click.option(
     "-f", "--file", "files", metavar="FILE", multiple=True, help="Look at files instead of the server."
 )
+
+
+FINE = ("ready", "not there, and need not be")
 
 
 class Broken(FailedPrecondition):
@@ -102,12 +107,20 @@ def check(state: State, service: str, **given: Any) -> int | None:  # noqa: ANN4
     key = _key(state, service, given)
     if key not in found:
         raise NotFound(f"there is no service {service!r} in namespace {key[0]!r}")
-    rows = [[_name(needed), _state(found.get(needed))] for needed in graphs.needs(found[key])]
+    rows = [
+        [
+            _name((ref.namespace or key[0], ref.service)),
+            _far(ref),
+            _state(found.get((ref.namespace or key[0], ref.service)), ref),
+        ]
+        for ref in found[key].dependencies
+        if ref.service
+    ]
     if not rows:
         click.echo(f"{service} waits for nothing")
         return None
-    output.show_table(["NEEDS", "STATE"], rows)
-    return 1 if any(row[1] != "ready" for row in rows) else None
+    output.show_table(["NEEDS", "WHEN", "STATE"], rows)
+    return 1 if any(row[2] not in FINE for row in rows) else None
 
 
 @deps.command(epilog="Example: rune deps dependents db")
@@ -142,12 +155,24 @@ def _reached(edges: dict[graphs.Key, list[graphs.Key]], start: list[graphs.Key])
     return found
 
 
-def _state(service: Service | None) -> str:
+def _far(ref: DependencyRef) -> str:
+    """How far the dependency must have come."""
+    when = "healthy" if ref.ready_when is ReadyWhen.UNSPECIFIED else output.word(ref.ready_when).lower()
+    return f"{when}, optional" if ref.optional else when
+
+
+def _state(service: Service | None, ref: DependencyRef) -> str:
     if service is None:
-        return "not there"
-    if service.status is ServiceStatus.RUNNING and ready(service) >= service.scale:
+        return "not there, and need not be" if ref.optional else "not there"
+    if any(_is_enough(copy, ref.ready_when) for copy in service.instances):
         return "ready"
     return f"{output.word(service.status).lower() or 'unknown'}, {ready(service)} of {service.scale} ready"
+
+
+def _is_enough(copy: Instance, when: ReadyWhen) -> bool:
+    if when is ReadyWhen.STARTED:
+        return copy.status not in (InstanceStatus.PENDING, InstanceStatus.CREATED)
+    return copy.pid > 0 if when is ReadyWhen.RUNNING else copy.ready
 
 
 def _key(state: State, service: str, given: dict[str, Any]) -> graphs.Key:

@@ -73,7 +73,7 @@ def command_of(row: Operation[Any, Any]) -> click.Command:
 
 def _is_simple(field: Field) -> bool:
     """It can be said in an option."""
-    return not field.is_message and field.wire != "revision" and not field.is_time
+    return not (field.is_message or field.is_time or field.dress == "raw" or field.wire == "revision")
 
 
 def _argument(field: Field) -> click.Parameter:
@@ -87,6 +87,8 @@ def _option(field: Field, row: Operation[Any, Any]) -> click.Parameter:
     words = field.constraints.description or ""
     if field.mapping:
         return click.Option([flag, field.name], type=options.PAIR, multiple=True, help=words)
+    if field.python is bool and field.default is None:
+        return click.Option([f"{flag}/--no-{flag[2:]}", field.name], default=None, help=words)
     if field.python is bool:
         return click.Option([flag, field.name], is_flag=True, help=words)
     return click.Option(

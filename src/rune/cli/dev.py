@@ -190,6 +190,7 @@ def _as_text(ready: dict[str, Any]) -> str:
             "runed is ready; in another terminal:",
             "",
             f"  export RUNE_SERVER={ready['grpc']} RUNE_TOKEN={ready['token']}",
+            f"  export RUNE_ENDPOINT=http://{ready['http']} RUNE_API_KEY={ready['api_key']}",
             "  rune cast examples/web.yaml",
             "  rune get services",
             "",

@@ -68,8 +68,10 @@ def said(message: Message) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(type(message)):
         value = getattr(message, field.name)
-        if field.wire not in hidden and value is not None and value != field.default:
-            found[field.json] = _said(value)
+        if field.wire in hidden or value is None or value == field.default:
+            continue
+        if (text := _said(value)) != {}:  # a message with nothing but the server's words
+            found[field.json] = text
     return found
 
 

@@ -83,6 +83,7 @@ class Rollout:
         service = self.now[key]
         return (
             self._is_observed(key)
+            and not self._is_undone(key)
             and service.status is ServiceStatus.RUNNING
             and (service.update is None or service.update.updated_ready >= service.scale)
         )
@@ -99,10 +100,15 @@ class Rollout:
         failed = [
             service
             for key, service in self.now.items()
-            if service.status is ServiceStatus.FAILED and self._is_observed(key)
+            if self._is_undone(key) or (service.status is ServiceStatus.FAILED and self._is_observed(key))
         ]
         if failed:
             raise _failed(failed)
+
+    def _is_undone(self, key: Key) -> bool:
+        """What was asked for failed, and the server went back to what was there before."""
+        metadata = self.now[key].metadata
+        return bool(metadata and metadata.rolled_back_generation >= max(self.wanted[key], 1))
 
     def lines(self) -> list[Line]:
         """How each is, for a board."""

@@ -14,7 +14,7 @@ from rune.cli import options, output
 from rune.cli.connect import connected
 from rune.cli.rollout import reason
 from rune.cli.state import State
-from rune.cli.views import ready
+from rune.cli.views import external, ready
 
 
 @click.command(epilog="Examples: rune status; rune status -A; rune status -o json")
@@ -37,11 +37,13 @@ def status(state: State, **given: Any) -> None:  # noqa: ANN401 - click's way
             service.name,
             output.word(service.status) or "-",
             f"{ready(service)}/{service.scale}",
-            reason(service) or "-",
+            service.address or "-",
+            external(service),
+            reason(service) or _closed(service) or "-",
         ]
         for service in sorted(found, key=lambda service: order.get(service.status, 2))
     ]
-    headings = ["NAME", "STATUS", "READY", "MESSAGE"]
+    headings = ["NAME", "STATUS", "READY", "ADDRESS", "EXTERNAL", "MESSAGE"]
     if rows:
         output.show_table(["NAMESPACE", *headings] if namespace == "*" else headings, rows)
     counts = Counter(output.word(service.status) or "Unknown" for service in found)
@@ -75,6 +77,11 @@ def health(state: State, type: str, name: str, **given: Any) -> int | None:  # n
         output.show_all(found, given["output"])
     sick = [item for item in found if item.status is health_api.HealthStatus.UNHEALTHY]
     return 1 if sick else None
+
+
+def _closed(service: services.Service) -> str:
+    """Why nobody listens where it is exposed."""
+    return service.exposure.message if service.exposure else ""
 
 
 def _table(found: list[health_api.ComponentHealth]) -> None:

@@ -84,8 +84,15 @@ def _runtime(item: Any, _now: datetime) -> str:  # noqa: ANN401 - a service
     return item.runtime or ("process" if item.process else "docker" if item.image else "-")
 
 
-def _external(item: Any, _now: datetime) -> str:  # noqa: ANN401 - a service
-    return (item.expose.host or f":{item.expose.host_port}") if item.expose else "-"
+def external(item: Any, _now: datetime | None = None) -> str:  # noqa: ANN401 - a service
+    """Where a service is exposed, and whether it is."""
+    if not item.exposure:
+        return "-"
+    return item.exposure.address + ("" if item.exposure.is_open else " (closed)")
+
+
+def _ports(item: Any, _now: datetime) -> str:  # noqa: ANN401 - a service
+    return ",".join(f"{port.port}/{port.protocol or 'tcp'}" for port in item.ports) or "-"
 
 
 def _labels(item: Any, _now: datetime) -> str:  # noqa: ANN401 - whatever has labels
@@ -125,11 +132,16 @@ VIEWS = (
             Column("TYPE", _runtime),
             Column("STATUS", _status),
             Column("INSTANCES", lambda item, _now: f"{ready(item)}/{item.scale}"),
-            Column("EXTERNAL", _external),
+            Column("EXTERNAL", external),
             Column("GENERATION", lambda item, _now: str(item.metadata.generation if item.metadata else 0)),
             Column("AGE", _service_made),
         ),
-        wide=(Column("LABELS", _labels), Column("MESSAGE", _reason)),
+        wide=(
+            Column("ADDRESS", _field("address")),
+            Column("PORTS", _ports),
+            Column("LABELS", _labels),
+            Column("MESSAGE", _reason),
+        ),
     ),
     View(
         noun="instance",

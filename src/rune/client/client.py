@@ -15,6 +15,13 @@ CALL_SECONDS = 30.0
 """How long a call may take unless it is told otherwise."""
 
 
+def credential(token: str) -> dict[str, str]:
+    """The header that carries a token, or an API key where it is one; none for an empty text."""
+    if token.startswith(("rune_live_", "rune_test_")):
+        return {"x-rune-key": token}
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
 class Transport(Protocol):
     """Carries requests and answers.
 

@@ -14,6 +14,7 @@ import grpc
 from rune.api import codec
 from rune.api.fields import Message
 from rune.api.operation import Operation, Streaming
+from rune.client.client import credential
 from rune.client.failures import failure
 from rune.client.trust import Trust, refuse_plain
 from rune.errors import RuneError, Unavailable, Violation
@@ -51,7 +52,7 @@ class GrpcTransport:
         else:
             refuse_plain(target, token, insecure=insecure)
             self._channel = grpc.insecure_channel(target, options)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._metadata = tuple(credential(token).items())
 
     def unary_now(self, operation: Operation[Any, Any], request: Message, *, timeout: float) -> Message:
         """One request, one answer, in the thread that asks."""

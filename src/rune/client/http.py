@@ -15,6 +15,7 @@ from rune.api.fields import Message
 from rune.api.operation import Http, Operation
 from rune.api.shape import Field, fields
 from rune.api.validate import build
+from rune.client.client import credential
 from rune.client.failures import failure
 from rune.client.trust import Trust, refuse_plain
 from rune.errors import (
@@ -62,7 +63,7 @@ class HttpTransport:
         if transport is None and not base.startswith("https://"):
             refuse_plain(base, token, insecure=insecure)
         verify = trust.context() if trust is not None else True
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers = credential(token)
         self._base = base
         self._http = httpx.AsyncClient(
             base_url=base, headers=headers, verify=verify, transport=transport, trust_env=False

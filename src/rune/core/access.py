@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Final
 
 ANY: Final = "*"
+PRIVILEGED: Final = "privileged"
+"""The verb on services of specs that ask for more than a container has by itself; no operation has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class Principal:
     credential: str = ""
     """The id of the token or key, never its secret."""
     expires_at: datetime | None = None
+    agent: str = ""
+    """The one agent that the credential is narrowed to; empty for all."""
 
     def may(self, resource: str, verb: str, namespace: str = ANY) -> bool:
         """A rule covers it there; a namespace of `*` asks for all of them."""

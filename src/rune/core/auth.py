@@ -10,7 +10,6 @@ import asyncio
 import ipaddress
 import logging
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
@@ -18,6 +17,7 @@ from typing import Final
 
 from rune.api.orchestrator.admin import Grant, Subject
 from rune.core.access import Principal, Rule, rule
+from rune.core.apikeys import KEY, Keys
 from rune.core.call import Caller, Certificate
 from rune.core.clock import Clock
 from rune.core.guesses import Guesses
@@ -42,9 +42,6 @@ NOBODYS_HASH: Final = digest("")
 
 BY_CERTIFICATE: Final = "certificate:"
 """What the credential of a principal begins with that showed a certificate; its fingerprint follows."""
-
-Keys = Callable[[str], Principal | None]
-"""Finds the principal of an API key (X-Rune-Key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ class Identity:
         if caller.bearer:
             principal = self._of_token(caller.bearer)
         elif caller.api_key:
-            principal = self._keys(caller.api_key) if self._keys and len(caller.api_key) <= LONGEST else None
+            principal = self._of_key(caller.api_key)
         elif caller.certificate:
             principal = self._of_certificate(caller.certificate)
         else:
@@ -112,6 +109,9 @@ class Identity:
         if wait:
             raise ResourceExhausted("too many invalid credentials from this address", retry_after=wait)
         raise Unauthenticated(_refusal(caller))
+
+    def _of_key(self, text: str) -> Principal | None:
+        return self._keys.of_text(text) if self._keys and len(text) <= LONGEST else None
 
     def _of_token(self, bearer: str) -> Principal | None:
         """The token's principal; unknown, wrong, revoked and expired ones take the same way to None."""
@@ -238,6 +238,8 @@ class Identity:
             return self._of_certificate(
                 Certificate(subject=principal.name, fingerprint=fingerprint, expires_at=principal.expires_at)
             )
+        if principal.kind == KEY:
+            return self._keys.current(principal.credential) if self._keys else None
         token = self._store.find(Token, SYSTEM, principal.credential)
         return None if token is None else self._current(token)
 
@@ -256,14 +258,18 @@ class Identity:
             self._set_timer(event)
 
 
-_KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND})
+_KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND}) | Keys.KINDS
 
 
 def _refusal(caller: Caller) -> str:
     """What is said of a wrong credential; not which part of it is wrong."""
     if caller.bearer:
         return "invalid bearer token"
-    return "invalid API key" if caller.api_key else "the certificate stands for no user or service account"
+    return (
+        "Invalid or missing API key"
+        if caller.api_key
+        else "the certificate stands for no user or service account"
+    )
 
 
 def _credential(credential: Token | Certificate | None) -> tuple[str, datetime | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from rune.api import Operation
 from rune.core.access import NOBODY, Principal
@@ -35,6 +35,8 @@ class Caller(Struct, frozen=True, kw_only=True, gc=False):
     api_key: str = ""
     certificate: Certificate | None = None
     """It counts where neither token nor key is shown."""
+    told: dict[str, str] = field(default_factory=dict[str, str])
+    """What the road says beside the answer, as the headers that HTTP gives it."""
 
     def __repr__(self) -> str:
         return f"Caller(edge={self.edge!r}, address={self.address!r}, request_id={self.request_id!r})"

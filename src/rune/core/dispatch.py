@@ -16,9 +16,10 @@ from rune.api import Access, Effect, Operation, Streaming
 from rune.api.fields import Message
 from rune.api.validate import refuse_unsupported
 from rune.core.access import ANY, Principal
+from rune.core.apikeys import KEY, WRITE
 from rune.core.call import Call, Caller
 from rune.core.clock import Clock
-from rune.core.limits import OpenStreams
+from rune.core.limits import Level, OpenStreams
 from rune.errors import (
     Internal,
     InvalidArgument,
@@ -42,6 +43,10 @@ Ask = Callable[[], Message]
 LOCAL_ONLY = "admin operations are allowed only from localhost unless auth.allow_remote_admin is true"
 
 
+UNTOLD = (Effect.READ, Effect.RECORD)
+"""Effects that the audit log is not told of, unless the caller was refused."""
+
+
 class Identity(Protocol):
     """Turns a credential into a principal."""
 
@@ -57,8 +62,11 @@ class Identity(Protocol):
 class Limits(Protocol):
     """Counts calls."""
 
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None:
-        """Count one; raises ResourceExhausted when the bucket is empty."""
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> Level | None:
+        """Count one, or something that weighs more; raises ResourceExhausted when there is not so much left.
+
+        A weight of 0 counts nothing and raises when nothing is left.
+        """
         ...
 
 
@@ -182,12 +190,27 @@ class _Trip:
             return
         operation, caller = self.call.operation, self.call.caller
         if operation.access is not Access.PUBLIC:
-            principal = self.guards.identity.authenticate(caller)
+            principal = self._principal()
             self.call = Call(operation=operation, caller=caller, principal=principal)
         self._known = True
         if operation.local_only and not (caller.is_local or self.guards.allow_remote_admin):
             raise PermissionDenied(LOCAL_ONLY)
-        self.guards.limits.take(operation, self.call.principal)
+        self._take(0 if operation.counts else 1)
+
+    def _principal(self) -> Principal:
+        """Who it is; the agent-security plane speaks of API keys to whoever brings nothing."""
+        operation, caller = self.call.operation, self.call.caller
+        try:
+            return self.guards.identity.authenticate(caller)
+        except Unauthenticated as error:
+            if operation.is_security and not caller.bearer:
+                raise Unauthenticated("Invalid or missing API key") from error
+            raise
+
+    def _take(self, weight: int) -> None:
+        level = self.guards.limits.take(self.call.operation, self.call.principal, weight)
+        if level is not None and self.call.operation.is_security:
+            self.call.caller.told.update(level.headers())
 
     def admit(self, ask: Ask) -> Message:
         """The request, if this caller may make it."""
@@ -202,11 +225,13 @@ class _Trip:
         )
         authorize(self.call)
         refuse_unsupported(request)
+        if operation.counts:
+            self._take(len(getattr(request, operation.counts)))
         return request
 
     async def begin(self) -> None:
         """A change that streams is told to the audit log at once: its end may never be seen."""
-        if self.call.operation.effect is not Effect.READ:
+        if self.call.operation.effect not in UNTOLD:
             await self.guards.audit.record(self.call, self.ask, None)
             self._told = True
 
@@ -221,7 +246,7 @@ class _Trip:
         self.measure(failure.codes.name if failure else "ok")
         is_guess = isinstance(failure, ResourceExhausted) and not self._known  # one too many
         is_denial = is_guess or isinstance(failure, (Unauthenticated, PermissionDenied))
-        is_news = self.call.operation.effect is not Effect.READ and (failure or not self._told)
+        is_news = self.call.operation.effect not in UNTOLD and (failure or not self._told)
         if is_denial or is_news:
             await self.guards.audit.record(self.call, self.ask, failure)
 
@@ -252,6 +277,8 @@ def scoped(operation: Operation[Any, Any], request: Message) -> tuple[Message, s
 def authorize(call: Call) -> None:
     """Raise PermissionDenied unless a rule of the principal covers the call."""
     operation, principal = call.operation, call.principal
+    if principal.kind == KEY and not operation.is_security:
+        raise PermissionDenied("an API key is good for the agent-security plane alone: bring a token")
     if operation.access is not Access.GRANTED:
         return
     resource, verb = operation.resource, operation.verb
@@ -260,8 +287,15 @@ def authorize(call: Call) -> None:
     else:
         allowed = principal.may(resource, verb, call.namespace or ANY)
     if not allowed:
+        if operation.is_security and principal.kind == KEY:
+            raise PermissionDenied(f"API key lacks required permission: {resource}:{_needed(verb)}")
         where = f" in namespace: {call.namespace}" if call.namespace not in ("", ANY) else ""
         raise PermissionDenied(f"access denied for resource: {resource} verb: {verb}{where}")
+
+
+def _needed(verb: str) -> str:
+    """What a key's permission calls the verb."""
+    return "write" if verb in WRITE else verb
 
 
 def _missing() -> NoReturn:

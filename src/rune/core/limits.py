@@ -7,12 +7,12 @@ exactly 100 through at once, however often it is asked and whatever the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from rune.api import Operation
+from rune.api import Operation, Rate
 from rune.core.access import Principal
 from rune.core.clock import Clock
 from rune.errors import ResourceExhausted
@@ -20,6 +20,10 @@ from rune.errors import ResourceExhausted
 NANO: Final = 1_000_000_000
 MOST_BUCKETS: Final = 10_000
 """Past this many, the bucket that was not used for longest is forgotten, which fills it again."""
+
+
+MOST_QUOTAS: Final = 1_000
+"""Different quotas that are kept buckets for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,7 @@ class Bucket:
     def take(self, now: float, weight: int = 1) -> float:
         """Take `weight` and return 0, or take nothing and return the seconds until it could be had.
 
-        Infinity, when the quota never allows so much at once.
+        Infinity, when the quota never allows so much at once. A weight of 0 asks if 1 could be had.
         """
         quota = self._quota
         unit = quota.seconds * NANO
@@ -64,7 +68,7 @@ class Bucket:
         if at > self._at:
             self._level = min(quota.full * unit, self._level + (at - self._at) * quota.count)
             self._at = at
-        missing = weight * unit - self._level
+        missing = max(weight, 1) * unit - self._level
         if missing <= 0:
             self._level -= weight * unit
             return 0.0
@@ -72,6 +76,29 @@ class Bucket:
             return math.inf
         # A microsecond more, since a float cannot name every nanosecond.
         return -(-missing // quota.count) / NANO + 1e-6
+
+    @property
+    def level(self) -> Level:
+        """What was left after the last `take`."""
+        quota = self._quota
+        missing = quota.full * quota.seconds * NANO - self._level
+        return Level(quota.full, self._level // (quota.seconds * NANO), -(-missing // (quota.count * NANO)))
+
+
+class Level(NamedTuple):
+    """How full a bucket is: what it holds at most, what it holds, in how many seconds it is full again."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+    def headers(self) -> dict[str, str]:
+        """The same for HTTP."""
+        return {
+            "ratelimit-limit": str(self.limit),
+            "ratelimit-remaining": str(self.remaining),
+            "ratelimit-reset": str(self.reset),
+        }
 
 
 class Buckets:
@@ -85,6 +112,11 @@ class Buckets:
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+    def level(self, key: str) -> Level | None:
+        """Of the key's own bucket; None for one that was never asked."""
+        bucket = self._buckets.get(key)
+        return None if bucket is None else bucket.level
 
     def take(self, key: str, weight: int = 1) -> float:
         """As `Bucket.take`, from the key's own bucket."""
@@ -125,22 +157,56 @@ class OpenStreams:
                 del self._open[principal.id]
 
 
+OF_ORGANIZATIONS: Final = frozenset({Rate.READ, Rate.WRITE, Rate.EVENTS, Rate.SDK})
+"""Classes that are counted for an organization, all its callers together; others for each principal."""
+
+Own = Callable[[str, str], Quota | None]
+"""The quota that an organization has of its own for a class."""
+
+
 class Limits:
-    """Counts the calls of each principal by the operation's rate class; one without quota is not counted."""
+    """Counts calls by the operation's rate class; one without quota is not counted."""
 
-    def __init__(self, clock: Clock, quotas: Mapping[str, Quota] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, quotas: Mapping[str, Quota] | None = None, *, own: Own | None = None
+    ) -> None:
+        self._clock = clock
         self._quotas = dict(quotas or {})
-        self._buckets = {rate: Buckets(quota, clock) for rate, quota in self._quotas.items()}
+        self._own = own
+        self._buckets: dict[tuple[str, Quota], Buckets] = {}
 
-    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None:
-        """Count one call, or something that weighs more; raises ResourceExhausted and then counts nothing."""
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> Level | None:
+        """Count one call, or something that weighs more; raises ResourceExhausted and then counts nothing.
+
+        A weight of 0 counts nothing and raises when not even 1 could be had.
+        """
         rate = operation.rate
-        buckets = self._buckets.get(rate)
-        wait = 0.0 if buckets is None else buckets.take(principal.id, weight)
+        for_all = rate in OF_ORGANIZATIONS
+        quota = (
+            self._own(principal.organization, rate) if for_all and self._own else None
+        ) or self._quotas.get(rate)
+        if quota is None:
+            return None
+        key = principal.organization if for_all else principal.id
+        buckets = self._of(rate, quota)
+        wait = buckets.take(key, weight)
+        level = buckets.level(key)
         if not wait:
-            return
+            return level
+        headers = level.headers() if level and for_all else {}
         if math.isinf(wait):
             raise ResourceExhausted(
-                f"{weight} at once is more than the limit for {rate} calls ever allows ({self._quotas[rate]})"
+                f"{weight} at once is more than the limit for {rate} calls ever allows ({quota})",
+                headers=headers,
             )
-        raise ResourceExhausted(f"limit for {rate} calls reached ({self._quotas[rate]})", retry_after=wait)
+        what = "events" if rate is Rate.EVENTS else f"{rate} calls"
+        raise ResourceExhausted(f"limit for {what} reached ({quota})", retry_after=wait, headers=headers)
+
+    def _of(self, rate: str, quota: Quota) -> Buckets:
+        """The buckets of a quota; an organization whose quota changes begins with a full one."""
+        found = self._buckets.get((rate, quota))
+        if found is None:
+            if len(self._buckets) >= MOST_QUOTAS:
+                del self._buckets[next(iter(self._buckets))]
+            found = self._buckets[rate, quota] = Buckets(quota, self._clock)
+        return found

@@ -48,7 +48,8 @@ def render() -> str:
     for path, setting in SETTINGS.items():
         if path.rpartition(".")[0] != section:
             section = path.rpartition(".")[0]
-            parts.append(f"\n## {section}\n\n{words[section]}\n")
+            head = f"{section}\n\n{words[section]}" if section else path
+            parts.append(f"\n## {head}\n")
         parts.append(_entry(setting, words[path]))
     parts.append("\n## Not in this release\n\nThese are refused with the reason.\n\n")
     parts += [f"- `{path}`: {reason}\n" for path, reason in SUPPORTED_LATER.items()]
@@ -72,6 +73,8 @@ def _takes(setting: Setting) -> str:
             return "An address `host:port`"
         case Path():
             return "The path of a folder"
+        case tuple():
+            return "A list of sections"
         case int():
             limits = setting.hint.__metadata__[0]
             return f"A whole number from {limits.ge} to {limits.le}"
@@ -82,6 +85,8 @@ def _takes(setting: Setting) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if value == ():
+        return "[]"
     return str(value) if value != "" else '""'
 
 

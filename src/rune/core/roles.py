@@ -12,7 +12,7 @@ import msgspec
 from rune.api import OPERATIONS
 from rune.api.fields import LABEL
 from rune.api.orchestrator.admin import Grant, PolicyRule
-from rune.core.access import ANY, Rule
+from rune.core.access import ANY, PRIVILEGED, Rule
 from rune.core.clock import Clock
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store
@@ -20,7 +20,7 @@ from rune.core.tokens import SYSTEM
 from rune.errors import Violation
 
 READ: Final = ("get", "list", "watch")
-WRITE: Final = (*READ, "create", "update", "delete", "scale", "exec")
+WRITE: Final = (*READ, "create", "update", "delete", "scale", "exec", "port-forward")
 
 ROOT: Final = "root"
 READONLY: Final = "readonly"
@@ -62,7 +62,7 @@ def _seeded(store: Store, clock: Clock, wanted: Grant) -> Grant | None:
 
 
 RESOURCES: Final = frozenset(row.resource for row in OPERATIONS) | {ANY}
-VERBS: Final = frozenset(row.verb for row in OPERATIONS) | {ANY}
+VERBS: Final = frozenset(row.verb for row in OPERATIONS) | {ANY, PRIVILEGED}
 
 
 def faults(rules: Sequence[PolicyRule], path: str) -> list[Violation]:

@@ -11,13 +11,9 @@ from typing import Annotated, Final, Literal, NamedTuple
 from msgspec import Meta, Struct
 
 SUPPORTED_LATER: Final = {
-    "crypto": "keys come with the secrets of a later release",
     "events": "security events come with a later release",
-    "registries": "registries come with the Docker runner of a later release",
-    "runner.docker": "the Docker runner comes with a later release",
     "runner.swarm": "the Swarm runner comes with a later release",
     "storage.url": "storage outside the data folder comes with a later release",
-    "storage.secret-limits": "secrets have 64 keys of 64 KiB; other limits come with a later release",
     "server.tls": "it is called auth.tls here",
 }
 """Settings of the contract that nothing reads yet: they are refused with the reason."""
@@ -102,12 +98,51 @@ class Auth(Section, frozen=True, kw_only=True):
     """Transport encryption."""
 
 
+class Kek(Section, frozen=True, kw_only=True):
+    """The key that encrypts the keys of secrets and of registry credentials (KEK)."""
+
+    source: Literal["generated", "file", "env"] = "generated"
+    """Where the key comes from. `generated` makes one at the first start and keeps it as `kek` in the data
+    folder, which protects copies of the database, not of the whole folder; `file` and `env` keep it apart."""
+
+    file_path: Text = ""
+    """The file of source `file`: one key a line, 32 bytes in base64, the first seals. It must be closed to
+    everybody but its owner (0600)."""
+
+    env_var: Text = "RUNE_MASTER_KEY"
+    """The environment variable of source `env`: one key, or several with commas between, the first seals."""
+
+    generate_if_missing: bool = False
+    """Whether source `file` makes a missing file at the first start. Never once something is sealed: then a
+    missing file is a lost key."""
+
+
+class Crypto(Section, frozen=True, kw_only=True):
+    """How secrets are encrypted where they are stored."""
+
+    kek: Kek = Kek()
+    """The key that encrypts the keys of secrets and of registry credentials (KEK)."""
+
+
+class SecretLimits(Section, frozen=True, kw_only=True):
+    """How large a secret may be. Only smaller limits than the contract's can be set."""
+
+    max_keys_per_secret: Annotated[int, Meta(ge=1, le=64)] = 64
+    """How many keys a secret has at most."""
+
+    max_value_size: Annotated[int, Meta(ge=1, le=65_536)] = 65_536
+    """How many bytes a value has at most."""
+
+
 class Storage(Section, frozen=True, kw_only=True):
     """The store of what is wanted and what is so."""
 
     history: Annotated[int, Meta(ge=100, le=10_000_000)] = 10_000
     """How many changes are kept for watches that resume. One that was away for more is told to list again;
     each costs about 1 KiB of memory."""
+
+    secret_limits: SecretLimits = SecretLimits()
+    """How large a secret may be."""
 
 
 class Process(Section, frozen=True, kw_only=True):
@@ -116,9 +151,30 @@ class Process(Section, frozen=True, kw_only=True):
     enabled: bool = True
     """Whether services may run as processes of this machine."""
 
+    isolation: Literal["none", "default", "strict"] = "default"
+    """`default` gives a service the sandbox and the limits that it asks for, and refuses what this machine
+    cannot enforce. `strict` puts every process into a sandbox: a read-only file system, no capabilities but
+    those it names, and, where `runed` is root, a user that is not. `none` makes no sandboxes, and refuses
+    services that ask for one. In every mode a process gains no rights by what it executes."""
+
+
+class Docker(Section, frozen=True, kw_only=True):
+    """The runner of containers, on the Docker Engine of this machine."""
+
+    enabled: Literal["auto", "true", "false"] = "auto"
+    """Whether services may have an image. `auto` and `true` both use the Engine whenever it answers, and wait
+    for it when it does not; `true` also warns at the start when it is not there."""
+
+    socket: Text = "/var/run/docker.sock"
+    """The socket of the Engine, as a path or `unix://` with a path. Whoever may talk to it is as mighty as
+    root, so `runed` needs to be root or in its group."""
+
 
 class Runner(Section, frozen=True, kw_only=True):
     """What instances run on."""
+
+    docker: Docker = Docker()
+    """Containers."""
 
     process: Process = Process()
     """Plain processes."""
@@ -137,6 +193,21 @@ class Limits(Section, frozen=True, kw_only=True):
     open_streams: Annotated[int, Meta(ge=1, le=100_000)] = 256
     """Streams that one subject may have open at the same time."""
 
+    reads_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 100
+    """Reading calls of the agent-security plane that one organization may make, unless it has a limit of its
+    own."""
+
+    writes_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 30
+    """Changing calls of the agent-security plane that one organization may make."""
+
+    events_per_second: Annotated[int, Meta(ge=0, le=10_000_000)] = 1_000
+    """Security events that one organization may send; counted in events, not in requests, and a second's
+    worth may come at once."""
+
+    sdk_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 6_000
+    """Questions for policies that one organization's agents may ask, apart from what people ask. A connected
+    agent asks about twice a minute."""
+
 
 class Audit(Section, frozen=True, kw_only=True):
     """The audit log. What is older or more than this goes, the oldest first; the rest can be verified."""
@@ -146,6 +217,50 @@ class Audit(Section, frozen=True, kw_only=True):
 
     max_size_mib: Annotated[int, Meta(ge=1, le=1_048_576)] = 1024
     """MiB of entries that are kept; a change takes about 400 bytes."""
+
+
+class Rollouts(Section, frozen=True, kw_only=True):
+    """How carefully changed services are rolled out, all of them together."""
+
+    max_surge: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """How many copies above their scales all services together may have while they are rolled out; more
+    wait for their turn. 0 is 8, or a tenth of all copies where that is more: a small machine has room for
+    the first, and the second is about the headroom that a large one should have anyway."""
+
+
+class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A registry of container images, and where its credentials are. They stay in files of their own."""
+
+    name: Text
+    server: Text
+    """Its host, or `*.example.com` for all below it."""
+    type: Literal["basic", "token", "dockerconfigjson", "ecr"] = "basic"
+    username: Text = ""
+    password_file: Text = ""
+    token_file: Text = ""
+    config_file: Text = ""
+    """A `config.json` as `docker login` writes it."""
+    region: Text = ""
+    from_secret: Text = ""
+    """A secret of Rune, as NAME (in namespace `system`) or NAMESPACE/NAME."""
+
+
+class Events(Section, frozen=True, kw_only=True):
+    """The security events that agents send."""
+
+    retention_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """Days after which an event is dropped."""
+
+    max_gib: Annotated[int, Meta(ge=1, le=100_000)] = 8
+    """GiB that the events of all organizations may take; past it the oldest are dropped at any age."""
+
+
+class Webhooks(Section, frozen=True, kw_only=True):
+    """What is sent to other servers when there are alerts."""
+
+    allow_private: bool = False
+    """Whether webhooks may lead into private networks and to this machine. Off, so that nobody who may create
+    a webhook can reach what only this server reaches."""
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -160,6 +275,15 @@ class Settings(Section, frozen=True, kw_only=True):
     storage: Storage = Storage()
     """The store of what is wanted and what is so."""
 
+    crypto: Crypto = Crypto()
+    """How secrets are encrypted where they are stored."""
+
+    registries: tuple[Registry, ...] = ()
+    """Registries of container images that are always there: a list of `name`, `server`, `type` (`basic`,
+    `token`, `dockerconfigjson`, `ecr`), `username`, `password-file`, `token-file`, `config-file`, `region`
+    and `from-secret`. Credentials are read from their files when an image is pulled. In the environment it
+    is JSON."""
+
     runner: Runner = Runner()
     """What instances run on."""
 
@@ -168,3 +292,10 @@ class Settings(Section, frozen=True, kw_only=True):
 
     audit: Audit = Audit()
     """The audit log."""
+    rollouts: Rollouts = Rollouts()
+    """How carefully changed services are rolled out."""
+    events: Events = Events()
+    """The security events that agents send."""
+
+    webhooks: Webhooks = Webhooks()
+    """What is sent to other servers when there are alerts."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_origin
 
 import msgspec
 import yaml
@@ -36,6 +36,11 @@ class Setting:
     hint: Any
     """Its type with its limits."""
     default: Any
+
+    @property
+    def is_list(self) -> bool:
+        """It takes a list of sections, which in text is JSON."""
+        return get_origin(self.hint) is tuple
 
     @property
     def variable(self) -> str:
@@ -142,6 +147,8 @@ def _section(each: msgspec.structs.FieldInfo) -> type[Section] | None:
 SETTINGS: Final = {setting.path: setting for setting in _leaves(Settings, "")}
 """Every setting by its dotted name."""
 VARIABLES: Final = {setting.variable: path for path, setting in SETTINGS.items()}
+SHIELDS: Final = frozenset({"RUNE_EVENTS_ENABLED"})
+"""Variables of the SDK that begin like one of our sections."""
 SECTIONS: Final = frozenset(
     path.rsplit(".", depth)[0] for path in SETTINGS for depth in range(1, path.count(".") + 1)
 )
@@ -206,7 +213,9 @@ class _Walk:
         self._seen.add(path)
 
     def _value(self, path: str, node: yaml.Node) -> None:
-        if not isinstance(node, yaml.ScalarNode):
+        if SETTINGS[path].is_list and isinstance(node, yaml.SequenceNode):
+            self._found.take(path, _as_json(node), self._at(node))
+        elif not isinstance(node, yaml.ScalarNode):
             self._found.refuse(path, "takes one value, not a list or a section", self._at(node))
         elif _is_null(node):
             self._found.refuse(path, "has no value: give it one or leave it out", self._at(node))
@@ -216,6 +225,20 @@ class _Walk:
     def _at(self, node: yaml.Node) -> str:
         mark = node.start_mark
         return f"line {mark.line + 1}, column {mark.column + 1} of {self._file}"
+
+
+def _as_json(node: yaml.SequenceNode) -> str:
+    """A list as the text that the environment would have for it."""
+    loader: Any = yaml.SafeLoader("")  # its stubs do not say what it constructs
+    return msgspec.json.encode(_hyphened(loader.construct_document(node))).decode()
+
+
+def _hyphened(plain: object) -> object:
+    """Names of settings may be written with `_`, in lists as well."""
+    if isinstance(plain, dict):
+        pairs = cast("dict[object, object]", plain).items()
+        return {str(key).replace("_", "-"): _hyphened(value) for key, value in pairs}
+    return [_hyphened(item) for item in cast("list[object]", plain)] if isinstance(plain, list) else plain
 
 
 def _is_null(node: yaml.Node) -> bool:
@@ -228,7 +251,7 @@ def _read_environment(environ: Mapping[str, str], found: _Findings) -> None:
     for name in sorted(environ):
         if name in VARIABLES:
             found.take(VARIABLES[name], environ[name], f"environment variable {name}")
-        elif name.startswith(tops):
+        elif name.startswith(tops) and name not in SHIELDS:
             found.refuse(name, _unknown(name, VARIABLES), "environment")
 
 
@@ -264,6 +287,16 @@ def _check(settings: Settings, found: _Findings) -> None:
     if not settings.auth.enabled:
         _refuse(found, "auth.enabled", "callers always show a token: leave it out, or set it to true")
     _check_tls(settings.auth.tls, found)
+    if settings.runner.docker.enabled == "false" and not settings.runner.process.enabled:
+        _refuse(found, "runner.process.enabled", "every runner is switched off: nothing could run")
+    if not settings.runner.docker.socket.removeprefix("unix://").startswith("/"):
+        _refuse(found, "runner.docker.socket", "takes the whole path of a socket of this machine")
+    kek = settings.crypto.kek
+    if kek.source == "file" and not kek.file_path.startswith("/"):
+        _refuse(found, "crypto.kek.file-path", "takes a whole path when crypto.kek.source is file")
+    names = [each.name for each in settings.registries]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        _refuse(found, "registries", f"has two entries named {name!r}")
     grpc, http = settings.server.grpc_addr, settings.server.http_addr
     if grpc == http and grpc.port:
         _refuse(found, "server.http-addr", f"{http} is the address of gRPC already")

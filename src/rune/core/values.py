@@ -20,12 +20,23 @@ def read(text: str, hint: Any) -> Any:  # noqa: ANN401 - settings are of many ty
         return _PARSERS[hint](text)
     if get_origin(hint) is Literal:
         return _choice(text, get_args(hint))
+    if get_origin(hint) is tuple:
+        return _sections(text, hint)
     try:
         return msgspec.convert(text, hint, strict=False)
     except msgspec.ValidationError as error:
         plain = str(error).replace("`", "").replace("Expected int", "takes a whole number")
         plain = plain.replace("Expected str", "takes text").partition(", got ")[0]
         raise ValueError(f"{plain}, not {text[:60]!r}") from error
+
+
+def _sections(text: str, hint: Any) -> Any:  # noqa: ANN401 - as above
+    """A list of sections, as JSON. Nothing of the text is repeated: a password may stand there by mistake."""
+    try:
+        return msgspec.json.decode(text, type=hint)
+    except msgspec.MsgspecError as error:
+        plain = str(error).replace("`", "").replace("Object contains unknown", "unknown")
+        raise ValueError(f"takes a list of sections: {plain}") from None
 
 
 def _choice(text: str, words: Sequence[str]) -> str:

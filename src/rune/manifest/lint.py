@@ -156,8 +156,6 @@ def _warnings(item: Item) -> Iterator[Said]:
             "process.command",
             "is one program's name, spaces included; did you mean to put words into `args`?",
         )
-    if service.scale > 1 and service.runtime != "docker" and service.process and service.ports:
-        yield "scale", f"{service.scale} processes on one machine cannot all listen on the same port"
 
 
 def _doubled(items: Sequence[Item]) -> Iterator[Problem]:

@@ -45,7 +45,7 @@ class Reading:
             field = known.get(key.text) if key.kind == "scalar" else None
             where = f"{path}.{field.wire}" if field and path else field.wire if field else path
             if field is None:
-                self._stranger(model, key, value, path=path)
+                self._stranger(model, key, path)
             elif where in self.spots:
                 self.wrong(key.spot, f"{key.text!r} is another spelling of what stands there already", path)
             else:
@@ -61,13 +61,13 @@ class Reading:
             return Node("mapping", node.spot)
         return found
 
-    def _stranger(self, model: type[Message], key: Node, value: Node, *, path: str) -> None:
+    def _stranger(self, model: type[Message], key: Node, path: str) -> None:
         later = NOT_YET.get(model, {}).get(key.text)
         if key.kind != "scalar":
             self.wrong(key.spot, "a key must be one word", path)
-        elif later and not (key.text == "scheme" and value.text.lower() == "http"):
+        elif later:
             self.wrong(key.spot, f"{key.text} is not supported: {later}", path)
-        elif not later:
+        else:
             self.wrong(key.spot, f"unknown key {key.text!r}{nearest(key.text, keys(model))}", path)
 
     def _take(self, field: Field, node: Node, path: str, *, data: dict[str, Any]) -> None:

@@ -95,6 +95,8 @@ def _is_zero(field: Field, value: Any) -> bool:  # noqa: ANN401 - JSON
     """To leave it out says the same: of the fields of messages only, not of what lists and maps hold."""
     if field.default and not _is_unspecified(field.default):
         return False
+    if field.default is None and not (field.is_message or field.is_time):
+        return value is None
     if not value:
         return not (field.presence and value is not None)
     if field.type in ("int64", "uint64"):

@@ -27,9 +27,10 @@ def is_possible(operation: Operation[Any, Any]) -> bool:
     """One call of a tool can do it.
 
     Streams both ways need somebody who types, and what changes something without any credential (the first
-    token) is for a person at the machine.
+    token) is for a person at the machine. So is the value of a secret: what a tool answers stays in a
+    conversation.
     """
-    if operation.unsupported or operation.streaming is Streaming.BOTH:
+    if operation.unsupported or operation.streaming is Streaming.BOTH or operation.verb == "reveal":
         return False
     return operation.access is not Access.PUBLIC or operation.effect is Effect.READ
 

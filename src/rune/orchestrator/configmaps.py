@@ -11,7 +11,6 @@ from rune.api.common import OK, Status
 from rune.api.fields import NamespaceName
 from rune.api.orchestrator import configmaps as api
 from rune.api.orchestrator.configmaps import Configmap
-from rune.api.orchestrator.services import Service
 from rune.api.resource import Resource
 from rune.core.call import Call
 from rune.core.clock import Clock
@@ -21,6 +20,7 @@ from rune.core.store.base import Delete, Put, Store, Write
 from rune.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Violation
 from rune.orchestrator import listing
 from rune.orchestrator.namespaces import create_in
+from rune.orchestrator.uses import CONFIGMAP, Use, used_by
 
 KEPT: Final = 10
 """How many versions there are of a configmap, the newest included."""
@@ -131,7 +131,7 @@ class Configmaps:
 
     async def delete(self, call: Call, ask: api.DeleteConfigmapRequest) -> Status:
         """Remove it with its versions, unless a service uses it."""
-        users = used_by(self._store, ask.namespace, ask.name)
+        users = used_by(self._store, Use(CONFIGMAP, ask.namespace, ask.name))
         if users:
             raise FailedPrecondition(
                 f"cannot delete configmap {ask.namespace}/{ask.name}; services use it: {', '.join(users)}"
@@ -215,25 +215,6 @@ class Configmaps:
 
     def _answer(self, namespace: str, name: str) -> api.ConfigmapResponse:
         return api.ConfigmapResponse(configmap=self._get(namespace, name), status=OK)
-
-
-def used_by(store: Store, namespace: str, name: str) -> list[str]:
-    """The services whose spec names the configmap, as `namespace/name`."""
-    return [
-        f"{service.namespace}/{service.name}"
-        for service in store.list(Service)
-        if (namespace, name) in set(_uses(service))
-    ]
-
-
-def _uses(service: Service) -> Iterator[tuple[str, str]]:
-    home = service.namespace
-    for mount in service.configmap_mounts:
-        yield home, mount.configmap_name
-    for source in service.env_from:
-        yield source.namespace or home, source.configmap_name
-    for ref in service.dependencies:
-        yield ref.namespace or home, ref.configmap
 
 
 def _violations(data: Mapping[str, str], field: str) -> Iterator[Violation]:

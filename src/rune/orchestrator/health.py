@@ -23,8 +23,8 @@ from rune.core.dispatch import Dispatcher
 from rune.core.store.base import R, Store
 from rune.errors import InvalidArgument, NotFound
 from rune.orchestrator.copies import copies_of
+from rune.orchestrator.machine import Probes
 from rune.orchestrator.node import Node
-from rune.orchestrator.reconcilers.instances import Probes
 
 SERVICE, INSTANCE, NODE = "service", "instance", "node"
 TYPES: Final = {"": "", SERVICE: SERVICE, "svc": SERVICE, INSTANCE: INSTANCE, "inst": INSTANCE, NODE: NODE}
@@ -77,7 +77,7 @@ class Health:
         if kind == NODE and ask.name not in ("", self._node.name):
             raise NotFound(f"node not found: {ask.name}")
         if kind == NODE or (not kind and ask.name in ("", self._node.name)):
-            yield self._of_node()
+            yield self._of_node(with_checks=ask.include_checks)
 
     def _chosen(
         self, call: Call, ask: api.GetHealthRequest, kind: type[R], *, optional: bool = False
@@ -131,7 +131,7 @@ class Health:
             check_results=self._probes.results(instance.id) if with_checks else [],
         )
 
-    def _of_node(self) -> ComponentHealth:
+    def _of_node(self, *, with_checks: bool) -> ComponentHealth:
         try:
             resources, why = self._node.resources(), ""
         except OSError as error:
@@ -143,6 +143,7 @@ class Health:
             status=HealthStatus.HEALTHY if self._is_ready() else HealthStatus.DEGRADED,
             message=why or ("ready" if self._is_ready() else "the reconcilers do not run yet"),
             timestamp=self._clock.now(),
+            check_results=self._node.checks() if with_checks else [],
             resources=resources,
         )
 

@@ -16,6 +16,7 @@ from rune.core.dispatch import Dispatcher
 from rune.core.store.base import Store, Write
 from rune.errors import FailedPrecondition, NotFound
 from rune.orchestrator import listing
+from rune.orchestrator.usages import Usages
 
 Decide = Callable[[Instance], Sequence[Write]]
 
@@ -23,8 +24,9 @@ Decide = Callable[[Instance], Sequence[Write]]
 class Instances:
     """What can be done with instances."""
 
-    def __init__(self, store: Store, *, clock: Clock) -> None:
+    def __init__(self, store: Store, *, clock: Clock, usages: Usages | None = None) -> None:
         self._store = store
+        self._usages = usages or Usages({})
         self._clock = clock
 
     def register(self, dispatcher: Dispatcher) -> None:
@@ -41,8 +43,9 @@ class Instances:
             dispatcher.handles(operation)(handler)
 
     async def get(self, call: Call, ask: api.GetInstanceRequest) -> api.InstanceResponse:
-        """One instance."""
-        return api.InstanceResponse(instance=self._get(ask.namespace, ask.id), status=OK)
+        """One instance, with what it uses now."""
+        instance = await self._usages.shown(self._get(ask.namespace, ask.id))
+        return api.InstanceResponse(instance=instance, status=OK)
 
     async def list(self, call: Call, ask: api.ListInstancesRequest) -> api.ListInstancesResponse:
         """The instances that match."""

@@ -16,6 +16,8 @@ FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 300.0
 SIGNALLED: Final = 128
 """An exit code above it is this plus the number of the signal that ended the run."""
+LOOPING: Final = 3
+"""Short runs in a row that make a crash loop: the first is forgiven, the second may be a coincidence."""
 FORGIVEN_AFTER: Final = 60.0
 """Seconds that a run must last for the short runs before it to be forgotten."""
 
@@ -85,12 +87,21 @@ def _running(view: View) -> Step:
     instance = msgspec.structs.replace(
         view.instance,
         status=InstanceStatus.RUNNING if view.ready else InstanceStatus.STARTING,
-        status_message="" if view.ready else "the readiness probe has not agreed yet",
+        status_message=view.seen.message if view.ready else "the readiness probe has not agreed yet",
         pid=view.seen.pid,
+        container_id=view.seen.container,
+        ip=view.seen.address or view.instance.ip,
         ready=view.ready,
+        ready_since=_ready_since(view),
         start_after=None,
     )
     return _noted(view, instance)
+
+
+def _ready_since(view: View) -> datetime | None:
+    if not view.ready:
+        return None
+    return view.instance.ready_since if view.instance.ready else view.now
 
 
 def _ended(view: View) -> Step:
@@ -98,7 +109,8 @@ def _ended(view: View) -> Step:
     code = view.seen.exit_code
     if view.policy is RestartPolicy.NEVER or (view.policy is RestartPolicy.ON_FAILURE and code == 0):
         return _noted(view, _over(view))
-    return Note(_again(view, describe_exit(view.seen), reason="Exited" if code == 0 else "Crashed"))
+    crashed = "CrashLoop" if view.instance.streak + 1 >= LOOPING else "Crashed"
+    return Note(_again(view, describe_exit(view.seen), reason="Exited" if code == 0 else crashed))
 
 
 def _starting(view: View) -> Step:
@@ -116,7 +128,7 @@ def _again(view: View, why: str, *, reason: str) -> Instance:
     delay = backoff(streak)
     metadata = instance.metadata or InstanceMetadata()
     count = metadata.restart_count + 1
-    waits = f"; starts again in {delay:g} s" if delay else ""
+    waits = f"; starts again in {delay:g} s, {at_clock(view.now, delay)}" if delay else ""
     return msgspec.structs.replace(
         instance,
         attempt=instance.attempt + 1,
@@ -128,7 +140,9 @@ def _again(view: View, why: str, *, reason: str) -> Instance:
         failed_at=view.now,
         exit_code=seen.exit_code if seen.state is State.EXITED else None,
         pid=0,
+        ip="",
         ready=False,
+        ready_since=None,
         updated_at=view.now,
         metadata=msgspec.structs.replace(metadata, restart_count=count),
     )
@@ -144,7 +158,9 @@ def _over(view: View) -> Instance:
         failure_reason="Crashed" if failed else "",
         exit_code=code,
         pid=0,
+        ip="",
         ready=False,
+        ready_since=None,
     )
 
 
@@ -155,7 +171,9 @@ def _stopped(view: View) -> Instance:
         status_message="stopped by an operator; `rune restart` or a change of the service starts it again",
         exit_code=view.seen.exit_code,
         pid=0,
+        ip="",
         ready=False,
+        ready_since=None,
         start_after=None,
     )
 
@@ -175,6 +193,11 @@ def backoff(streak: int) -> float:
 def later(now: datetime, delay: float) -> datetime | None:
     """When a delay is over; None for no delay."""
     return now + timedelta(seconds=delay) if delay else None
+
+
+def at_clock(now: datetime, delay: float) -> str:
+    """When a delay is over, for people who read it later: `at 12:00:05 UTC`."""
+    return f"at {now + timedelta(seconds=delay):%H:%M:%S} UTC"
 
 
 def describe_exit(seen: Observed) -> str:

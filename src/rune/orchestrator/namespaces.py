@@ -30,7 +30,7 @@ from rune.orchestrator import listing
 from rune.orchestrator.spec import MOST_LABELS
 
 RESERVED: Final = ("default", "system")
-INTERNAL: Final = frozenset({"instance", "template", "deletion", "configmap-version"})
+INTERNAL: Final = frozenset({"instance", "template", "deletion", "configmap-version", "secret-version"})
 """Kinds that come and go with what users make: a namespace that holds only these counts as empty."""
 DELETE_WAIT: Final = 300
 NAMED: Final = 5

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rune.api.orchestrator.health import NodeResources
+from rune.api.orchestrator.health import HealthCheckResult, HealthStatus, NodeResources
 from rune.core.clock import Clock
 
 FRESH: Final = 1.0
 """Seconds for which a reading is good."""
 KIB: Final = 1024
+
+
+Checks = Mapping[str, str]
+"""By what can be asked of the machine, why it cannot be had; empty when it can."""
 
 
 class Ticks(NamedTuple):
@@ -24,8 +29,11 @@ class Ticks(NamedTuple):
 class Node:
     """One machine, by its name. The use of processors is that between the last two readings."""
 
-    def __init__(self, name: str, *, clock: Clock, proc: Path = Path("/proc")) -> None:
+    def __init__(
+        self, name: str, *, clock: Clock, proc: Path = Path("/proc"), checks: Callable[[], Checks] = dict
+    ) -> None:
         self.name = name
+        self._checks = checks
         self._clock = clock
         self._proc = proc
         self._at = float("-inf")
@@ -39,6 +47,17 @@ class Node:
             self._seen = self._read()
             self._at = now
         return self._seen
+
+    def checks(self) -> list[HealthCheckResult]:
+        """What it can do, and what it cannot with the reason."""
+        return [
+            HealthCheckResult(
+                status=HealthStatus.DEGRADED if why else HealthStatus.HEALTHY,
+                message=f"{what}: {why or 'can be enforced'}",
+                timestamp=self._clock.now(),
+            )
+            for what, why in self._checks().items()
+        ]
 
     def _read(self) -> NodeResources:
         ticks = self._processors()

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
-from rune.api.orchestrator.services import Service, ServiceStatus
+from rune.api.orchestrator.scaling import ScalingState
+from rune.api.orchestrator.services import Service
 
 SURGE: Final = 1
 """How many copies above the scale a roll-out may add for a while."""
+MIN_READY: Final = 5
+"""Seconds that a copy without a readiness probe must have run to count: those that fail at their start
+do so within the first few."""
+RECREATE: Final = "recreate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +46,119 @@ class Rollout:
     """Copies above the scale."""
     unavailable: int = 0
     """Copies that may be missing from the scale."""
+    min_ready: int = 0
+    """Seconds that a new copy must have been ready to count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A service with its copies, at one moment."""
+
+    service: Service
+    copies: Sequence[Instance]
+    now: datetime
+    rollout: Rollout = Rollout()
+
+    @property
+    def wanted(self) -> int:
+        """How many copies there should be now; fewer than the scale while a scaling goes by steps."""
+        service = self.service
+        if service.deletion_id:
+            return 0
+        scaling = service.scaling
+        if scaling and scaling.state is ScalingState.IN_PROGRESS:
+            return scaling.step_scale
+        return service.scale
+
+    @property
+    def staying(self) -> list[Instance]:
+        """The copies that are not on their way out."""
+        return [item for item in self.copies if item.desired is not DesiredState.DELETED]
+
+    @property
+    def fresh(self) -> list[Instance]:
+        """Those of the newest template."""
+        newest = template_generation(self.service)
+        return [item for item in self.staying if generation(item) == newest]
+
+    @property
+    def stale(self) -> list[Instance]:
+        """Those of older templates."""
+        newest = template_generation(self.service)
+        return [item for item in self.staying if generation(item) != newest]
+
+    def is_available(self, item: Instance) -> bool:
+        """It has been ready for long enough, or has done its work."""
+        if item.status is InstanceStatus.EXITED:
+            return True
+        since = item.ready_since
+        return item.ready and (since is None or since + self._min_ready <= self.now)
+
+    @property
+    def available(self) -> list[Instance]:
+        """The copies of the newest template that count."""
+        return [item for item in self.fresh if self.is_available(item)]
+
+    @property
+    def is_complete(self) -> bool:
+        """Every copy is of the newest template and available, and there are as many as wanted."""
+        return len(self.staying) == self.wanted == len(self.available)
+
+    def next_available(self) -> float | None:
+        """In how many seconds the next copy that is ready begins to count."""
+        times = [
+            (item.ready_since + self._min_ready - self.now).total_seconds()
+            for item in self.fresh
+            if item.ready and item.ready_since and not self.is_available(item)
+        ]
+        return min(times, default=None)
+
+    @property
+    def _min_ready(self) -> timedelta:
+        return timedelta(seconds=self.rollout.min_ready)
 
 
 def rollout_of(service: Service, *, recreate: bool) -> Rollout:
-    """One more at a time and none missing, unless the copies would fight for their ports."""
-    if recreate:
-        return Rollout(surge=service.scale, unavailable=service.scale)
-    if (
-        service.ports
-    ):  # native processes share the host's ports: an old copy must leave before a new one comes
-        return Rollout(surge=0, unavailable=1)
-    return Rollout()
+    """What the service asks for; else one more at a time and none missing, unless ports forbid it."""
+    strategy, wishes = service.update_strategy, service.rollout
+    is_tight = _shares_ports(service)
+    if recreate or (strategy and strategy.type == RECREATE):
+        return Rollout(surge=0, unavailable=max(service.scale, 1), min_ready=_min_ready(service))
+    surge = wishes.max_surge if wishes else None
+    if surge is None:  # native processes share the host's ports: an old copy must leave before a new one
+        surge = 0 if is_tight else SURGE
+    unavailable = wishes.max_unavailable if wishes else None
+    if unavailable is None:
+        unavailable = 0 if surge else 1
+    if strategy and strategy.min_serving:
+        unavailable = min(unavailable, max(service.scale - strategy.min_serving, 0))
+    if not surge and not unavailable:  # it could never go on
+        surge, unavailable = (0, 1) if is_tight else (SURGE, 0)
+    return Rollout(surge=surge, unavailable=unavailable, min_ready=_min_ready(service))
 
 
-def plan(service: Service, instances: Sequence[Instance], rollout: Rollout) -> list[Action]:
-    """What must change so that `scale` copies of the newest template are all there is."""
-    staying = [item for item in instances if item.desired is not DesiredState.DELETED]
-    wanted = 0 if service.deletion_id else service.scale
-    newest = template_generation(service)
-    fresh = [item for item in staying if generation(item) == newest]
-    stale = [item for item in staying if generation(item) != newest]
+def _shares_ports(service: Service) -> bool:
+    """Processes that do not keep to their own address, and containers that are published at one port."""
+    return service.shares_ports or any(port.host_port for port in service.ports)
+
+
+def _min_ready(service: Service) -> int:
+    said = service.rollout.min_ready_seconds if service.rollout else None
+    if said is not None:
+        return said
+    return 0 if service.health and service.health.readiness else MIN_READY
+
+
+def plan(fleet: Fleet) -> list[Action]:
+    """What must change so that as many copies of the newest template as wanted are all there is."""
+    wanted, rollout = fleet.wanted, fleet.rollout
+    fresh, stale = fleet.fresh, fleet.stale
     actions: list[Action] = [Retire(item) for item in _least_useful(fresh)[: max(len(fresh) - wanted, 0)]]
-    fresh_kept = len(fresh) - len(actions)
-    going = len(instances) - len(staying)
-    room = wanted + rollout.surge - fresh_kept - len(stale) - (going if not rollout.surge else 0)
-    starts = max(0, min(wanted - fresh_kept, room))
-    actions += [Start()] * starts
-    available = sum(1 for item in staying if item.ready and generation(item) == newest)
-    available += sum(1 for item in stale if item.ready)
+    kept = len(fresh) - len(actions)
+    going = len(fleet.copies) - len(fleet.staying)
+    room = wanted + rollout.surge - kept - len(stale) - (going if not rollout.surge else 0)
+    actions += [Start()] * max(0, min(wanted - kept, room))
+    available = len(fleet.available) + sum(item.ready for item in stale)
     spare = available - max(wanted - rollout.unavailable, 0)
     for item in _least_useful(stale):
         if not item.ready:
@@ -86,53 +177,6 @@ def generation(instance: Instance) -> int:
 def template_generation(service: Service) -> int:
     """The newest template generation of a service."""
     return service.metadata.template_generation if service.metadata else 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """How a service is, and why."""
-
-    status: ServiceStatus
-    reason: str = ""
-    message: str = ""
-
-
-def judge(service: Service, instances: Sequence[Instance], waiting_for: str = "") -> Verdict:
-    """How a service is, seen from its copies."""
-    if service.deletion_id:
-        return Verdict(status=ServiceStatus.UPDATING, reason="Deleting", message="is being deleted")
-    staying = [item for item in instances if item.desired is not DesiredState.DELETED]
-    newest = template_generation(service)
-    failed = [item for item in staying if item.status is InstanceStatus.FAILED]
-    if failed:
-        worst = max(failed, key=lambda item: item.metadata.restart_count if item.metadata else 0)
-        return Verdict(
-            status=ServiceStatus.FAILED,
-            reason=worst.failure_reason or "InstanceFailed",
-            message=f"{worst.id}: {worst.status_message}",
-        )
-    if waiting_for and len(staying) < service.scale:
-        return Verdict(status=ServiceStatus.PENDING, reason="WaitingForDependencies", message=waiting_for)
-    stale = sum(1 for item in staying if generation(item) != newest)
-    if stale:
-        message = f"{len(staying) - stale} of {service.scale} copies are of the newest spec"
-        return Verdict(status=ServiceStatus.UPDATING, reason="RollingOut", message=message)
-    return _judge_settled(service, staying)
-
-
-def _judge_settled(service: Service, staying: Sequence[Instance]) -> Verdict:
-    if service.scale == 0 and not staying:
-        return Verdict(status=ServiceStatus.RUNNING, reason="ScaledToZero")
-    done = sum(1 for item in staying if item.status in (InstanceStatus.EXITED, InstanceStatus.STOPPED))
-    ready = sum(1 for item in staying if item.ready)
-    if ready + done >= service.scale and len(staying) == service.scale:
-        reason = "Ended" if done == service.scale else ""
-        message = f"{done} of {service.scale} copies have ended or were stopped" if done else ""
-        return Verdict(status=ServiceStatus.RUNNING, reason=reason, message=message)
-    message = f"{ready} of {service.scale} copies are ready"
-    seen_before = bool(service.metadata and service.metadata.observed_generation)
-    status = ServiceStatus.UPDATING if seen_before else ServiceStatus.PENDING
-    return Verdict(status=status, reason="Starting", message=message)
 
 
 def _least_useful(instances: Sequence[Instance]) -> list[Instance]:

@@ -6,12 +6,13 @@ One timer a probe and one task a question: nothing runs between two questions.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NoReturn, Protocol
 
-from rune.api.orchestrator.health import HealthCheckResult, HealthCheckType, HealthStatus
+from rune.api.orchestrator.health import HealthCheckResult, HealthCheckType, HealthStatus, ProbeAnswer
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.specs import Probe, ProbeType
 from rune.core.clock import Clock
@@ -26,6 +27,8 @@ CONNECTIONS: Final = 256
 """Questions at a time that wait for an answer over the network."""
 COMMANDS: Final = 32
 """Questions at a time that run a command: each is a process."""
+HISTORY: Final = 10
+"""Answers of each probe that are kept."""
 
 
 class Asker(Protocol):
@@ -47,10 +50,14 @@ class Tally:
     failures: int = 0
     said: str = ""
     at: datetime | None = None
+    history: deque[ProbeAnswer] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    """The last answers, newest first."""
 
-    def count(self, why: str, at: datetime) -> bool:
+    def count(self, why: str, at: datetime, seconds: float = 0.0) -> bool:
         """Add an answer; true when the verdict changes. It takes as many in a row as the probe says."""
         self.said, self.at = why, at
+        took = round(seconds * 1000)
+        self.history.appendleft(ProbeAnswer(at=at, ok=not why, message=why, milliseconds=took))
         self.successes = 0 if why else self.successes + 1
         self.failures = self.failures + 1 if why else 0
         before = self.healthy
@@ -93,11 +100,17 @@ class Watched:
     attempt: int
     liveness: Check | None = None
     readiness: Check | None = None
+    startup: Check | None = None
 
     @property
     def checks(self) -> list[Check]:
         """Those that there are."""
-        return [check for check in (self.liveness, self.readiness) if check]
+        return [check for check in (self.startup, self.liveness, self.readiness) if check]
+
+    @property
+    def has_started(self) -> bool:
+        """The startup probe, if there is one, has agreed."""
+        return self.startup is None or self.startup.tally.healthy is True
 
 
 class Prober:
@@ -125,16 +138,19 @@ class Prober:
         health = template.spec.health
         if health is None:
             return
+        # One that was ready before has started: a runed that has just begun need not ask again.
+        starting = None if instance.ready else health.startup
         watched = Watched(
             attempt=instance.attempt,
+            startup=_check(starting, instance, template, type=HealthCheckType.STARTUP),
             liveness=_check(health.liveness, instance, template, type=HealthCheckType.LIVENESS),
             readiness=_check(health.readiness, instance, template, type=HealthCheckType.READINESS),
         )
         self._watched[instance.id] = watched
-        for check in watched.checks:
-            # One that was ready before is asked by a runed that has just started, with all the others.
-            spread = check.period * (1.0 if instance.ready else FRESH_JITTER)
-            self._later(check, check.question.probe.initial_delay_seconds + spread * self._clock.random())
+        if watched.startup:
+            self._begin(watched.startup, FRESH_JITTER)
+        else:
+            self._begin_the_rest(watched, 1.0 if instance.ready else FRESH_JITTER)
 
     def drop(self, instance: str) -> None:
         """Ask it no more, and forget what it said."""
@@ -143,17 +159,24 @@ class Prober:
             check.end()
 
     def ready(self, instance: str) -> bool | None:
-        """What the readiness probe says; None before its first word."""
+        """What the startup and readiness probes say; None before their first word."""
         watched = self._watched.get(instance)
-        return watched.readiness.tally.healthy if watched and watched.readiness else None
+        if watched is None:
+            return None
+        if watched.startup and not watched.has_started:
+            return False
+        if watched.readiness:
+            return watched.readiness.tally.healthy
+        return True if watched.startup else None
 
     def sick(self, instance: str) -> str:
-        """Why the liveness probe wants it replaced; empty when it does not."""
+        """Why the startup or the liveness probe wants it replaced; empty when none does."""
         watched = self._watched.get(instance)
-        tally = watched.liveness.tally if watched and watched.liveness else None
-        if tally is None or tally.healthy is not False:
-            return ""
-        return f"the liveness probe failed {tally.failures} times in a row: {tally.said}"
+        for name, check in (("startup", watched.startup), ("liveness", watched.liveness)) if watched else ():
+            if check and check.tally.healthy is False:
+                tally = check.tally
+                return f"the {name} probe failed {tally.failures} times in a row: {tally.said}"
+        return ""
 
     def results(self, instance: str) -> list[HealthCheckResult]:
         """The last word of each probe."""
@@ -168,6 +191,17 @@ class Prober:
                 if not check.is_over:
                     check.asking = tasks.create_task(self._ask(check))
 
+    def _begin_the_rest(self, watched: Watched, spread: float) -> None:
+        """Ask whether it lives and is ready, now that it has started."""
+        for check in (watched.liveness, watched.readiness):
+            if check:
+                self._begin(check, spread)
+
+    def _begin(self, check: Check, spread: float) -> None:
+        """The first question, after the probe's delay and a part of its period that chance decides."""
+        delay = check.question.probe.initial_delay_seconds
+        self._later(check, delay + check.period * spread * self._clock.random())
+
     def _later(self, check: Check, seconds: float) -> None:
         check.timer = asyncio.get_running_loop().call_later(seconds, self._due.put_nowait, check)
 
@@ -181,9 +215,20 @@ class Prober:
         check.asking = None
         if check.is_over:
             return
-        self._later(check, max(due + check.period - loop.time(), 0.0))
-        if check.tally.count(why, self._clock.now()):
+        seconds = loop.time() - due
+        has_changed = check.tally.count(why, self._clock.now(), seconds)
+        if not self._has_come_up(check):
+            self._later(check, max(check.period - seconds, 0.0))
+        if has_changed:
             self._notify(check.question.instance)
+
+    def _has_come_up(self, check: Check) -> bool:
+        """The startup probe agrees: it is asked no more, and the others begin."""
+        watched = self._watched.get(check.question.instance)
+        if watched is None or check is not watched.startup or check.tally.healthy is not True:
+            return False
+        self._begin_the_rest(watched, FRESH_JITTER)
+        return True
 
 
 def _check(
@@ -193,7 +238,13 @@ def _check(
         return None
     ports = template.spec.ports
     first = (ports[0].target_port or ports[0].port) if ports else 0
-    question = Question(instance=instance.id, runner=instance.runner, probe=probe, port=probe.port or first)
+    question = Question(
+        instance=instance.id,
+        runner=instance.runner,
+        probe=probe,
+        port=probe.port or first,
+        address=instance.ip,
+    )
     return Check(type=type, question=question, tally=Tally(probe))
 
 
@@ -209,4 +260,5 @@ def _result(check: Check) -> HealthCheckResult:
         timestamp=tally.at,
         consecutive_successes=tally.successes,
         consecutive_failures=tally.failures,
+        history=list(tally.history),
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import httptools
@@ -15,8 +17,9 @@ import httptools
 from rune import __version__
 from rune.api.orchestrator.specs import Probe, ProbeType
 from rune.errors import RuneError
-from rune.orchestrator.runners.base import Command, HasExec
+from rune.orchestrator.runners.base import Command, HasExec, Observed
 
+HTTPS: Final = "https"
 MOST_HEAD: Final = 16 << 10
 """Bytes that are read of an answer; its body is not needed, and its head is no longer than this."""
 LEGAL: Final = "/?&=%:@!$'()*+,;~[]#"
@@ -31,28 +34,42 @@ class Question:
     runner: str
     probe: Probe
     port: int = 0
+    address: str = ""
+    """The instance's own; the machine's when empty."""
 
     @property
     def host(self) -> str:
         """Where to connect."""
-        return self.probe.host or "127.0.0.1"
+        return self.probe.host or self.address or "127.0.0.1"
+
+
+class Runs(HasExec, Protocol):
+    """A runner that can say where an instance is, and run commands in it."""
+
+    def observe(self, instance: str) -> Observed:
+        """What is known now."""
+        ...
 
 
 class Questioner:
     """Asks; the answer is why the instance is not well, empty when it is."""
 
-    def __init__(self, runners: Mapping[str, HasExec]) -> None:
+    def __init__(self, runners: Mapping[str, Runs]) -> None:
         self._runners = runners
 
     async def ask(self, question: Question, seconds: float) -> str:
         """The answer, after so many seconds at most."""
+        runner = self._runners.get(question.runner)
+        seen = runner.observe(question.instance).address if runner else ""
+        if seen:  # a container has another address after each start
+            question = replace(question, address=seen)
         try:
             async with asyncio.timeout(seconds):
                 return await self._ask(question)
         except TimeoutError:
             return f"no answer within {seconds:g} s"
         except (OSError, ValueError) as error:
-            return f"{question.host}:{question.port}: {_reason(error)}"
+            return f"{question.host}:{question.port}: {_reason(error)}{_advice(question, error)}"
         except RuneError as error:
             return error.message
 
@@ -80,8 +97,12 @@ async def _connect(question: Question) -> str:
     """What a fresh connection shows; it is cut off as soon as that is known."""
     loop = asyncio.get_running_loop()
     asks_http = question.probe.type is ProbeType.HTTP
+    is_secret = asks_http and question.probe.scheme == HTTPS
     transport, answer = await loop.create_connection(
-        lambda: Answer(loop.create_future()), question.host, question.port
+        lambda: Answer(loop.create_future()),
+        question.host,
+        question.port,
+        ssl=_unchecked() if is_secret else None,
     )
     try:
         if not asks_http:
@@ -90,6 +111,15 @@ async def _connect(question: Question) -> str:
         return _judged(await answer.status)
     finally:
         transport.abort()
+
+
+@cache
+def _unchecked() -> ssl.SSLContext:
+    """TLS that takes any certificate: a copy's own is seldom signed, and names no address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Answer(asyncio.Protocol):
@@ -132,21 +162,31 @@ class Answer(asyncio.Protocol):
 
 def _reason(error: OSError | ValueError) -> str:
     """The kernel's word for it, without the address that asyncio adds."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number and number > 0 else str(error)
+
+
+def _advice(question: Question, error: OSError | ValueError) -> str:
+    """A process that listens on 127.0.0.1 alone is the usual reason, and hard to see."""
+    if not isinstance(error, ConnectionRefusedError) or question.runner != "process" or not question.address:
+        return ""
+    return " (it must listen on the address in its HOST, or on every address)"
 
 
 def _request(question: Question) -> bytes:
     name = quote(question.host.encode("idna"), safe=":%[]")
     host = f"[{name}]" if ":" in name else name
-    lines = (
-        f"GET {quote(question.probe.path, safe=LEGAL)} HTTP/1.1",
-        f"Host: {host}:{question.port}",
-        f"User-Agent: rune-probe/{__version__}",
-        "Accept: */*",
-        "Connection: close",
-    )
-    return "\r\n".join((*lines, "", "")).encode("ascii")
+    headers = {
+        "Host": f"{host}:{question.port}",
+        "User-Agent": f"rune-probe/{__version__}",
+        "Accept": "*/*",
+    }
+    said = {name.title(): text for name, text in question.probe.headers.items()}
+    lines = [f"{name}: {text}" for name, text in {**headers, **said, "Connection": "close"}.items()]
+    first = f"GET {quote(question.probe.path, safe=LEGAL)} HTTP/1.1"
+    return "\r\n".join((first, *lines, "", "")).encode()
 
 
 def _judged(status: int) -> str:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
 import msgspec
 
-from rune.api.fields import NamespaceName
+from rune.api.fields import NamespaceName, Timestamp
+from rune.api.orchestrator import specs
 from rune.api.orchestrator.services import Service
-from rune.api.orchestrator.specs import DependencyRef, Probe, ProbeType, ProcessSpec, ServicePort
+from rune.api.orchestrator.specs import (
+    DependencyRef,
+    Probe,
+    ProbeType,
+    ProcessSpec,
+    SecurityContext,
+    ServiceDiscovery,
+    ServicePort,
+)
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
+from rune.orchestrator import images, mountpaths, quantities
+from rune.orchestrator.runners.isolation import capabilities, syscalls
+from rune.orchestrator.traffic import exposure
 
 TEMPLATE: Final = (
     "image", "command", "args", "env", "env_from", "ports", "resources", "health", "runtime", "process",
@@ -20,7 +32,7 @@ TEMPLATE: Final = (
 """The fields that a copy is made from: a change of one needs new copies."""
 SPEC: Final = (
     *TEMPLATE, "labels", "scale", "dependencies", "expose", "image_pull", "discovery", "network_policy",
-    "image_pull_anonymous", "update_strategy", "drain_seconds",
+    "image_pull_anonymous", "update_strategy", "drain_seconds", "rollout",
 )  # fmt: skip
 """The fields that are the user's; all others are the system's, and what clients send there is not taken."""
 MOST_LABELS: Final = 64
@@ -39,6 +51,24 @@ class Template(Resource):
     spec: Service
     recreate: bool = False
     """Replace the copies of older templates all at once."""
+    alike: int = 0
+    """The generation that first said the same, whose copies are as good as its own; 0 means its own."""
+    proven: bool = False
+    """Every copy of it was available once: a rollout that fails may go back to it."""
+    failed: bool = False
+    """Its rollout failed and was undone."""
+    automatic: bool = False
+    """It undoes a rollout that failed."""
+    note: str = ""
+    """Where it came from, or why it was undone."""
+    created_at: Timestamp = None
+    of_generation: int = 0
+    """The generation of the service that brought it."""
+
+    @property
+    def lineage(self) -> int:
+        """The same number for all templates that say the same."""
+        return self.alike or self.generation
 
 
 def template_name(service: str, generation: int) -> str:
@@ -57,14 +87,23 @@ def spec_of(service: Service) -> Service:
     found = list(_violations(spec))
     if found:
         raise InvalidArgument.of([Violation(f"service.{v.field}", v.description) for v in found])
-    if spec.runtime not in ("", "process"):
-        raise Unimplemented(f"service.runtime {spec.runtime!r} is not supported: this release runs processes")
+    if spec.discovery and spec.discovery.vip:  # the server's own word, from an answer that is sent back
+        said = msgspec.structs.replace(spec.discovery, vip="")
+        spec = msgspec.structs.replace(spec, discovery=None if said == ServiceDiscovery() else said)
+    if spec.image:
+        images.refuse_profile(spec.security_context or SecurityContext())
+        return msgspec.structs.replace(spec, runtime="docker")
+    _refuse_for_processes(spec)
     return msgspec.structs.replace(spec, runtime="process")
 
 
-def is_same(one: Service, other: Service, fields: Iterable[str] = SPEC) -> bool:
-    """The specs agree in these fields; the order of mappings does not matter."""
-    return all(getattr(one, name) == getattr(other, name) for name in fields)
+def _refuse_for_processes(spec: Service) -> None:
+    """Raises Unimplemented for what only containers can have in this release."""
+    for at, port in enumerate(spec.ports):
+        if port.host_port:
+            raise Unimplemented(
+                f"service.ports[{at}].host_port is not supported for processes: {specs.NETWORK}"
+            )
 
 
 def find_cycle(start: tuple[str, str], edges: dict[tuple[str, str], Sequence[tuple[str, str]]]) -> str:
@@ -98,18 +137,29 @@ def depends_on(service: Service) -> list[tuple[str, str]]:
 
 def _violations(spec: Service) -> Iterator[Violation]:
     if not spec.image and spec.process is None:
-        yield Violation("process", "is required: say what to run, with process.command")
+        yield Violation("process", "is required: say what to run, with process.command or image")
     if spec.image and spec.process is not None:
         yield Violation("process", "cannot be combined with image: a service is one or the other")
     if len(spec.labels) > MOST_LABELS:
         yield Violation("labels", f"has {len(spec.labels)} entries; {MOST_LABELS} are the most")
     if sum(len(key) + len(value) for key, value in spec.env.items()) > MOST_ENV_BYTES:
         yield Violation("env", "is larger than 1 MiB")
+    runtime = "docker" if spec.image else "process"
+    if spec.runtime not in ("", runtime):
+        yield Violation("runtime", f"is {runtime} for this service, not {spec.runtime[:40]!r}: leave it out")
+    yield from images.violations(spec)
+    yield from quantities.violations(spec.resources)
     yield from _process_violations(spec.process)
+    yield from _security_violations(spec.process)
+    yield from quantities.violations(spec.resources)
     yield from _port_violations(spec.ports)
     if spec.health:
         yield from _probe_violations("health.liveness", spec.health.liveness, spec.ports)
         yield from _probe_violations("health.readiness", spec.health.readiness, spec.ports)
+        yield from _probe_violations("health.startup", spec.health.startup, spec.ports)
+    yield from exposure.violations(spec)
+    yield from _rollout_violations(spec)
+    yield from mountpaths.violations(spec)
     for number, ref in enumerate(spec.dependencies):
         yield from _dependency_violations(f"dependencies[{number}]", ref, spec)
 
@@ -123,6 +173,17 @@ def _process_violations(process: ProcessSpec | None) -> Iterator[Violation]:
         yield Violation("process.working_dir", "must be an absolute path")
     if any("\0" in argument for argument in process.args):
         yield Violation("process.args", "must not contain NUL")
+
+
+def _security_violations(process: ProcessSpec | None) -> Iterator[Violation]:
+    """Names that the kernel does not know; whether it can be enforced is the runner's to say."""
+    security = process.security_context if process else None
+    if security is None:
+        return
+    where = "process.security_context"
+    yield from capabilities.violations(f"{where}.capabilities", security.capabilities)
+    yield from syscalls.violations(f"{where}.allowed_syscalls", security.allowed_syscalls)
+    yield from syscalls.violations(f"{where}.denied_syscalls", security.denied_syscalls, denied=True)
 
 
 def _port_violations(ports: Sequence[ServicePort]) -> Iterator[Violation]:
@@ -152,8 +213,18 @@ def _probe_violations(where: str, probe: Probe | None, ports: Sequence[ServicePo
         yield Violation(f"{where}.path", "is required for an http probe and begins with /")
 
 
+def _rollout_violations(spec: Service) -> Iterator[Violation]:
+    strategy, wishes = spec.update_strategy, spec.rollout
+    if strategy and strategy.type not in ("", "rolling", "recreate"):
+        yield Violation("update_strategy.type", "must be rolling or recreate")
+    if strategy and strategy.type == "recreate" and strategy.min_serving:
+        yield Violation("update_strategy.min_serving", "cannot be kept when the old copies end first")
+    if wishes and wishes.max_surge == 0 and wishes.max_unavailable == 0:
+        yield Violation("rollout.max_unavailable", "must not be 0 where max_surge is 0: nothing could change")
+
+
 def _dependency_violations(where: str, ref: DependencyRef, spec: Service) -> Iterator[Violation]:
-    if not ref.service:
-        yield Violation(f"{where}.service", "is required")
-    elif (ref.namespace or spec.namespace, ref.service) == (spec.namespace, spec.name):
+    if bool(ref.service) + bool(ref.secret) + bool(ref.configmap) != 1:
+        yield Violation(where, "names exactly one of `service`, `secret` and `configmap`")
+    elif ref.service and (ref.namespace or spec.namespace, ref.service) == (spec.namespace, spec.name):
         yield Violation(where, f"service {spec.name!r} cannot depend on itself")

@@ -39,6 +39,8 @@ class Parts:
     """From If-Match."""
     resume: str = ""
     """From Last-Event-ID."""
+    known: str = ""
+    """From If-None-Match."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,8 @@ class Binding:
             self._take_query(draft, parts.query)
         if parts.resume:
             self._take_resume(draft, parts.resume)
+        if parts.known and "etag" in self._own:
+            draft.data["etag"] = parts.known.strip().removeprefix("W/").strip('"')[:128]
         if parts.revision is not None:
             self._take_revision(draft, parts.revision)
         if draft.wrong:

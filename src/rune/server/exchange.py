@@ -55,6 +55,11 @@ class Exchange:
         return raw.decode("latin-1") if raw else str(self.scope["path"])
 
     @property
+    def told(self) -> tuple[Header, ...]:
+        """What the road said beside the answer."""
+        return tuple((name.encode(), text.encode()) for name, text in self.who.told.items())
+
+    @property
     def revision(self) -> int | None:
         """What If-Match names; raises InvalidArgument when that is not one of our entity tags."""
         tag = self.headers.get("if-match")
@@ -67,32 +72,37 @@ class Exchange:
             )
         return int(found[1])
 
-    async def body(self) -> bytes:
+    def knows(self, tag: bytes) -> bool:
+        """If-None-Match names this entity tag."""
+        named = self.headers.get("if-none-match", "")
+        return named == "*" or tag.decode() in [each.strip().removeprefix("W/") for each in named.split(",")]
+
+    async def body(self, most: int = MOST_BODY_BYTES) -> bytes:
         """The whole body; raises when it is too large, too slow, or of a type that is not JSON."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                text = await self._read()
+                text = await self._read(most)
         except TimeoutError as error:
             raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from error
         if text and not _is_json(self.headers.get("content-type", "")):
             raise WrongMediaType("the body must be JSON: send Content-Type: application/json")
         return text
 
-    async def _read(self) -> bytes:
+    async def _read(self, most: int) -> bytes:
         """What comes, as long as it is not too much; a length that is announced is believed."""
         chunks: list[bytes] = []
-        size, more = 0, int(self.headers.get("content-length") or 0) <= MOST_BODY_BYTES
+        size, more = 0, int(self.headers.get("content-length") or 0) <= most
         if not more:
-            raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
-        while more and size <= MOST_BODY_BYTES:
+            raise TooLarge(f"the body is larger than {most} bytes")
+        while more and size <= most:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise InvalidArgument("the body ended too early")
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
             size += len(chunks[-1])
-        if size > MOST_BODY_BYTES:
-            raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
+        if size > most:
+            raise TooLarge(f"the body is larger than {most} bytes")
         return b"".join(chunks)
 
     async def answer(
@@ -102,6 +112,11 @@ class Exchange:
         length = (b"content-length", str(len(text)).encode())
         await self.begin(status, kind, (length, *more))
         await self.send({"type": "http.response.body", "body": text})
+
+    async def unchanged(self, more: tuple[Header, ...]) -> None:
+        """Only that it is as the caller knows it."""
+        await self.begin(304, JSON, more)
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def begin(self, status: int, kind: bytes, more: tuple[Header, ...] = ()) -> None:
         """The answer's head."""
@@ -119,14 +134,15 @@ class Exchange:
     async def fail(self, failure: RuneError) -> None:
         """The failure as the answer."""
         text = body(failure, self.who.request_id)
-        await self.answer(failure.codes.http, text, more=_extras(failure))
+        await self.answer(failure.codes.http, text, more=(*self.told, *_extras(failure)))
 
 
 def _extras(failure: RuneError) -> tuple[Header, ...]:
     if isinstance(failure, Unauthenticated):
         return ((b"www-authenticate", b'Bearer realm="rune"'),)
     if isinstance(failure, ResourceExhausted):
-        return ((b"retry-after", str(max(1, math.ceil(failure.retry_after))).encode()),)
+        more = ((name.encode(), text.encode()) for name, text in failure.headers.items())
+        return ((b"retry-after", str(max(1, math.ceil(failure.retry_after))).encode()), *more)
     if isinstance(failure, WrongMethod):
         return ((b"allow", failure.allowed.encode()),)
     return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -32,6 +32,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._tallies: dict[tuple[str, str], Tally] = {}
+        self._counters: list[tuple[str, str, Callable[[], Mapping[str, float]]]] = []
         self.registry.register(self)
 
     def observe(self, operation: Operation[Any, Any], outcome: str, seconds: float) -> None:
@@ -60,10 +61,19 @@ class Metrics:
             took.add_metric(labels, list(zip(bounds, running, strict=True)), tally.seconds)
         yield calls
         yield took
+        for name, text, read in self._counters:
+            family = CounterMetricFamily(f"rune_{name}", text, labels=("kind",))
+            for kind, number in read().items():
+                family.add_metric((kind,), number)
+            yield family
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Show a number that is read whenever the page is."""
         Gauge(f"rune_{name}", text, registry=self.registry).set_function(read)
+
+    def counters(self, name: str, text: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Show numbers that only grow, by kind; read whenever the page is."""
+        self._counters.append((name, text, read))
 
     def page(self) -> bytes:
         """The page in Prometheus' text format."""

@@ -24,7 +24,7 @@ from rune.server.asgi import Receive, Scope, Send
 from rune.server.binding import Binding, Pairs, Parts, pairs
 from rune.server.callers import RequestIds
 from rune.server.drain import Streams
-from rune.server.exchange import Exchange, Header
+from rune.server.exchange import Exchange
 from rune.server.origins import Origins
 from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
 from rune.server.routes import Routes
@@ -38,6 +38,7 @@ class Endpoint:
         self.operation = operation
         self.binding = Binding(operation, http.parameters, http.body)
         self.takes_body = bool(http.body)
+        self.status, self.most_bytes = http.status, http.most_bytes
         self.watch: Endpoint | None = None
         self.resource = _resource(operation.response)
         if operation.watch:
@@ -85,6 +86,7 @@ class Rest:
             body=await _body(exchange, endpoint),
             revision=exchange.revision,
             resume=exchange.headers.get("last-event-id", ""),
+            known=exchange.headers.get("if-none-match", ""),
         )
         ask = partial(endpoint.binding.message, parts)
         if endpoint.operation.streams:
@@ -112,14 +114,19 @@ class Rest:
             if "if-match" in exchange.headers:
                 raise StaleMatch(failure.message) from failure
             raise
+        tag = _etag(endpoint, answer)
+        more = (*(((b"etag", tag),) if tag else ()), *exchange.told)
+        if tag and exchange.scope["method"] in ("GET", "HEAD") and exchange.knows(tag):
+            await exchange.unchanged(more)
+            return
         text = encoded(wirejson.encode, answer, exchange.who)
-        await exchange.answer(200, text, more=_etag(endpoint, answer))
+        await exchange.answer(endpoint.status, text, more=more)
 
 
 async def _body(exchange: Exchange, endpoint: Endpoint) -> bytes:
     headers = exchange.headers
     if endpoint.takes_body:
-        return await exchange.body()
+        return await exchange.body(endpoint.most_bytes)
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
         raise InvalidArgument(f"{endpoint.operation.name} takes no body")
     return b""
@@ -142,7 +149,11 @@ def _resource(answer: type[Message]) -> str:
     return holders[0].name if len(holders) == 1 and not holders[0].repeated else ""
 
 
-def _etag(endpoint: Endpoint, answer: Message) -> tuple[Header, ...]:
+def _etag(endpoint: Endpoint, answer: Message) -> bytes:
+    """The entity tag of an answer: its own, or the revision of the one resource that it holds."""
+    own = getattr(answer, "etag", "")
+    if own:
+        return f'"{own}"'.encode()
     resource = getattr(answer, endpoint.resource) if endpoint.resource else None
     revision = resource.revision if resource is not None else 0
-    return ((b"etag", f'"{revision}"'.encode()),) if revision else ()
+    return f'"{revision}"'.encode() if revision else b""

@@ -55,7 +55,7 @@ async def lab(machine: tuple[str, str], tmp_path: Path) -> AsyncGenerator[Lab]:
 def make(machine: str, folder: Path, url: str) -> FullRunner:
     """A runner of this kind, not started yet."""
     if machine == "docker":
-        return DockerRunner(url, now=SystemClock().now, owner=folder.name[:40])
+        return DockerRunner(url, now=SystemClock().now, owner=folder.name[:40], files=folder / "mounts")
     if machine == "fake":
         return FakeRunner()
     options = Options(cgroups=machine == "process")

@@ -54,6 +54,9 @@ class Lab:
         named = {"instance": f"i{next(self.numbers)}", **self._image(), **given}
         return Workload(command=["no-such-program"], env={"PATH": "/bin"}, **named)  # pyright: ignore[reportArgumentType] - fields by name
 
+    def workload(self, name: str, shell: str, script: Script, **given: object) -> Workload:
+        return self._workload(name, shell, script, given)
+
     def command(self, name: str, shell: str, script: Script, *, tty: bool = False) -> Command:
         return Command(command=self._argv(name, shell, script), tty=tty)
 

@@ -52,7 +52,7 @@ async def test_a_process_offers_what_its_options_and_its_credential_allow(tmp_pa
             assert names(await ai.list_tools()) == {"get_service", "list_services"} | READ_BY_ALL
 
 
-READ_BY_ALL = {"get_deletion_status", "list_deletion_operations"}
+READ_BY_ALL = {"get_deletion_status", "list_deletion_operations", "list_revisions"}
 """They ask for the same permissions as reading services does."""
 
 

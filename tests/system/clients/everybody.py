@@ -117,14 +117,17 @@ class ByCurl:
         assert process.stdout
         try:
             async with asyncio.timeout(PATIENCE):
-                async for line in process.stdout:
-                    if line.startswith(b"data: "):
-                        found = about(kind, json.loads(line.removeprefix(b"data: ")))
-                        if found:
-                            return found
+                return await self._first(kind, process.stdout)
         finally:
             process.kill()
             await process.communicate()
+
+    async def _first(self, kind: Kind, lines: asyncio.StreamReader) -> Json:
+        async for line in lines:
+            data = line.removeprefix(b"data: ")
+            found = about(kind, json.loads(data)) if data != line else {}
+            if found:
+                return found
         raise Missing(kind.name)
 
     async def update(self, kind: Kind, resource: Json) -> None:

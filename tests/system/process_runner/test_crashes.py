@@ -159,8 +159,8 @@ async def test_a_keeper_of_a_version_that_is_no_longer_there_is_named_and_left_a
         keeper = runner.keeper_pid
         await runner.close()
         with monkeypatch.context() as patch:
-            patch.setattr(link, "PROTOCOL", 2)
-            with pytest.raises(Unavailable, match="speaks protocol 1, this runed 2"):
+            patch.setattr(link, "PROTOCOL", link.PROTOCOL + 1)
+            with pytest.raises(Unavailable, match="speaks protocol 2, this runed 3"):
                 await runner.start()
         await runner.start()
         assert (runner.keeper_pid, runner.observe("a").pid) == (keeper, running.pid)

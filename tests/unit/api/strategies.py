@@ -67,13 +67,16 @@ def _value(field: Field, depth: int) -> st.SearchStrategy[Any]:
         return messages(kind, depth + 1)
     if issubclass(kind, WireEnum):
         return st.sampled_from(list[WireEnum](kind))
+    if field.dress == "raw":
+        one = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=2)
+        return st.lists(one, max_size=2) if isinstance(field.default, list) else one
     if field.is_time:
         return _times(whole=field.type == "int64")
     if kind is int:
         return _integers(field)
     simple: dict[type, st.SearchStrategy[Any]] = {
         bool: st.booleans(),
-        float: st.floats(allow_nan=False, allow_infinity=False),
+        float: _floats(field),
         bytes: st.binary(max_size=20),
     }
     return simple[kind] if kind in simple else _text(metas(field.hint))
@@ -108,3 +111,10 @@ def _limit(field: Field, name: str, otherwise: int) -> int:
 
 def _bare(hint: Any) -> Any:
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+
+
+def _floats(field: Field) -> st.SearchStrategy[float]:
+    known = [(meta.ge, meta.le) for meta in metas(field.hint)]
+    low = next((float(ge) for ge, _ in known if ge is not None), None)
+    high = next((float(le) for _, le in known if le is not None), None)
+    return st.floats(low, high, allow_nan=False, allow_infinity=False)

@@ -222,7 +222,7 @@ def test_dependencies_are_shown_checked_and_asked_backwards(rune: Rune, file: st
     assert rune("deps", "graph").out == "web\nworker → web\n"
     assert '"worker" -> "web";' in rune("deps", "graph", "--format", "dot").out
     assert rune("deps", "dependents", "web").out == "worker\n"
-    assert rune("deps", "check", "worker").out.splitlines()[1].split() == ["web", "ready"]
+    assert rune("deps", "check", "worker").out.splitlines()[1].split() == ["web", "healthy", "ready"]
     assert rune("deps", "validate").out == "2 services: no circle, nothing missing\n"
 
 

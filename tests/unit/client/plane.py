@@ -16,6 +16,7 @@ from rune.api.orchestrator import (
     admin,
     auth,
     configmaps,
+    deletions,
     health,
     instances,
     logs,
@@ -59,7 +60,7 @@ class OneToken:
 class Open:
     """Limits nothing, notes nothing."""
 
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None: ...
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None: ...
 
     async def record(self, call: Call, ask: Message | None, outcome: RuneError | None) -> None: ...
 
@@ -75,7 +76,9 @@ class Plane:
         self.log: list[tuple[int, EventType, Any]] = []
         self.changed = asyncio.Event()
         self.oldest = 0
+        self.deletions: dict[str, deletions.DeletionOperation] = {}
         self.asked: list[tuple[str, Message]] = []
+        self.deletions: dict[str, deletions.DeletionOperation] = {}
         self.drop_after: int | None = None
         """Watches break off after so many items, once each."""
         self.starts: Callable[[services.Service], services.Service] = running

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from rune.api.common import EventType
-from rune.api.orchestrator import services
+from rune.api.orchestrator import deletions, services
 from rune.core.call import Call
 from rune.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted, Violation
 from unit.client.plane import BORN, Plane
@@ -87,7 +88,17 @@ def _writes(plane: Plane) -> None:
         plane.asked.append(("delete", ask))
         if not ask.dry_run:
             plane.put(old, EventType.DELETED)
+        if not ask.dry_run:
+            now = BORN + timedelta(seconds=1)
+            ended = deletions.DeletionOperation(id="d-1", namespace=call.namespace, end_time=now)
+            plane.deletions[ended.id] = ended
         return services.DeleteServiceResponse(deletion_id="d-1")
+
+    @handles(deletions.watch)
+    async def watch(
+        call: Call, ask: deletions.WatchDeletionsRequest
+    ) -> AsyncIterator[deletions.WatchDeletionsResponse]:
+        yield deletions.WatchDeletionsResponse(operation=plane.deletions[ask.name])
 
 
 def _changes(plane: Plane) -> None:

@@ -12,11 +12,13 @@ from planes import Plane, caller, plane
 from promises import promise
 from rune.api.orchestrator import admin, auth
 from rune.core.access import Principal
+from rune.core.apikeys import ApiKey, Keys
+from rune.core.apikeys import mint as mint_key
 from rune.core.auth import FAILURES, Identity, source
 from rune.core.call import Caller, Certificate
 from rune.core.clock import ManualClock
 from rune.core.rights import KINDS
-from rune.core.store.base import Delete
+from rune.core.store.base import Delete, Put
 from rune.core.store.memory import MemoryStore
 from rune.core.tokens import SYSTEM, Token, digest, mint
 from rune.errors import PermissionDenied, ResourceExhausted, Unauthenticated
@@ -213,13 +215,14 @@ async def test_the_table_of_addresses_is_bounded() -> None:
 
 
 async def test_an_api_key_is_refused_until_something_knows_keys() -> None:
-    async with MemoryStore(KINDS) as store:
-        stranger = Caller(edge="http", request_id="r", api_key="k1")
-        with pytest.raises(Unauthenticated, match=r"^invalid API key$"):
+    async with MemoryStore([*KINDS, ApiKey]) as store:
+        prefix, hashed, text = mint_key()
+        await store.commit(Put(ApiKey(prefix=prefix, name="robot", organization="acme", hash=hashed)))
+        stranger = Caller(edge="http", request_id="r", api_key=text)
+        with pytest.raises(Unauthenticated, match=r"^Invalid or missing API key$"):
             Identity(store, ManualClock()).authenticate(stranger)
-        robot = Principal(id="1", name="robot")
-        identity = Identity(store, ManualClock(), keys={"k1": robot}.get)
-        assert identity.authenticate(stranger) is robot
+        identity = Identity(store, ManualClock(), keys=Keys(store, ManualClock()))
+        assert identity.authenticate(stranger).organization == "acme"
 
 
 async def test_the_last_use_is_remembered_without_a_write() -> None:

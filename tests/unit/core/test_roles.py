@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from promises import promise
 from rune.api import OPERATIONS, Access
 from rune.api.orchestrator.admin import Grant, PolicyRule
-from rune.core.access import Principal, Rule, rule
+from rune.core.access import PRIVILEGED, Principal, Rule, rule
 from rune.core.auth import rules_of
 from rune.core.clock import ManualClock
 from rune.core.rights import KINDS
-from rune.core.roles import BUILT_IN, WRITE, is_root, seed, within
+from rune.core.roles import BUILT_IN, WRITE, faults, is_root, seed, within
 from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
 from rune.core.tokens import SYSTEM
@@ -123,3 +123,9 @@ def test_rules_lie_within_themselves_and_within_more_and_within_everything(
 )
 def test_only_a_rule_of_everything_everywhere_is_root(rules: list[Rule], root: bool) -> None:
     assert is_root(rules) is root
+
+
+def test_the_right_to_privileged_containers_can_be_granted_and_is_not_among_those_that_write() -> None:
+    assert not faults([PolicyRule(resource="services", verbs=[PRIVILEGED])], "rules")
+    holders = [name for name, role in ROLES.items() if role.may("services", PRIVILEGED)]
+    assert sorted(holders) == ["admin", "root"]

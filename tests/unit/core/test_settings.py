@@ -23,12 +23,30 @@ EXAMPLES = {
     "auth.enabled": "true",
     "auth.allow-remote-admin": "yes",
     "storage.history": "500",
+    "runner.docker.enabled": "true",
+    "runner.docker.socket": "unix:///run/user/1000/docker.sock",
+    "storage.secret-limits.max-keys-per-secret": "8",
+    "storage.secret-limits.max-value-size": "1024",
+    "crypto.kek.source": "env",
+    "crypto.kek.file-path": "/etc/rune/kek",
+    "crypto.kek.env-var": "KEK",
+    "crypto.kek.generate-if-missing": "true",
+    "registries": '[{"name": "hub", "server": "docker.io", "password-file": "/run/hub"}]',
     "runner.process.enabled": "off",
+    "runner.process.isolation": "strict",
     "limits.calls-per-minute": "100",
     "limits.streams-per-minute": "30",
     "limits.open-streams": "12",
     "audit.max-age-days": "30",
     "audit.max-size-mib": "64",
+    "rollouts.max-surge": "3",
+    "limits.reads-per-minute": "7",
+    "limits.writes-per-minute": "7",
+    "limits.events-per-second": "7",
+    "limits.sdk-per-minute": "7",
+    "events.retention-days": "7",
+    "events.max-gib": "1",
+    "webhooks.allow-private": "true",
 }
 """Another value than the default for every setting that may have one."""
 
@@ -271,3 +289,14 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out.startswith("runed ")
+
+
+def test_one_runner_must_be_on(tmp_path: Path) -> None:
+    file = written(tmp_path, "runner:\n  process: {enabled: false}\n  docker: {enabled: 'false'}\n")
+    assert "runner.process.enabled: every runner is switched off" in refused(file)
+
+
+@pytest.mark.parametrize("socket", ["docker.sock", "tcp://127.0.0.1:2375", "unix://docker.sock"])
+def test_the_engine_is_reached_by_a_socket_of_this_machine(tmp_path: Path, socket: str) -> None:
+    file = written(tmp_path, f"runner: {{docker: {{socket: '{socket}'}}}}")
+    assert "runner.docker.socket: takes the whole path of a socket" in refused(file)

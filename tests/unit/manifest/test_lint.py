@@ -40,7 +40,6 @@ def test_a_good_file_has_no_findings() -> None:
         ("{name: a, command: [x], dependencies: [{service: b, secret: c}]}", "exactly one of"),
         ("{name: a, command: [x], dependencies: [a]}", "depends on itself: a → a"),
         ("{name: a, command: 'sleep 10'}", "did you mean to put words into `args`"),
-        ("{name: a, command: [x], scale: 2, ports: [80]}", "cannot all listen"),
     ],
 )
 def test_a_finding_says_what_is_wrong(text: str, words: str) -> None:

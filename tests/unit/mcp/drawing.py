@@ -17,13 +17,16 @@ def data(schema: Json) -> st.SearchStrategy[Any]:
     return _value(schema, schema.get("$defs", {}))
 
 
-def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:
+def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each form
     if "$ref" in schema:
         return _value(known[schema["$ref"].removeprefix("#/$defs/")], known)
     if "anyOf" in schema:
         return st.one_of([_value(part, known) for part in schema["anyOf"]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    kinds: list[str] | str = schema["type"]
+    if isinstance(kinds, list):
+        return st.one_of([_value({**schema, "type": each}, known) for each in kinds])
     match schema["type"]:
         case "object":
             return _object(schema, known)
@@ -35,14 +38,20 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:
         case "integer":
             return st.integers(schema.get("minimum", -(2**31)), schema.get("maximum", 2**31 - 1))
         case kind:
-            simple = {"number": st.floats(0, 1e6), "boolean": st.booleans(), "null": st.none()}
+            simple = {
+                "number": st.floats(schema.get("minimum", 0), schema.get("maximum", 1e6)),
+                "boolean": st.booleans(),
+                "null": st.none(),
+            }
             return simple[str(kind)]
 
 
 def _object(schema: Json, known: Json) -> st.SearchStrategy[Any]:
     if "properties" not in schema:
         keys = _text(schema["propertyNames"]) if "propertyNames" in schema else WORDS
-        return st.dictionaries(keys, _value(schema["additionalProperties"], known), max_size=2)
+        rest = schema["additionalProperties"]
+        values = st.integers(0, 9) if rest is True else _value(rest, known)
+        return st.dictionaries(keys, values, max_size=2)
     parts = {name: _value(part, known) for name, part in schema["properties"].items()}
     required = schema.get("required", ())
     must = {name: parts.pop(name) for name in required}
@@ -53,7 +62,8 @@ def _text(schema: Json) -> st.SearchStrategy[str]:
     if schema.get("contentEncoding") == "base64":
         return st.just("aGk=")
     if schema.get("title", "").startswith("RFC 3339"):
-        return st.one_of(st.just(""), TIMES.map(datetime.isoformat))
+        times = TIMES.map(datetime.isoformat)
+        return st.one_of(st.just(""), times) if "empty" in schema["title"] else times
     if str(schema.get("pattern", "")).endswith("[0-9]{1,19}$"):
         return st.integers(0, 2**31).map(str)
     if "pattern" in schema:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from rune.api import Operation
@@ -21,21 +20,27 @@ from rune.api.orchestrator.specs import ProcessSpec
 from rune.api.resource import Resource
 from rune.core.access import Principal, Rule, rule
 from rune.core.call import Call, Caller
-from rune.core.clock import EPOCH, Clock, ManualClock
+from rune.core.clock import Clock, ManualClock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.core.store.base import Store
 from rune.core.store.memory import MemoryStore
 from rune.errors import RuneError, Unauthenticated
+from rune.orchestrator import sealing
 from rune.orchestrator.configmaps import ConfigmapVersion
 from rune.orchestrator.control import Control, Machine
+from rune.orchestrator.deletions import Deletions
 from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.instances import Instances
+from rune.orchestrator.machine import Probes
+from rune.orchestrator.mounts import NOTHING, Supplies
 from rune.orchestrator.namespaces import Namespaces, seed
-from rune.orchestrator.reconcilers.instances import Probes
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
+from rune.orchestrator.revisions import Revisions
 from rune.orchestrator.runners.fake import FakeRunner
+from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
+from world import LoopClock
 
 KINDS: tuple[type[Resource], ...] = (
     Namespace,
@@ -45,25 +50,13 @@ KINDS: tuple[type[Resource], ...] = (
     DeletionOperation,
     Configmap,
     ConfigmapVersion,
+    *sealing.KINDS,
 )
 ALL = rule("*", "*")
+__all__ = ["LoopClock"]
 
 In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
-
-
-class LoopClock(ManualClock):
-    """A clock that goes with the event loop, so that looptime moves it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began = asyncio.get_running_loop().time()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time() - self._began
-
-    def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.monotonic())
 
 
 class People:
@@ -88,7 +81,7 @@ class Quiet:
     def __init__(self) -> None:
         self.records: list[tuple[str, str]] = []
 
-    def take(self, operation: Operation[Any, Any], principal: Principal) -> None: ...
+    def take(self, operation: Operation[Any, Any], principal: Principal, weight: int = 1) -> None: ...
 
     async def record(self, call: Call, ask: Message | None, outcome: RuneError | None) -> None:
         self.records.append((call.operation.name, outcome.codes.name if outcome else "ok"))
@@ -122,6 +115,7 @@ class Plane:
     people: People = field(default_factory=People)
     quiet: Quiet = field(default_factory=Quiet)
     probes: Probes = field(default_factory=NoProbes)
+    supplies: Supplies = NOTHING
 
     def __post_init__(self) -> None:
         guards = Guards(
@@ -131,6 +125,9 @@ class Plane:
         self.runner = FakeRunner(now=self.clock.now)
         self.dependents = Dependents()
         Services(self.store, self.dependents, clock=self.clock).register(self.dispatcher)
+        Scalings(self.store, clock=self.clock).register(self.dispatcher)
+        Revisions(self.store, clock=self.clock).register(self.dispatcher)
+        Deletions(self.store, self.dependents, clock=self.clock).register(self.dispatcher)
         Instances(self.store, clock=self.clock).register(self.dispatcher)
         Namespaces(self.store, KINDS, clock=self.clock).register(self.dispatcher)
 
@@ -172,7 +169,9 @@ class Plane:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """The reconcilers run."""
-        machine = Machine(runners={"process": self.runner}, probes=self.probes, node="here")
+        machine = Machine(
+            runners={"process": self.runner}, probes=self.probes, node="here", supplies=self.supplies
+        )
         self.control = Control(self.store, self.dependents, machine, clock=self.clock)
         namespaces = NamespaceReconciler(self.store, KINDS, clock=self.clock)
         async with asyncio.TaskGroup() as tasks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +59,17 @@ def test_what_is_not_ready_yet_is_starting() -> None:
     assert (step.instance.status, step.instance.ready) == (InstanceStatus.STARTING, False)
 
 
+def test_where_it_is_and_what_the_runner_remarks_is_written_down_while_it_runs() -> None:
+    remarked = msgspec.structs.replace(RUNNING, address="10.0.0.2", container="c1", message="may be old")
+    step = decide(view(instance(), remarked))
+    assert isinstance(step, Note)
+    noted = step.instance
+    assert (noted.ip, noted.container_id, noted.status_message) == ("10.0.0.2", "c1", "may be old")
+    over = decide(view(noted, seen(State.EXITED, code=1)))
+    assert isinstance(over, Note)
+    assert (over.instance.ip, over.instance.container_id) == ("", "c1")
+
+
 @pytest.mark.parametrize(
     "policy, code, again",
     [
@@ -95,7 +107,9 @@ def test_a_crash_loop_backs_off_and_says_so() -> None:
     step = decide(view(instance(streak=3), seen(State.EXITED, code=1)))
     assert isinstance(step, Note)
     assert step.instance.status is InstanceStatus.FAILED
-    assert step.instance.status_message == "exited with code 1; starts again in 4 s (restart 1)"
+    assert step.instance.status_message == (
+        "exited with code 1; starts again in 4 s, at 12:00:04 UTC (restart 1)"
+    )
     waiting = decide(view(step.instance, seen(State.EXITED, code=1)))
     assert waiting == Rest(4.0)
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from promises import promise
 from rune.api.orchestrator import services as service_api
 from rune.api.orchestrator.health import HealthCheckType, HealthStatus
 from rune.api.orchestrator.instances import Instance
@@ -246,3 +247,81 @@ async def test_verdicts_reach_the_reconciler_at_once() -> None:
 
 
 LIVE = Probe(type=ProbeType.TCP, port=80, period_seconds=1)
+
+
+@promise("health.startup")
+async def test_nothing_else_is_asked_until_the_startup_probe_agrees_once() -> None:
+    startup = Probe(type=ProbeType.TCP, port=1, period_seconds=2, failure_threshold=30)
+    async with ward() as room:
+        room.patient.answers = {"a": "no"}
+        room.keep(startup=startup, liveness=HTTP, readiness=HTTP)
+        await pass_time(30)
+        assert {question.port for _, question in room.patient.asked} == {1}
+        assert room.prober.ready("a") is False
+        assert room.prober.sick("a") == ""
+        room.patient.answers = {}
+        await pass_time(4)
+        assert room.statuses == dict.fromkeys(
+            (HealthCheckType.STARTUP, HealthCheckType.LIVENESS, HealthCheckType.READINESS),
+            HealthStatus.HEALTHY,
+        )
+        assert room.prober.ready("a") is True
+        asked = len([1 for _, question in room.patient.asked if question.port == 1])
+        await pass_time(50)
+        assert len([1 for _, question in room.patient.asked if question.port == 1]) == asked
+
+
+@promise("health.startup")
+async def test_a_copy_that_never_starts_is_given_up_after_the_startup_probes_threshold() -> None:
+    async with ward() as room:
+        room.patient.answers = {"a": "no"}
+        room.keep(startup=Probe(type=ProbeType.TCP, period_seconds=5, failure_threshold=4), liveness=HTTP)
+        await pass_time(14)
+        assert room.prober.sick("a") == ""
+        await pass_time(5)
+        assert room.prober.sick("a") == "the startup probe failed 4 times in a row: no"
+
+
+async def test_a_startup_probe_alone_makes_a_copy_ready() -> None:
+    async with ward() as room:
+        room.keep(startup=HTTP)
+        assert room.prober.ready("a") is False
+        await pass_time(2)
+        assert room.prober.ready("a") is True
+
+
+async def test_a_copy_that_was_ready_is_not_asked_to_start_again_by_the_next_runed() -> None:
+    async with ward() as room:
+        room.keep(ready=True, startup=Probe(type=ProbeType.TCP, port=1), liveness=HTTP)
+        await pass_time(30)
+        assert {question.port for _, question in room.patient.asked} == {8080}
+
+
+async def test_the_last_ten_answers_are_kept_newest_first() -> None:
+    async with ward() as room:
+        room.patient.takes = 0.25
+        room.keep(liveness=Probe(type=ProbeType.TCP, period_seconds=1))
+        await pass_time(20)
+        room.patient.answers = {"a": "HTTP status 500"}
+        await pass_time(1.5)
+        (check,) = room.prober.results("a")
+    assert len(check.history) == 10
+    assert (check.history[0].ok, check.history[0].message) == (False, "HTTP status 500")
+    assert all(answer.ok and answer.milliseconds == 250 for answer in check.history[2:])
+    times = [answer.at for answer in check.history if answer.at]
+    assert times == sorted(times, reverse=True)
+
+
+@promise("health.ready")
+async def test_a_copy_with_a_startup_probe_gets_no_traffic_before_it_has_agreed() -> None:
+    async with ward() as room:
+        plane = Plane(MemoryStore(KINDS), LoopClock(), probes=room.prober)
+        await seed(plane.store, clock=plane.clock)
+        async with plane.running():
+            room.prober.on_change(plane.control.look_at)
+            startup = Probe(type=ProbeType.TCP, port=80, initial_delay_seconds=7)
+            await plane.serve("api", health=HealthCheck(startup=startup))
+            copy = await plane.copy_of("api")
+            assert not copy.ready
+            await plane.until(lambda: plane.copies("api")[0].ready, seconds=20)
+            assert plane.clock.monotonic() >= 7

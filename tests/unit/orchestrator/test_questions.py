@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from rune.api.orchestrator.specs import Probe, ProbeType
+from rune.api.validate import build
+from rune.errors import InvalidArgument
 from rune.orchestrator.questions import MOST_HEAD, Question, Questioner
-from rune.orchestrator.runners.base import Workload
+from rune.orchestrator.runners.base import Observed, Workload
 from rune.orchestrator.runners.fake import FakeRunner, Script
 
 
 @asynccontextmanager
-async def server(answer: bytes, *, holds: bool = False) -> AsyncGenerator[tuple[int, list[bytes]]]:
+async def server(
+    answer: bytes, *, holds: bool = False, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[tuple[int, list[bytes]]]:
     """Says the same to everybody, and keeps what it was asked; with `holds` it never closes by itself."""
     asked: list[bytes] = []
     served = asyncio.Event()
@@ -32,15 +45,15 @@ async def server(answer: bytes, *, holds: bool = False) -> AsyncGenerator[tuple[
             await writer.wait_closed()
         served.set()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with listening:
         yield listening.sockets[0].getsockname()[1], asked
         async with asyncio.timeout(5):
             await served.wait()
 
 
-async def ask(port: int, path: str = "/", host: str = "") -> str:
-    probe = Probe(type=ProbeType.HTTP, path=path, host=host)
+async def ask(port: int, path: str = "/", host: str = "", **more: Any) -> str:
+    probe = Probe(type=ProbeType.HTTP, path=path, host=host, **more)
     return await Questioner({}).ask(
         Question(instance="a", runner="process", probe=probe, port=port), seconds=2
     )
@@ -128,3 +141,72 @@ async def test_a_command_is_judged_by_its_exit_code(script: Script, said: str) -
 async def test_a_runner_without_commands_says_so() -> None:
     question = Question(instance="a", runner="swarm", probe=Probe(type=ProbeType.EXEC, command=["check"]))
     assert await Questioner({}).ask(question, seconds=1) == "runner 'swarm' cannot run commands"
+
+
+async def test_an_instance_with_an_address_of_its_own_is_asked_there() -> None:
+    class Elsewhere(FakeRunner):
+        def observe(self, instance: str) -> Observed:
+            return msgspec.structs.replace(super().observe(instance), address="127.0.0.9")
+
+    probe = Probe(type=ProbeType.TCP)
+    question = Question(instance="a", runner="docker", probe=probe, port=1)
+    said = await Questioner({"docker": Elsewhere()}).ask(question, seconds=2)
+    assert said == "127.0.0.9:1: Connection refused"
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> ssl.SSLContext:
+    """A server's TLS that nobody vouches for, with a name that is not the address."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody.else")])
+    now = datetime.now(UTC)  # noqa: TID251 - a certificate is valid by the clock on the wall
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
+
+
+async def test_https_is_asked_whoever_signed_the_certificate(self_signed: ssl.SSLContext) -> None:
+    async with server(b"HTTP/1.1 200 OK\r\n\r\n", tls=self_signed) as (port, asked):
+        assert await ask(port, scheme="https") == ""
+    assert asked[0].startswith(b"GET / HTTP/1.1\r\n")
+
+
+async def test_a_server_that_speaks_no_tls_is_told_as_such() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        said = await ask(port, scheme="https")
+    assert said.startswith(f"127.0.0.1:{port}: TLS: ")
+
+
+async def test_headers_are_sent_and_may_replace_our_own() -> None:
+    async with server(b"HTTP/1.1 200 OK\r\n\r\n") as (port, asked):
+        await ask(port, headers={"X-Probe": "yes", "host": "api.example", "User-Agent": "me"})
+    lines = asked[0].decode().split("\r\n")
+    assert lines[1:4] == ["Host: api.example", "User-Agent: me", "Accept: */*"]
+    assert "X-Probe: yes" in lines
+
+
+@pytest.mark.parametrize("headers", [{"X-A": "a\r\nX-B: b"}, {"X A": "a"}, {"X:": "a"}, {"": "a"}])
+def test_a_header_cannot_bring_another(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgument):
+        build(Probe, {"type": "PROBE_TYPE_HTTP", "headers": headers})

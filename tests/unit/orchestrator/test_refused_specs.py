@@ -14,6 +14,10 @@ from rune.api.orchestrator.specs import (
     Probe,
     ProbeType,
     ProcessSpec,
+    ResourceLimit,
+    Resources,
+    SeccompProfile,
+    SecurityContext,
     ServiceExpose,
     ServicePort,
 )
@@ -28,6 +32,14 @@ from world import World, world
 async def here() -> AsyncIterator[World]:
     async with world() as made:
         yield made
+
+
+def container(**fields: Any) -> dict[str, Any]:
+    return {"process": None, "image": "web:1", **fields}
+
+
+def own_profile() -> SecurityContext:
+    return SecurityContext(seccomp_profile=SeccompProfile(type="Localhost", localhost_profile="mine.json"))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +57,31 @@ async def here() -> AsyncIterator[World]:
         ({"health": HealthCheck(readiness=Probe(type=ProbeType.EXEC))}, "service.health.readiness.command"),
         ({"dependencies": [DependencyRef(service="api")]}, r"service.dependencies\[0\]"),
         ({"labels": {str(n): "x" for n in range(65)}}, "service.labels"),
+        ({"runtime": "docker"}, "service.runtime"),
+        ({"image": "web:1"}, "service.process"),
+        ({"image_pull": "never"}, "service.image_pull"),
+        ({"resources": Resources(cpu=ResourceLimit(limit="lots"))}, "service.resources.cpu.limit"),
+        (container(image="Web 1"), "service.image"),
+        (container(runtime="process"), "service.runtime"),
+        (container(image_pull="sometimes"), "service.image_pull"),
+        (container(scale=2, ports=[ServicePort(port=80, host_port=80)]), r"service.ports\[0\].host_port"),
+        (
+            container(ports=[ServicePort(port=n, host_port=80) for n in (1, 2)]),
+            r"service.ports\[1\].host_port",
+        ),
+        (
+            container(resources=Resources(memory=ResourceLimit(limit="1Mi"))),
+            "service.resources.memory.limit",
+        ),
+        (container(resources=Resources(cpu=ResourceLimit(limit="1m"))), "service.resources.cpu.limit"),
+        (
+            container(security_context=SecurityContext(cap_add=["NET ADMIN"])),
+            r"service.security_context.cap_add\[0\]",
+        ),
+        (
+            container(security_context=SecurityContext(seccomp_profile=SeccompProfile(type="Strict"))),
+            "service.security_context.seccomp_profile.type",
+        ),
     ],
 )
 async def test_a_spec_that_cannot_work_is_refused_by_field(
@@ -58,9 +95,13 @@ async def test_a_spec_that_cannot_work_is_refused_by_field(
 @pytest.mark.parametrize(
     "fields, named",
     [
-        ({"image": "busybox", "process": None}, "service.image"),
-        ({"expose": ServiceExpose(port="80")}, "service.expose"),
-        ({"runtime": "docker"}, "service.runtime"),
+        (
+            {"expose": ServiceExpose(port="80", path="/a"), "ports": [ServicePort(port=80)]},
+            "service.expose.path",
+        ),
+        ({"resources": Resources(cpu=ResourceLimit(limit="1"))}, "service.resources"),
+        ({"ports": [ServicePort(port=80, host_port=8080)]}, r"service.ports\[0\].host_port"),
+        ({"image": "web:1", "process": None, "security_context": own_profile()}, "localhost_profile"),
     ],
 )
 async def test_what_is_not_supported_yet_is_refused_by_name(

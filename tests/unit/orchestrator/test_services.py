@@ -33,6 +33,8 @@ from rune.orchestrator.runners.fake import Script
 from rune.orchestrator.spec import Template
 from world import World, world
 
+pytestmark = pytest.mark.looptime
+
 
 @pytest.fixture
 async def here() -> AsyncIterator[World]:
@@ -219,7 +221,7 @@ async def test_a_command_that_cannot_start_fails_with_the_reason_and_is_tried_ag
     await here.until(lambda: here.service("api").status is ServiceStatus.FAILED)
     failed = here.service("api")
     assert failed.status_reason == "RunnerStartError"
-    assert "command 'nope' not found in PATH; tried again in 1 s" in failed.status_message
+    assert "command 'nope' not found in PATH; tried again in 1 s, at 00:00:01 UTC" in failed.status_message
     del here.runner.scripts["nope"]
     await here.until(lambda: runs(here))
 

@@ -26,6 +26,17 @@ class HealthCheckType(WireEnum):
     STARTUP = "HEALTH_CHECK_TYPE_STARTUP"
 
 
+class ProbeAnswer(Message):
+    """One answer to a probe."""
+
+    at: Timestamp = None
+    ok: bool = False
+    message: str = ""
+    """Why it is not well; empty when it is."""
+    milliseconds: Count = 0
+    """How long the answer took."""
+
+
 class HealthCheckResult(Message):
     """What a probe said last."""
 
@@ -35,6 +46,8 @@ class HealthCheckResult(Message):
     timestamp: Timestamp = None
     consecutive_successes: Count = 0
     consecutive_failures: Count = 0
+    history: list[ProbeAnswer] = []
+    """The last ten answers, newest first."""
 
 
 class NodeResources(Message):
@@ -67,7 +80,7 @@ class GetHealthRequest(Message):
     name: Text = ""
     namespace: NamespaceFilter = ""
     include_checks: bool = False
-    """Add what each probe said last."""
+    """Add what each probe said last, and the answers before."""
 
 
 class GetHealthResponse(Message):
@@ -98,6 +111,7 @@ class GetServerVersionResponse(Message):
 get = Operation(
     service="HealthService",
     method="GetHealth",
+    name="get_workload_health",
     request=GetHealthRequest,
     response=GetHealthResponse,
     summary="See how services, instances or the node are.",

@@ -109,6 +109,7 @@ class Instance(Resource):
     service_name: str = ""
     node_id: str = ""
     ip: str = ""
+    """Its own address: a process listens there by its HOST, a container has it on its network."""
     status: InstanceStatus = InstanceStatus.UNSPECIFIED
     status_message: str = ""
     container_id: str = ""
@@ -134,6 +135,10 @@ class Instance(Resource):
     """How many seconds it may take to end when it is stopped; the service's own drain time when absent."""
     start_after: Timestamp = None
     """The back-off: it is not started again before."""
+    ready_since: Timestamp = None
+    """Since when it has been ready without a break; absent while it is not."""
+    notes: list[str] = []
+    """What it did not get at its last start, although its service asks for it."""
 
     @property
     def key(self) -> Key:

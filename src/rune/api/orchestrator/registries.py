@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from rune.api.fields import Int32, Message, Name, Text, Timestamp
 from rune.api.operation import Effect, Http, Operation
 from rune.api.orchestrator.admin import ADMIN
 
-REGISTRIES = "registries come with the Docker runner, which is not part of this release"
+Credential = Annotated[str, Meta(max_length=65_536)]
 
 
 class RegistryAuthConfig(Message):
-    """How to log in to a registry."""
+    """How to log in to a registry. Passwords, tokens and `data` are written and never read back."""
 
     type: Text = ""
+    """`basic` (also when empty), `token`, `dockerconfigjson` or `ecr`."""
     username: Text = ""
-    password: Text = ""
-    token: Text = ""
+    """ecr: the id of the access key."""
+    password: Credential = ""
+    """ecr: the secret access key."""
+    token: Credential = ""
+    """ecr: the session token, where there is one."""
     region: Text = ""
+    """ecr: the region, when the registry's name does not say it."""
     from_secret: Text = ""
+    """Read the credentials from a secret: NAME (in namespace `system`) or NAMESPACE/NAME. Its keys are
+    `username` and `password`, `token`, `.dockerconfigjson`, or `awsAccessKeyId`, `awsSecretAccessKey` and
+    `awsSessionToken`."""
     bootstrap: bool = False
+    """BootstrapAuth makes that secret from `data`."""
     manage: Text = ""
+    """`ignore` leaves a secret alone that is there; otherwise BootstrapAuth brings it up to date."""
     immutable: bool = False
-    data: dict[str, str] = {}
+    """The same as `manage: ignore`."""
+    data: dict[str, Credential] = {}
+    """The same keys as in a secret: what BootstrapAuth writes, or, without `from_secret`, the credentials."""
+
+    def __repr__(self) -> str:
+        return f"RegistryAuthConfig({self.type or 'basic'}, from_secret={self.from_secret!r}, ***)"
 
 
 class RegistryConfig(Message):
     """A registry of container images."""
 
     name: Text = ""
+    """A DNS label, unique among the registries."""
     registry: Text = ""
+    """The host that images name (`registry.example.com:5000`), or `*.example.com` for all below it."""
     auth: RegistryAuthConfig | None = None
 
 
@@ -67,7 +88,9 @@ class AddRegistryResponse(Message):
 
 
 class UpdateRegistryRequest(Message):
-    """The registry as it should be."""
+    """The registry as it should be. Credentials that are left out stay as they are, as long as the registry's
+    host and the type of log-in do.
+    """
 
     registry: RegistryConfig
 
@@ -91,7 +114,9 @@ class RemoveRegistryResponse(Message):
 
 
 class BootstrapAuthRequest(Message):
-    """Whose secrets to make from the configuration."""
+    """Whose secrets to make: of one registry, of all of a type, or of all. Those without `bootstrap` are
+    passed over.
+    """
 
     name: Text = ""
     type: Text = ""
@@ -109,6 +134,7 @@ class TestRegistryRequest(Message):
 
     name: Name
     image_ref: Text = ""
+    """Ask for this image's manifest as well; needed where the registry is a pattern with `*`."""
 
 
 class TestRegistryResponse(Message):
@@ -147,7 +173,7 @@ list_registries = Operation(
     response=ListRegistriesResponse,
     summary="List registries.",
     http=Http(verb="GET", path=_REGISTRIES),
-    unsupported=REGISTRIES,
+    cli="admin registries list",
     **ADMIN,
 )
 get_registry = Operation(
@@ -156,7 +182,7 @@ get_registry = Operation(
     response=GetRegistryResponse,
     summary="Get a registry, without its credentials.",
     http=Http(verb="GET", path=f"{_REGISTRIES}/{{name}}"),
-    unsupported=REGISTRIES,
+    cli="admin registries get {name}",
     **ADMIN,
 )
 add_registry = Operation(
@@ -166,7 +192,6 @@ add_registry = Operation(
     summary="Add a registry.",
     http=Http(verb="POST", path=_REGISTRIES, body="registry"),
     effect=Effect.CHANGE,
-    unsupported=REGISTRIES,
     **ADMIN,
 )
 update_registry = Operation(
@@ -176,7 +201,6 @@ update_registry = Operation(
     summary="Replace a registry's settings.",
     http=Http(verb="PUT", path=f"{_REGISTRIES}/{{registry.name}}", body="registry"),
     effect=Effect.SETTLE,
-    unsupported=REGISTRIES,
     **ADMIN,
 )
 remove_registry = Operation(
@@ -185,8 +209,8 @@ remove_registry = Operation(
     response=RemoveRegistryResponse,
     summary="Remove a registry.",
     http=Http(verb="DELETE", path=f"{_REGISTRIES}/{{name}}"),
+    cli="admin registries remove {name}",
     effect=Effect.DESTROY,
-    unsupported=REGISTRIES,
     **ADMIN,
 )
 bootstrap_registries = Operation(
@@ -195,9 +219,9 @@ bootstrap_registries = Operation(
     response=BootstrapAuthResponse,
     summary="Make the secrets that registries log in with.",
     http=Http(verb="POST", path=f"{_REGISTRIES}:bootstrap", body="*"),
+    cli="admin registries bootstrap",
     name="bootstrap_registries",
     effect=Effect.SETTLE,
-    unsupported=REGISTRIES,
     **ADMIN,
 )
 test_registry = Operation(
@@ -206,7 +230,7 @@ test_registry = Operation(
     response=TestRegistryResponse,
     summary="Try to log in to a registry.",
     http=Http(verb="POST", path=f"{_REGISTRIES}/{{name}}/test", body="*"),
-    unsupported=REGISTRIES,
+    cli="admin registries test {name}",
     **ADMIN,
 )
 registries_status = Operation(
@@ -215,6 +239,6 @@ registries_status = Operation(
     response=RegistriesStatusResponse,
     summary="See how the registries are.",
     http=Http(verb="GET", path=f"{_REGISTRIES}:status"),
-    unsupported=REGISTRIES,
+    cli="admin registries status",
     **ADMIN,
 )

@@ -20,7 +20,6 @@ from rune.api.fields import (
     Uint64,
 )
 from rune.api.operation import Effect, Http, Kind, Operation
-from rune.api.orchestrator.specs import SECRETS
 
 SecretKey = Annotated[str, Meta(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,253}$(?!\n)")]
 SecretData = dict[SecretKey, str]
@@ -38,6 +37,13 @@ class Secret(Message):
     created_at: Timestamp = None
     updated_at: Timestamp = None
     data_keys: list[str] = []
+    revision: Uint64 = 0
+    """The revision of the log that wrote it. An update that names one is refused with ABORTED when the secret
+    has moved on since; 0 names none."""
+
+    def __repr__(self) -> str:
+        keys = sorted({*self.data, *self.data_keys})
+        return f"Secret({self.namespace}/{self.name}, version={self.version}, keys={keys}, ***)"
 
 
 class SecretResponse(Message):
@@ -137,15 +143,19 @@ class PatchSecretRequest(Message):
     set: SecretData = {}
     unset: list[SecretKey] = []
 
+    def __repr__(self) -> str:
+        words = f"set={sorted(self.set)}, unset={self.unset}"
+        return f"PatchSecretRequest({self.namespace}/{self.name}, {words}, ***)"
+
 
 _KIND = Kind(noun="secret", service="SecretService", path="/v1/namespaces/{namespace}/secrets")
 _ITEM = "/v1/namespaces/{namespace}/secrets/{name}"
 
-create = _KIND.create(CreateSecretRequest, SecretResponse, unsupported=SECRETS)
-get = _KIND.get(GetSecretRequest, SecretResponse, unsupported=SECRETS)
-list_ = _KIND.list(ListSecretsRequest, ListSecretsResponse, unsupported=SECRETS)
-update = _KIND.update(UpdateSecretRequest, SecretResponse, unsupported=SECRETS)
-delete = _KIND.delete(DeleteSecretRequest, Status, unsupported=SECRETS)
+create = _KIND.create(CreateSecretRequest, SecretResponse)
+get = _KIND.get(GetSecretRequest, SecretResponse)
+list_ = _KIND.list(ListSecretsRequest, ListSecretsResponse)
+update = _KIND.update(UpdateSecretRequest, SecretResponse)
+delete = _KIND.delete(DeleteSecretRequest, Status)
 patch = Operation(
     service="SecretService",
     method="PatchSecret",
@@ -156,7 +166,6 @@ patch = Operation(
     verb="update",
     http=Http(verb="PATCH", path=_ITEM, body="*"),
     effect=Effect.SETTLE,
-    unsupported=SECRETS,
 )
 reveal = Operation(
     service="SecretService",
@@ -168,7 +177,6 @@ reveal = Operation(
     verb="reveal",
     http=Http(verb="POST", path=f"{_ITEM}/reveal", body="*"),
     effect=Effect.CHANGE,
-    unsupported=SECRETS,
 )
 list_versions = Operation(
     service="SecretService",
@@ -179,7 +187,7 @@ list_versions = Operation(
     resource="secrets",
     verb="get",
     http=Http(verb="GET", path=f"{_ITEM}/versions"),
-    unsupported=SECRETS,
+    cli="secret versions {name}",
 )
 reveal_version = Operation(
     service="SecretService",
@@ -191,7 +199,6 @@ reveal_version = Operation(
     verb="reveal",
     http=Http(verb="POST", path=f"{_ITEM}/versions/{{version}}/reveal", body="*"),
     effect=Effect.CHANGE,
-    unsupported=SECRETS,
 )
 rollback = Operation(
     service="SecretService",
@@ -202,6 +209,6 @@ rollback = Operation(
     resource="secrets",
     verb="update",
     http=Http(verb="POST", path=f"{_ITEM}/rollback", body="*"),
+    cli="secret rollback {name}",
     effect=Effect.CHANGE,
-    unsupported=SECRETS,
 )

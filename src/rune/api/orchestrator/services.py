@@ -26,7 +26,19 @@ from rune.api.operation import Effect, Http, Kind, Operation, Rate, Streaming
 from rune.api.orchestrator import instances, specs
 from rune.api.orchestrator.deletions import Finalizer
 from rune.api.orchestrator.instances import Instance
+from rune.api.orchestrator.rollout import Rollout
+from rune.api.orchestrator.scaling import (
+    InstanceProblem,
+    ScaleServiceRequest,
+    Scaling,
+    ScalingMode,
+    ScalingState,
+    ScalingStatusResponse,
+    WatchScalingRequest,
+)
 from rune.api.resource import Resource
+
+__all__ = ["InstanceProblem", "ScalingMode", "ScalingState"]
 
 
 class ServiceStatus(WireEnum):
@@ -51,6 +63,8 @@ class ServiceMetadata(Message):
     """Counts the changes that need new copies, from 1: a change of scale or labels alone does not."""
     observed_generation: Int64 = 0
     """The generation that the status speaks of."""
+    rolled_back_generation: Int64 = 0
+    """The newest generation that was undone because its copies failed; 0 when none was."""
 
 
 class UpdateStatus(Message):
@@ -64,7 +78,21 @@ class UpdateStatus(Message):
     outdated: Count = 0
     started_at: Timestamp = None
     last_progress_at: Timestamp = None
+    """Absent while the rollout waits for something else: a dependency, or its turn."""
     message: str = ""
+    peak: Count = 0
+    """The most copies of the newest template that were available at once."""
+
+
+class ExposureStatus(Message):
+    """How it is with what `expose` asks for."""
+
+    address: str = ""
+    """Where it is reached, as `host:port`."""
+    is_open: bool = False
+    """Somebody listens there."""
+    message: str = ""
+    """Why nobody does."""
 
 
 class Service(Resource):
@@ -76,15 +104,19 @@ class Service(Resource):
     name: Name
     namespace: NamespaceName = ""
     labels: dict[str, str] = {}
-    image: Annotated[Text, later(specs.DOCKER)] = ""
+    image: Text = ""
+    """What the copies run, as containers of the Docker Engine: `[HOST[:PORT]/]name[:tag][@digest]`."""
     command: Text = ""
+    """With an image: what runs in place of its entrypoint. Without one: the program of a process."""
     args: list[specs.Argument] = []
+    """With an image and no command: in place of the image's own arguments."""
     env: specs.Env = {}
-    env_from: Annotated[list[specs.EnvFromSource], later(specs.SECRETS)] = []
+    env_from: list[specs.EnvFromSource] = []
     scale: Scale = 0
     """How many copies should run. 0 is none: there is no other default on the wire."""
     ports: list[specs.ServicePort] = []
-    resources: Annotated[specs.Resources | None, later(specs.LIMITS)] = None
+    resources: specs.Resources | None = None
+    """What a copy may use at most, and is promised."""
     health: specs.HealthCheck | None = None
     status: ServiceStatus = ServiceStatus.UNSPECIFIED
     runtime: Text = ""
@@ -92,31 +124,40 @@ class Service(Resource):
     process: specs.ProcessSpec | None = None
     restart_policy: specs.RestartPolicy = specs.RestartPolicy.UNSPECIFIED
     """`always` when unspecified."""
-    secret_mounts: Annotated[list[specs.SecretMount], later(specs.SECRETS)] = []
-    configmap_mounts: Annotated[list[specs.ConfigmapMount], later(specs.SECRETS)] = []
+    secret_mounts: list[specs.SecretMount] = []
+    configmap_mounts: list[specs.ConfigmapMount] = []
     metadata: ServiceMetadata | None = None
     dependencies: list[specs.DependencyRef] = []
-    expose: Annotated[specs.ServiceExpose | None, later(specs.NETWORK)] = None
-    image_pull: Annotated[Text, later(specs.DOCKER)] = ""
+    expose: specs.ServiceExpose | None = None
+    image_pull: Text = ""
+    """When the image is asked for at its registry: `missing` (also when empty), `always` or `never`."""
     status_reason: str = ""
     status_message: str = ""
     volumes: Annotated[list[specs.VolumeMount], later(specs.VOLUMES)] = []
     init_steps: Annotated[list[specs.InitStep], later("init steps are not part of this release")] = []
-    security_context: Annotated[specs.SecurityContext | None, later(specs.DOCKER)] = None
+    security_context: specs.SecurityContext | None = None
+    """What a container may do. More than the Engine gives by itself takes services:privileged."""
     instances: list[Instance] = []
     """The copies, in answers only."""
-    discovery: Annotated[specs.ServiceDiscovery | None, later(specs.NETWORK)] = None
+    discovery: specs.ServiceDiscovery | None = None
     ingress_cert: specs.IngressCertStatus | None = None
     network_policy: Annotated[specs.ServiceNetworkPolicy | None, later(specs.NETWORK)] = None
-    image_pull_anonymous: Annotated[bool, later(specs.DOCKER)] = False
-    update_strategy: Annotated[
-        specs.UpdateStrategy | None, later("update strategies are not part of this release")
-    ] = None
+    image_pull_anonymous: bool = False
+    """Pull without credentials, also where there are some for the registry."""
+    update_strategy: specs.UpdateStrategy | None = None
     update: UpdateStatus | None = None
     drain_seconds: Seconds = 0
     """How long a copy may take to end after SIGTERM; 10 when 0."""
     deletion_id: str = ""
     """The deletion that is under way; the service takes no more changes."""
+    address: str = ""
+    """Where it answers on this machine, at the tcp ports it declares; it keeps it for life."""
+    shares_ports: bool = False
+    """Its copies listen on every address of the machine, so that no two can run at a time."""
+    exposure: ExposureStatus | None = None
+    rollout: Rollout | None = None
+    scaling: Scaling | None = None
+    """The last scaling that went step by step or was watched over, in answers only."""
 
 
 class ServiceResponse(Message):
@@ -225,59 +266,6 @@ class DeleteServiceResponse(Message):
     finalizers: list[Finalizer] = []
 
 
-class ScalingMode(WireEnum):
-    """How a new number of copies is reached."""
-
-    UNSPECIFIED = "SCALING_MODE_UNSPECIFIED"
-    IMMEDIATE = "SCALING_MODE_IMMEDIATE"
-    GRADUAL = "SCALING_MODE_GRADUAL"
-
-
-class ScaleServiceRequest(Message):
-    """How many copies should run; an absent `scale` is 0 and stops them all."""
-
-    name: Name
-    namespace: NamespaceName = ""
-    scale: Scale = 0
-    mode: ScalingMode = ScalingMode.UNSPECIFIED
-    """At once (also when unspecified), or gradually."""
-    step_size: Annotated[Count, later("gradual scaling is not part of this release")] = 0
-    interval_seconds: Annotated[Seconds, later("gradual scaling is not part of this release")] = 0
-
-
-class WatchScalingRequest(Message):
-    """Whose scaling to follow. `target_scale` 0 means the service's own scale."""
-
-    service_name: Name
-    namespace: NamespaceName = ""
-    target_scale: Scale = 0
-
-
-class InstanceProblem(Message):
-    """Why a copy does not run."""
-
-    name: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-    restart_count: Count = 0
-
-
-class ScalingStatusResponse(Message):
-    """How far the scaling has come; the stream ends with the item that says complete."""
-
-    current_scale: Count = 0
-    target_scale: Count = 0
-    running_instances: Count = 0
-    pending_instances: Count = 0
-    complete: bool = False
-    status: Status | None = None
-    failed_instances: Count = 0
-    stalled_instances: Count = 0
-    terminating_instances: Count = 0
-    problems: list[InstanceProblem] = []
-
-
 class RestartServiceRequest(Message):
     """Which service to restart, whatever state it is in."""
 
@@ -312,7 +300,7 @@ scale = Operation(
     method="ScaleService",
     request=ScaleServiceRequest,
     response=ServiceResponse,
-    summary="Set how many copies of a service run.",
+    summary="Set how many copies of a service run, at once or step by step.",
     resource="services",
     verb="scale",
     http=Http(verb="POST", path=f"{_ITEM}/scale", body="*"),

@@ -27,11 +27,12 @@ Argument = Annotated[str, Meta(max_length=131_072)]
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
 Env = dict[EnvName, Annotated[str, Meta(max_length=131_072)]]
 
-DOCKER = "the Docker runner is not part of this release"
-ISOLATION = "process isolation is not part of this release"
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$(?!\n)")]
+HeaderValue = Annotated[str, Meta(pattern=r"^[^\x00\r\n]*$(?!\n)", max_length=4096)]
+
 NETWORK = "service networks are not part of this release"
 VOLUMES = "volumes are not part of this release"
-SECRETS = "secrets and configmaps are not part of this release"
+ROUTING = "routing by host name or path is not part of this release"
 LIMITS = "resource limits are not part of this release"
 
 
@@ -62,11 +63,18 @@ class ProcessSecurityContext(Message):
     """What a process may do. Anything the host cannot enforce is refused."""
 
     user: Text = ""
+    """A name or a number; empty means as `runed` itself."""
     group: Text = ""
-    read_only_fs: Annotated[bool, later(ISOLATION)] = False
-    capabilities: Annotated[list[str], later(ISOLATION)] = []
-    allowed_syscalls: Annotated[list[str], later(ISOLATION)] = []
-    denied_syscalls: Annotated[list[str], later(ISOLATION)] = []
+    read_only_fs: bool = False
+    """Nothing can be written but its working folder and a /tmp of its own."""
+    capabilities: Annotated[list[str], Meta(max_length=64)] = []
+    """Those it keeps, as `NET_BIND_SERVICE`; in a sandbox it loses all others."""
+    allowed_syscalls: Annotated[list[str], Meta(max_length=512)] = []
+    """The system calls it may make; any other fails with EPERM."""
+    denied_syscalls: Annotated[list[str], Meta(max_length=512)] = []
+    """System calls that fail with EPERM."""
+    max_processes: Count = 0
+    """Processes and threads at a time; 0 means 4096 in a sandbox and no limit outside of one."""
 
 
 class ProcessSpec(Message):
@@ -88,7 +96,8 @@ class ServicePort(Message):
     """Where the copy listens, if not at `port`."""
     protocol: Text = ""
     """`tcp` (also when empty) or `udp`."""
-    host_port: Annotated[AnyPort, later(NETWORK)] = 0
+    host_port: AnyPort = 0
+    """The port of the machine, on all its addresses, that leads to the container; 0 publishes nothing."""
 
 
 class ExposeServiceTLS(Message):
@@ -112,11 +121,18 @@ class ServiceExpose(Message):
     port: Text = ""
     """The name or number of a declared port."""
     host: Text = ""
+    """The address of this machine to listen on; `127.0.0.1` when empty, `0.0.0.0` for every interface."""
     host_port: Uint32 = 0
-    path: Text = ""
-    tls: ExposeServiceTLS | None = None
-    allow_cidrs: list[str] = []
-    client_cert: ExposeClientCert | None = None
+    """The port to listen on; the declared port's number when 0."""
+    path: Annotated[Text, later(ROUTING)] = ""
+    tls: Annotated[ExposeServiceTLS | None, later("TLS of exposed services is not part of this release")] = (
+        None
+    )
+    allow_cidrs: Annotated[list[Text], Meta(max_length=256)] = []
+    """The networks that may connect, such as `10.0.0.0/8`; everybody when empty."""
+    client_cert: Annotated[
+        ExposeClientCert | None, later("client certificates of exposed services are not part of this release")
+    ] = None
 
 
 class ProbeType(WireEnum):
@@ -149,6 +165,11 @@ class Probe(Message):
     """3 when 0."""
     host: Text = ""
     """Where to connect instead of the copy itself."""
+    scheme: Annotated[str, Meta(pattern=r"^(https?)?$(?!\n)")] = ""
+    """http: `http` (also when empty) or `https`, whose certificate is not checked: a copy's own is seldom
+    signed by anybody."""
+    headers: dict[HeaderName, HeaderValue] = {}
+    """http: sent with the question, such as `Host` or `Authorization`."""
 
 
 class HealthCheck(Message):
@@ -156,6 +177,8 @@ class HealthCheck(Message):
 
     liveness: Probe | None = None
     readiness: Probe | None = None
+    startup: Probe | None = None
+    """Asked alone until it agrees once; a copy that it gives up is started again."""
 
 
 class RestartPolicy(WireEnum):
@@ -175,30 +198,38 @@ class KeyToPath(Message):
 
 
 class EnvFromSource(Message):
-    """Environment variables from every key of a secret or a configmap."""
+    """Environment variables from every key of a secret or a configmap; a key that is no name of a variable is
+    left out, and the instance says so. What `env` says wins.
+    """
 
     secret_name: Text = ""
     configmap_name: Text = ""
     namespace: NamespaceName = ""
+    """Empty, or the service's own: a right to run services is no right to what other namespaces keep."""
     prefix: Text = ""
 
 
 class SecretMount(Message):
-    """A secret's keys as files."""
+    """A secret's keys as files that only the copy's user can read; a change reaches them while it runs."""
 
     name: Text = ""
     mount_path: Text
+    """In a container an absolute path. For a process that shares the machine's files, a relative one: it is
+    found below the folder that the variable RUNE_MOUNTS names."""
     secret_name: Name
     items: list[KeyToPath] = []
+    """Which keys, and as which files below the path; all of them when empty."""
 
 
 class ConfigmapMount(Message):
-    """A configmap's keys as files."""
+    """A configmap's keys as files; a change reaches them while the copy runs."""
 
     name: Text = ""
     mount_path: Text
+    """As for secrets."""
     configmap_name: Name
     items: list[KeyToPath] = []
+    """As for secrets."""
 
 
 class ReadyWhen(WireEnum):
@@ -215,8 +246,8 @@ class DependencyRef(Message):
 
     service: Text = ""
     namespace: NamespaceName = ""
-    secret: Annotated[Text, later(SECRETS)] = ""
-    configmap: Annotated[Text, later(SECRETS)] = ""
+    secret: Text = ""
+    configmap: Text = ""
     ready_when: ReadyWhen = ReadyWhen.UNSPECIFIED
     """`healthy` when unspecified, which for a service without probes is `running`."""
     timeout_seconds: Seconds = 0
@@ -261,7 +292,8 @@ class SeccompProfile(Message):
     """Which system calls a container may make."""
 
     type: Text = ""
-    localhost_profile: Text = ""
+    """`RuntimeDefault` (also when empty) or `Unconfined`."""
+    localhost_profile: Annotated[Text, later("only RuntimeDefault and Unconfined are")] = ""
 
 
 class SecurityContext(Message):
@@ -307,8 +339,11 @@ class ServiceDiscovery(Message):
     """How other services find this one."""
 
     vip: Text = ""
+    """The service's address on this machine, in answers; what clients send is not taken."""
     mode: Text = ""
-    locality_preference: Text = ""
+    """How connections to that address are spread: `least-connections` (also when empty), `round-robin`, or
+    `none` for no address at all."""
+    locality_preference: Annotated[Text, later("there is one machine in this release")] = ""
 
 
 class NetworkPolicyPeer(Message):
@@ -345,8 +380,9 @@ class UpdateStrategy(Message):
     """How a changed spec reaches the copies."""
 
     type: Text = ""
-    """`rolling` (also when empty) or `recreate`."""
+    """`rolling` (also when empty) or `recreate`, which ends the old copies before new ones start."""
     min_serving: Count = 0
+    """Copies that must stay available, however many `rollout.max_unavailable` lets go."""
 
 
 class IngressCertStatus(Message):

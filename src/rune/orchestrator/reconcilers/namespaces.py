@@ -16,7 +16,7 @@ from rune.core.crud import change, put
 from rune.core.reconcile import Worker
 from rune.core.store.base import Delete, Mutation, Put, Store, Write
 from rune.errors import Conflict, NotFound, OutOfRange
-from rune.orchestrator import deletions
+from rune.orchestrator import finalizers
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.namespaces import contents
 
@@ -117,5 +117,5 @@ class NamespaceReconciler:
         if service.deletion_id:
             return []
         copies = copies_of(self._store, service.namespace, service.name)
-        operation = deletions.begin(service, len(copies), clock=self._clock)
+        operation = finalizers.begin(service, len(copies), clock=self._clock)
         return [put(service, deletion_id=operation.id), Put(operation)]

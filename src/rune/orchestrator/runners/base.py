@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
+
+from rune.errors import Unavailable
+
+
+class Pulling(Unavailable):
+    """It runs as soon as its image is here; ask again."""
 
 
 class State(StrEnum):
@@ -40,6 +46,23 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool = True
 
 
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that a workload finds in a folder of its own: the keys of a secret or a configmap."""
+
+    target: str
+    """A folder: an absolute path of a container, a path below RUNE_MOUNTS of a plain process."""
+    content: Mapping[str, bytes]
+    """By path below the target."""
+    is_secret: bool = True
+    """Only the workload's user may read them."""
+
+    def __repr__(self) -> str:
+        return f"Files({self.target!r}, {sorted(self.content)}, ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("target", self.target), ("paths", sorted(self.content))]
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What it may use; 0 means no limit."""
 
@@ -65,6 +88,19 @@ class Security(msgspec.Struct, frozen=True, kw_only=True):
     seccomp: str = ""
     """A profile as JSON, or `unconfined`; empty means the engine's own profile."""
     privileged: bool = False
+
+
+class Isolation(msgspec.Struct, frozen=True, kw_only=True):
+    """The sandbox of a process: process ids, /tmp and devices of its own, nothing of runed's to be seen."""
+
+    read_only: bool = False
+    """Nothing can be written but its folder and /tmp."""
+    capabilities: Sequence[str] = ()
+    """Those it keeps; it loses all others, also as root."""
+    allowed_syscalls: Sequence[str] = ()
+    """Any other fails with EPERM; empty allows all but the dangerous."""
+    denied_syscalls: Sequence[str] = ()
+    """They fail with EPERM."""
 
 
 class PullPolicy(StrEnum):
@@ -113,6 +149,13 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Where it starts; empty means a scratch folder of the instance, or what the image says."""
     user: str = ""
     group: str = ""
+    files: Sequence[Files] = ()
+    """Given to it before it starts; values may be secrets, and rest nowhere but where they are mounted."""
+    limits: Limits = Limits()
+    mounts: Sequence[Mount] = ()
+    """For a process they mean a sandbox, since nobody else may see them; their targets must be there."""
+    isolation: Isolation | None = None
+    """For a process; None runs it like any program of its user, but for rights it might gain."""
 
     # What follows is for containers.
     image: str = ""
@@ -120,13 +163,23 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of `command`, or of the image's entrypoint in place of the image's own arguments."""
     labels: Mapping[str, str] = {}
     ports: Sequence[Port] = ()
-    mounts: Sequence[Mount] = ()
     networks: Sequence[str] = ()
     """Networks of the engine to join besides that of the namespace; they must be there."""
-    limits: Limits = Limits()
     security: Security = Security()
     pull: PullPolicy = PullPolicy.MISSING
     credentials: Credentials | None = None
+
+    def __repr__(self) -> str:
+        """Without the values of variables and files, which may be secrets."""
+        shown = {
+            name: getattr(self, name)
+            for name in ("namespace", "service", "command", "image")
+            if getattr(self, name)
+        }
+        return f"Workload({self.instance}, attempt={self.attempt}, {shown}, ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("instance", self.instance), ("attempt", self.attempt)]
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +198,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Where its ports are reached from this machine while it runs; empty means at the machine's own."""
     published: Mapping[str, int] = {}
     """The host's port for each published one (`8080/tcp`), while it runs."""
+    container: str = ""
+    """The engine's id of the container of this attempt; empty for a process."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,4 +363,20 @@ class HasUsage(Protocol):
 
     async def usage(self, instance: str) -> Usage:
         """What it has used by now; raises FailedPrecondition when the instance does not run."""
+        ...
+
+
+class FullRunner(Runner, HasLogs, HasExec, Protocol):
+    """A runner that can do everything that is asked of instances."""
+
+
+@runtime_checkable
+class HasFiles(Protocol):
+    """A runner that can change the mounted files of what runs."""
+
+    async def refresh(self, workload: Workload) -> None:
+        """Replace the files of this attempt, each folder in one step; files that are as they should be stay.
+
+        Does nothing when this attempt does not run. Raises FailedPrecondition when they cannot be written.
+        """
         ...

@@ -6,8 +6,10 @@ import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from rune.errors import FailedPrecondition, InvalidArgument, Violation
-from rune.orchestrator.runners.base import Command, Limits, Mount, Observed, Port, State, Workload
+from rune.orchestrator.runners.base import Command, Files, Limits, Mount, Observed, Port, State, Workload
 
 INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 """An instance's id is also the name of a folder and a cgroup: no slash, no leading dot, no surprises."""
@@ -39,12 +41,20 @@ def workload(asked: Workload) -> Workload:
 def native(asked: Workload) -> Workload:
     """The workload itself; raises InvalidArgument also for what only a container can have."""
     instance_id(asked.instance)
+    read = _read_back(asked)
     foreign = [
         Violation(field, "is for containers: this runner runs plain processes")
         for field in CONTAINER_ONLY
-        if getattr(asked, field) != getattr(PLAIN, field)
+        if getattr(read, field) != getattr(PLAIN, field)
     ]
-    _refuse([*_shape(asked), *foreign])
+    absolute = [
+        Violation(
+            f"files[{position}].target", "must be a relative path: a process shares the machine's files"
+        )
+        for position, files in enumerate(asked.files)
+        if files.target.startswith("/")
+    ]
+    _refuse([*_shape(asked), *foreign, *absolute, *_mounts(asked.mounts), *_limits(asked.limits)])
     return asked
 
 
@@ -89,14 +99,18 @@ CONTAINER_ONLY = (
     "image",
     "args",
     "ports",
-    "mounts",
     "networks",
-    "limits",
     "security",
     "credentials",
 )
 
-PLAIN = Workload(instance="plain")
+
+def _read_back(asked: Workload) -> Workload:
+    """As it is after a way through JSON: lists where tuples may have been, so that equals compare equal."""
+    return msgspec.convert(msgspec.to_builtins(asked), Workload)
+
+
+PLAIN = _read_back(Workload(instance="plain"))
 
 
 def _shape(asked: Workload) -> Iterator[Violation]:
@@ -107,6 +121,16 @@ def _shape(asked: Workload) -> Iterator[Violation]:
         yield from _text(f"args[{position}]", argument)
     yield from _env(asked.env)
     yield from _text("workdir", asked.workdir)
+    for position, files in enumerate(asked.files):
+        yield from _files(f"files[{position}]", files)
+
+
+def _files(field: str, files: Files) -> Iterator[Violation]:
+    """Whatever asks for them has checked the paths; here nothing may leave its folder."""
+    for path in (files.target.removeprefix("/"), *files.content):
+        parts = path.split("/")
+        if "\0" in path or any(part in ("", ".") or part.startswith("..") for part in parts):
+            yield Violation(field, f"{path[:140]!r} is no path of a file below its folder")
 
 
 def _container(asked: Workload) -> Iterator[Violation]:
@@ -121,8 +145,15 @@ def _container(asked: Workload) -> Iterator[Violation]:
     for position, port in enumerate(asked.ports):
         yield from _port(f"ports[{position}]", port)
     yield from _mounts(asked.mounts)
+    for position, files in enumerate(asked.files):
+        if not files.target.startswith("/"):
+            yield Violation(f"files[{position}].target", "must be an absolute path of the container")
+    yield from _limits(asked.limits)
+
+
+def _limits(limits: Limits) -> Iterator[Violation]:
     for field in Limits.__struct_fields__:
-        if getattr(asked.limits, field) < 0:
+        if getattr(limits, field) < 0:
             yield Violation(f"limits.{field}", "must not be negative")
 
 

@@ -52,11 +52,14 @@ class FakeRunner:
         self._instances: dict[str, _Instance] = {}
         self._notify: list[Callable[[Observed], None]] = []
         self.scripts: dict[str, Script] = {}
-        """By program (the first word of a command). Change it at any time."""
+        """By program (the first word of a command), or else by image. Change it at any time."""
         self.unreachable = ""
         """Not empty: every verb that asks the engine raises Unavailable with this reason."""
         self.started: list[Workload] = []
         """Every workload that was really started, in order."""
+        self._refreshed = asyncio.Event()
+        self.refreshed: list[Workload] = []
+        """Every workload whose files were replaced while it ran."""
 
     async def start(self) -> None:
         """Raises Unavailable while `unreachable` is set."""
@@ -69,7 +72,7 @@ class FakeRunner:
         seen = self.observe(workload.instance)
         if not checks.turn(workload, seen):
             return seen
-        script = self._script(workload.command)
+        script = self._script(workload.command or [workload.image])
         self.started.append(workload)
         instance = self._instances.setdefault(workload.instance, _Instance())
         instance.begin(workload, script)
@@ -85,6 +88,21 @@ class FakeRunner:
         running = instance.seen
         self._play(workload.instance, script)
         return running
+
+    async def refresh(self, workload: Workload) -> None:
+        """Remember the files that it has now."""
+        self._reach()
+        checks.workload(workload)
+        seen = self.observe(workload.instance)
+        if seen.state is State.RUNNING and seen.attempt == workload.attempt:
+            self.refreshed.append(workload)
+            refreshed, self._refreshed = self._refreshed, asyncio.Event()
+            refreshed.set()
+
+    async def refreshing(self, wanted: Callable[[Workload], bool]) -> None:
+        """Wait until files were replaced by those that are wanted. The caller has a deadline."""
+        while not any(map(wanted, self.refreshed)):
+            await self._refreshed.wait()
 
     def observe(self, instance: str) -> Observed:
         """What is known now."""

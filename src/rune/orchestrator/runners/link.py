@@ -20,7 +20,7 @@ from rune.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 from rune.orchestrator.runners import keeper
 from rune.orchestrator.runners.base import Observed
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The protocol we speak. A keeper of another one is asked to become ours: it keeps pid and children."""
 
 START = 10.0
@@ -29,6 +29,14 @@ START = 10.0
 
 RETRY = 0.01
 """Seconds to leave to a keeper that is dying or starting."""
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What an instance has used; None for what the machine cannot tell."""
+
+    cpu_seconds: float | None = None
+    memory: int | None = None
+    memory_limit: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -43,6 +51,8 @@ class Answer(msgspec.Struct, frozen=True):
     protocol: int = 0
     pid: int = 0
     cgroup: str = ""
+    controllers: Sequence[str] = ()
+    usage: Used | None = None
     instances: Sequence[Observed] = ()
     exit: int | None = None
 
@@ -58,6 +68,8 @@ class Options:
     """Bytes of one file of an instance's log."""
     log_files: int = 4
     """Files kept of an instance's log, the one that is written included."""
+    files: Path | None = None
+    """Where mounted files lie, in a folder for each instance; None: below the runner's own folder."""
     cgroups: bool = True
     """False: never use cgroups, even where they can be made. What a workload forked is found by /proc."""
 

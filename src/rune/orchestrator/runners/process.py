@@ -12,10 +12,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rune.errors import DeadlineExceeded, NotFound, RuneError, Unavailable
+import msgspec
+
+from rune.errors import DeadlineExceeded, FailedPrecondition, NotFound, RuneError, Unavailable
 from rune.orchestrator.runners import accounts, checks, link, logs, sessions
-from rune.orchestrator.runners.base import Command, LogLine, Observed, Session, State, Workload
+from rune.orchestrator.runners.base import (
+    Command,
+    LogLine,
+    Mount,
+    Observed,
+    Session,
+    State,
+    Usage,
+    Workload,
+)
+from rune.orchestrator.runners.files import Owner, Shelf
 from rune.orchestrator.runners.inotify import Inotify
+from rune.orchestrator.runners.isolation import admission, host
+from rune.orchestrator.runners.isolation.orders import Rules, orders, wanted
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +52,21 @@ class ProcessRunner:
     name = "process"
 
     def __init__(
-        self, data: Path, *, now: Callable[[], datetime], options: link.Options | None = None
+        self,
+        data: Path,
+        *,
+        now: Callable[[], datetime],
+        options: link.Options | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._data = data.absolute()
         self._now = now
         self._options = options or link.Options()
+        self._shelf = Shelf(self._options.files or self._data / "mounts")
+        rules = rules or Rules()
+        self._rules = msgspec.structs.replace(rules, hidden=[*rules.hidden, self._data])
+        self.host = host.Host()
+        """What this machine can enforce; known once it is started."""
         self._seen: dict[str, Observed] = {}
         self._notify: list[Callable[[Observed], None]] = []
         self._link: link.Link | None = None
@@ -54,6 +78,10 @@ class ProcessRunner:
     def keeper_pid(self) -> int:
         """The keeper's pid; 0 while there is none."""
         return self._link.hello.pid if self._link and not self._link.lost.is_set() else 0
+
+    def checks(self) -> Mapping[str, str]:
+        """By what can be enforced on processes, why it cannot be here; empty when it can."""
+        return {f"process {feature}": self.host.lacks.get(feature, "") for feature in host.Feature}
 
     async def start(self) -> None:
         """Find the keeper or start one, and learn what runs and what ended meanwhile.
@@ -69,22 +97,55 @@ class ProcessRunner:
         except RuneError:
             self._inotify.close()
             raise
+        self.host = await host.detect(self._link.hello.controllers if self._link else ())
         # Lives as long as the runner is started: `close` and `shutdown` end it.
         self._minder = asyncio.ensure_future(self._mind())
 
     async def ensure(self, workload: Workload) -> Observed:
-        """Run it, in a session and (where there are any) a cgroup of its own."""
+        """Run it, in a session and (where there are any) a cgroup of its own, isolated as it asks."""
         checks.native(workload)
         seen = self.observe(workload.instance)
         if not checks.turn(workload, seen):
             return seen
-        account = accounts.Account()
-        if workload.user or workload.group:
-            account = await asyncio.to_thread(accounts.resolve, workload.user, workload.group)
-        answer = await self._ask("ensure", _request(workload, account))
+        account = await self.admit(workload)
+        await self._lay(workload, account)
+        scratch = self._data / "instances" / workload.instance / "scratch"
+        isolated = orders(self._seeing(workload), self._rules, host=self.host, scratch=scratch)
+        answer = await self._ask("ensure", {**self._request(workload, account), **isolated})
         if answer.turn:
             checks.turn(workload, answer.turn)
         return self._learn(answer.seen or answer.turn, workload.instance)
+
+    async def refresh(self, workload: Workload) -> None:
+        """Replace its mounted files, each folder in one step."""
+        seen = self.observe(workload.instance)
+        if seen.state is State.RUNNING and seen.attempt == workload.attempt:
+            account = await asyncio.to_thread(accounts.resolve, workload.user, workload.group)
+            await self._lay(workload, account)
+
+    async def admit(self, workload: Workload) -> accounts.Account:
+        """Who it would run as; raises FailedPrecondition for what this machine cannot enforce of it."""
+        asks = admission.needs(workload, self._rules.mode) or workload.user or workload.group
+        if not asks:
+            return accounts.Account()
+        return await asyncio.to_thread(admission.admit, workload, self._rules.mode, self.host)
+
+    async def usage(self, instance: str) -> Usage:
+        """What its cgroup, or /proc, says."""
+        if self.observe(instance).state is not State.RUNNING:
+            raise FailedPrecondition(f"instance {instance!r} does not run")
+        used = (await self._ask("usage", {"instance": instance})).usage
+        if used is None:
+            raise FailedPrecondition(f"instance {instance!r} does not run")
+        if used.cpu_seconds is None or used.memory is None:
+            raise FailedPrecondition("what processes use is not known on this machine: it needs cgroups")
+        return Usage(
+            instance=instance,
+            at=self._now(),
+            cpu_seconds=used.cpu_seconds,
+            memory=used.memory,
+            memory_limit=used.memory_limit,
+        )
 
     def observe(self, instance: str) -> Observed:
         """What is known now."""
@@ -116,6 +177,8 @@ class ProcessRunner:
     async def remove(self, instance: str) -> None:
         """Kill it, forget it and delete its folder."""
         checks.instance_id(instance)
+        # First, so that a crash in between leaves something that is removed again: the instance.
+        await asyncio.to_thread(self._shelf.remove, instance)
         await self._ask("remove", {"instance": instance})
         self._seen.pop(instance, None)
         if self._inotify:
@@ -150,6 +213,7 @@ class ProcessRunner:
         if keeper:
             async with asyncio.timeout(ANSWER):
                 await keeper.lost.wait()
+        await asyncio.to_thread(self._shelf.clear)
         await self.close()
 
     async def logs(
@@ -186,6 +250,30 @@ class ProcessRunner:
         """
         checks.command(command)
         return await sessions.start(self._data, instance, command)
+
+    async def _lay(self, workload: Workload, account: accounts.Account) -> None:
+        if workload.files:
+            owner = Owner(account.uid, account.gid)
+            await asyncio.to_thread(self._shelf.lay, workload.instance, workload.files, owner)
+
+    def _seeing(self, workload: Workload) -> Workload:
+        """The workload with its mounted files shown in its sandbox, where it has both."""
+        if not workload.files or wanted(workload, self._rules.mode) is None:
+            return workload
+        folder = str(self._shelf.folder(workload.instance))
+        mounts = [*workload.mounts, Mount(source=folder, target=folder)]
+        return msgspec.structs.replace(workload, mounts=mounts)
+
+    def _request(self, workload: Workload, account: accounts.Account) -> Mapping[str, Any]:
+        mounts = {"RUNE_MOUNTS": str(self._shelf.folder(workload.instance))} if workload.files else {}
+        return {
+            "instance": workload.instance,
+            "attempt": workload.attempt,
+            "command": list(workload.command),
+            "env": {"PATH": os.environ.get("PATH") or PATH, **workload.env, **mounts},
+            "workdir": workload.workdir,
+            **account._asdict(),
+        }
 
     async def _ask(self, op: str, fields: Mapping[str, Any], *, within: float = ANSWER) -> link.Answer:
         try:
@@ -258,14 +346,3 @@ class ProcessRunner:
         trash = self._data / "trash"
         for folder in trash.iterdir() if trash.is_dir() else ():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _request(workload: Workload, account: accounts.Account) -> Mapping[str, Any]:
-    return {
-        "instance": workload.instance,
-        "attempt": workload.attempt,
-        "command": list(workload.command),
-        "env": {"PATH": os.environ.get("PATH") or PATH, **workload.env},
-        "workdir": workload.workdir,
-        **account._asdict(),
-    }

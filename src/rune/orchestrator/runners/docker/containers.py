@@ -173,7 +173,8 @@ def aliases(workload: Workload) -> list[str]:
     """The names by which others in the namespace find the service."""
     if not workload.service:
         return []
-    return [workload.service, f"{workload.service}.{workload.namespace}.{DISCOVERY}"]
+    local = f"{workload.service}.{workload.namespace}"
+    return [workload.service, local, f"{local}.{DISCOVERY}"]
 
 
 def _host(workload: Workload, network: str) -> dict[str, Any]:
@@ -233,6 +234,7 @@ def observed(container: Container) -> Observed:
         attempt=container.attempt,
         state=State.RUNNING,
         started_at=moment(state.started_at),
+        container=container.id,
     )
     if state.running:
         return msgspec.structs.replace(

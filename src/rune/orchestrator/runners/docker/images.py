@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from collections import Counter
 
 import msgspec
 
 from rune.errors import FailedPrecondition, Unavailable
-from rune.orchestrator.runners.base import Credentials, Workload
+from rune.orchestrator.runners.base import Credentials, Pulling, Workload
 from rune.orchestrator.runners.docker.engine import Engine, Refused, lines
 from rune.orchestrator.runners.docker.registries import host_of
 
@@ -18,8 +19,18 @@ logger = logging.getLogger(__name__)
 PULL = 1800.0
 """Seconds for a whole image."""
 
+PATIENCE = 10.0
+"""Seconds that one `pull` waits; the pull itself goes on, and the next caller hears how it went."""
+
+KEPT = 60.0
+"""Seconds that the outcome of a pull is kept for a caller who did not wait for it."""
+
 SILENCE = 300.0
 """Seconds without a word of progress."""
+
+
+Key = tuple[str, str]
+"""An image, and the credentials that it is pulled with."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -33,19 +44,32 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._pulls: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._pulls: dict[Key, asyncio.Task[None]] = {}
+        self._waiting: Counter[Key] = Counter()
 
     async def pull(self, workload: Workload) -> None:
         """Get the newest image of that name; raises FailedPrecondition with the registry's words.
 
-        Asking while another asks for the same, with the same credentials, waits for that answer.
+        Asking while another asks for the same, with the same credentials, waits for that answer. Raises
+        Pulling when it takes long: the image is on its way, and whoever asks again gets the outcome.
         """
         key = (workload.image, header(workload.credentials, workload.image))
         task = self._pulls.get(key)
         if task is None:
             task = self._pulls[key] = asyncio.get_running_loop().create_task(self._pull(*key))
             task.add_done_callback(lambda done: self._over(key, done))
-        await asyncio.shield(task)
+        elif task.done():
+            self._drop(key, task)
+        self._waiting[key] += 1
+        try:
+            done, _ = await asyncio.wait([task], timeout=PATIENCE)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+        if not done:
+            raise Pulling(f"image {workload.image!r} is being pulled")
+        task.result()
 
     async def close(self) -> None:
         """Stop waiting for pulls; the Engine drops what is unfinished."""
@@ -55,8 +79,16 @@ class Images:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _over(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        self._pulls.pop(key, None)
+    def _drop(self, key: Key, task: asyncio.Task[None]) -> None:
+        """The next one pulls anew."""
+        if self._pulls.get(key) is task:
+            del self._pulls[key]
+
+    def _over(self, key: Key, task: asyncio.Task[None]) -> None:
+        if self._waiting[key]:
+            self._drop(key, task)
+        else:
+            asyncio.get_running_loop().call_later(KEPT, self._drop, key, task)
         if not task.cancelled() and (error := task.exception()):  # read, also when nobody waits any more
             logger.info("pull failed", extra={"image": key[0], "reason": str(error)})
 

@@ -42,6 +42,11 @@ class Ledger:
         known = self._known.get(instance)
         return known.seen if known else Observed(instance=instance, state=State.ABSENT)
 
+    def runs(self, container: str, instance: str) -> bool:
+        """It was last seen running in this container."""
+        seen = self.seen(instance)
+        return seen.state is State.RUNNING and seen.container == container
+
     def all(self) -> Sequence[Observed]:
         """Everything that runs or ran."""
         return [known.seen for known in self._known.values()]

@@ -53,6 +53,20 @@ def token(value: str, *, server: str = "") -> Credentials:
     return Credentials(username=TOKEN_USER, password=value, server=server)
 
 
+def ecr(value: str, *, server: str = "") -> Credentials:
+    """The token that Amazon's registries give out, which holds a name and a password for twelve hours.
+
+    Raises InvalidArgument, which tells nothing of the token, when it is none.
+    """
+    try:
+        username, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        username, colon, password = "", "", ""
+    if not (username and colon and password):
+        raise InvalidArgument("ecr: must be an authorization token as GetAuthorizationToken answers it")
+    return basic(username, password, server=server)
+
+
 def dockerconfigjson(text: str, image: str) -> Credentials | None:
     """What the text of a Docker `config.json` has for the image; None when it has nothing.
 

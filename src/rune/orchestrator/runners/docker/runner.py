@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
@@ -24,8 +25,10 @@ from rune.orchestrator.runners.base import (
     Workload,
 )
 from rune.orchestrator.runners.docker import containers, refusals
+from rune.orchestrator.runners.docker.calls import delete, inspect
 from rune.orchestrator.runners.docker.containers import Container, Created, Listed
 from rune.orchestrator.runners.docker.engine import Engine, Refused, decode
+from rune.orchestrator.runners.docker.files import mounted
 from rune.orchestrator.runners.docker.images import Images
 from rune.orchestrator.runners.docker.ledger import Ledger
 from rune.orchestrator.runners.docker.logs import Reader, Window
@@ -33,6 +36,7 @@ from rune.orchestrator.runners.docker.networks import Networks
 from rune.orchestrator.runners.docker.sessions import Commands
 from rune.orchestrator.runners.docker.stats import Stats
 from rune.orchestrator.runners.docker.watch import Watch
+from rune.orchestrator.runners.files import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +54,29 @@ KEPT = 3
 KILL = 20.0
 """Seconds after SIGKILL in which a container must have ended."""
 
-NOT_FOUND, CONFLICT = 404, 409
+CONFLICT = 409
 
 
 class DockerRunner:
-    """The runner of containers; `owner` tells its own from those of another runed on the same Engine."""
+    """The runner of containers; `owner` tells its own from those of another runed on the same Engine.
+
+    Mounted files lie below `files`, which the Engine must see under the same path.
+    """
 
     name = "docker"
 
-    def __init__(self, url: str = SOCKET, *, now: Callable[[], datetime], owner: str = "rune") -> None:
+    def __init__(
+        self,
+        url: str = SOCKET,
+        *,
+        now: Callable[[], datetime],
+        owner: str = "rune",
+        files: Path | None = None,
+    ) -> None:
         self._engine = Engine(url)
         self._now = now
         self._owner = owner
+        self._shelf = Shelf(files) if files else None
         self._ledger = Ledger()
         self._images = Images(self._engine)
         self._networks = Networks(self._engine, owner)
@@ -88,12 +103,19 @@ class DockerRunner:
             if not checks.turn(workload, seen):
                 return seen
             try:
-                seen = await self._place(workload)
+                seen = await self._place(await mounted(workload, self._shelf))
             except RuneError:
                 await self._vacate(workload.namespace)
                 raise
             await self._prune(workload.instance)
             return seen
+
+    async def refresh(self, workload: Workload) -> None:
+        """Replace its mounted files; the folders stay, so the container sees the new ones at once."""
+        async with self._lock(workload.instance):
+            seen = self._ledger.seen(workload.instance)
+            if seen.state is State.RUNNING and seen.attempt == workload.attempt:
+                await mounted(workload, self._shelf)
 
     def observe(self, instance: str) -> Observed:
         """What is known now; while the Engine is out of reach its message says that this may be old."""
@@ -106,6 +128,10 @@ class DockerRunner:
     def on_change(self, notify: Callable[[Observed], None]) -> None:
         """Call `notify` at each start and end, as the Engine's events come."""
         self._ledger.on_change(notify)
+
+    def on_turn(self, notify: Callable[[], None]) -> None:
+        """Call `notify` whenever the Engine is lost, and whenever it is back."""
+        self._watch.on_turn(notify)
 
     async def stop(self, instance: str, *, grace: float) -> Observed:
         """SIGTERM, or the signal that the image asks for; then SIGKILL.
@@ -134,8 +160,10 @@ class DockerRunner:
         await self.stop(instance, grace=0)
         async with self._lock(instance):
             namespace = self._ledger.namespace(instance)
+            if self._shelf:
+                await asyncio.to_thread(self._shelf.remove, instance)
             for _, container in self._ledger.containers(instance):
-                await self._delete(container)
+                await delete(self._engine, container)
             self._ledger.forget(instance)
         await self._vacate(namespace)
 
@@ -195,10 +223,11 @@ class DockerRunner:
             for container, instance in {**before, **listed}.items():
                 group.create_task(self._look_in_turn(container, instance))
 
-    async def look(self, container: str, instance: str) -> None:
-        """See how a container is now; nothing while a verb is at work on its instance, which looks itself."""
+    async def look(self, container: str, instance: str, *, only_started: bool = False) -> None:
+        """See how a container is now, after the verb that is at work on it, which may have seen its start."""
         async with self._lock(instance):
-            await self._see(container, instance)
+            if not (only_started and self._ledger.runs(container, instance)):
+                await self._see(container, instance)
 
     def command_ended(self, command: str, code: int) -> None:
         """A command inside a container ended."""
@@ -249,7 +278,8 @@ class DockerRunner:
             container = await self._create(workload)
             if container:
                 await self._launch(container, workload)
-                return await self._see(container, workload.instance)
+        if container:
+            return await self._see(container, workload.instance)
         return self._ledger.seen(workload.instance)
 
     async def _create(self, workload: Workload) -> str:
@@ -287,14 +317,14 @@ class DockerRunner:
                 await self._engine.call("POST", f"networks/{quote(network)}/connect", what=what, body=body)
             await self._engine.call("POST", f"containers/{container}/start", what="start a container")
         except Refused as error:
-            found = await self._inspect(container)
-            await self._delete(container)
+            found = await inspect(self._engine, container)
+            await delete(self._engine, container)
             path = containers.search_path(found) if found else ""
             raise refusals.explain(error, workload, path=path) from error
 
     async def _see(self, container: str, instance: str) -> Observed:
         """Look at it and take it down; to be called under the lock of its instance."""
-        found = await self._inspect(container)
+        found = await inspect(self._engine, container)
         if found is None or not found.belongs(self._owner, instance):
             self._ledger.gone(container, instance, at=self._now())
             return self._ledger.seen(instance)
@@ -305,38 +335,18 @@ class DockerRunner:
             logger.warning(
                 "leftover container removed", extra={"instance": instance, "attempt": seen.attempt}
             )
-            await self._delete(found.id)
+            await delete(self._engine, found.id)
             return latest
         seen = self._ledger.saw(seen, namespace=found.labels[containers.NAMESPACE], container=found.id)
         if seen.state is State.EXITED:
             self._commands.instance_ended(instance)
         return seen
 
-    async def _inspect(self, container: str) -> Container | None:
-        try:
-            answer = await self._engine.call("GET", f"containers/{container}/json", what="show a container")
-        except Refused as error:
-            if error.status != NOT_FOUND:
-                raise
-            return None
-        return decode(answer, Container)
-
-    async def _delete(self, container: str) -> None:
-        """With its log and its anonymous volumes; gone already, or going: fine."""
-        params = {"force": "1", "v": "1"}
-        try:
-            await self._engine.call(
-                "DELETE", f"containers/{container}", what="remove a container", params=params
-            )
-        except Refused as error:
-            if error.status not in {NOT_FOUND, CONFLICT}:
-                raise
-
     async def _prune(self, instance: str) -> None:
         """Remove the oldest attempts. What fails is tried again after the next attempt."""
         for attempt, container in self._ledger.containers(instance)[:-KEPT]:
             try:
-                await self._delete(container)
+                await delete(self._engine, container)
             except RuneError as error:
                 logger.warning("old attempt not removed", extra={"instance": instance, "reason": str(error)})
             else:
@@ -345,7 +355,7 @@ class DockerRunner:
     async def _current(self, instance: str) -> Container | None:
         """Its running container, thawed if somebody paused it; None when it is gone."""
         _, container = self._ledger.containers(instance)[-1]
-        found = await self._inspect(container)
+        found = await inspect(self._engine, container)
         if found is None:
             await self.look(container, instance)
         elif found.state.paused:

@@ -51,8 +51,8 @@ class Watcher(Protocol):
         """Anything may have happened."""
         ...
 
-    async def look(self, container: str, instance: str) -> None:
-        """Something happened to this container."""
+    async def look(self, container: str, instance: str, *, only_started: bool) -> None:
+        """Something happened to this container; or it was only started, which may be known."""
         ...
 
     def command_ended(self, command: str, code: int) -> None:
@@ -75,6 +75,7 @@ class Watch:
         self._tried = asyncio.Event()
         self._retry = asyncio.Event()
         self._turned = asyncio.Event()
+        self._notify: list[Callable[[], None]] = []
         self.reason = "the Docker runner is not started"
         """Why the Engine is out of reach; empty while it is not."""
 
@@ -90,6 +91,10 @@ class Watch:
             return
         await self._tried.wait()
         self.require()
+
+    def on_turn(self, notify: Callable[[], None]) -> None:
+        """Call it whenever the Engine is lost, and whenever it is back."""
+        self._notify.append(notify)
 
     def require(self) -> None:
         """Raises Unavailable with the reason while the Engine is out of reach."""
@@ -141,7 +146,7 @@ class Watch:
             group.create_task(self._ping())
             await self._watcher.look_at_all()
             self._in()
-            looks: set[str] = set()
+            looks: dict[str, bool] = {}
             async for line in lines(stream):
                 self._take(decode(line, Event), group, looks)
             raise Unavailable(f"the Docker Engine at {self._engine.url} has ended the connection")
@@ -161,21 +166,26 @@ class Watch:
             await asyncio.sleep(PING)
             await self._engine.call("GET", "_ping", what="answer a ping")
 
-    def _take(self, event: Event, group: asyncio.TaskGroup, looks: set[str]) -> None:
-        """Look where it points; several events of one container that has not been looked at are one."""
+    def _take(self, event: Event, group: asyncio.TaskGroup, looks: dict[str, bool]) -> None:
+        """Look where it points; several events of one container that has not been looked at are one.
+
+        `looks` says of each such container whether it was only started.
+        """
         about = event.actor
         if event.action == "exec_die":
             code = int(about.attributes.get("exitCode") or 0)
             self._watcher.command_ended(about.attributes.get("execID", ""), code)
-        elif about.id not in looks:
-            looks.add(about.id)
+            return
+        is_waiting = about.id in looks
+        looks[about.id] = event.action == "start" and looks.get(about.id, True)
+        if not is_waiting:
             instance = about.attributes.get(containers.INSTANCE, "")
-            group.create_task(self._look(about.id, instance, looks.discard))
+            group.create_task(self._look(about.id, instance, looks))
 
-    async def _look(self, container: str, instance: str, begun: Callable[[str], None]) -> None:
+    async def _look(self, container: str, instance: str, looks: dict[str, bool]) -> None:
         await asyncio.sleep(0)
-        begun(container)
-        await self._watcher.look(container, instance)
+        only_started = looks.pop(container)
+        await self._watcher.look(container, instance, only_started=only_started)
 
     def _in(self) -> None:
         if self.reason:
@@ -189,10 +199,13 @@ class Watch:
         self._watcher.lost()
 
     def _turn(self, reason: str) -> None:
+        is_news = bool(self.reason) is not bool(reason)
         self.reason = reason
         self._tried.set()
         self._turned.set()
         self._turned = asyncio.Event()
+        for notify in self._notify if is_news else ():
+            notify()
 
 
 def _first(group: BaseExceptionGroup[RuneError]) -> RuneError:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 from itertools import count
 
 from . import groups, spawn
+from .children import outcome
 from .connection import Connection
-from .instances import Instance, Instances, outcome
+from .instances import Instance, Instances
 from .loop import Loop
 from .records import RUNNING, Message
 
@@ -27,6 +27,7 @@ class Inside:
         self._cgroup = ""
         self._status: int | None = None
         self._told = False
+        self._over = False
         self._instance: Instance | None = None
         connection.on_message = self._asked
         connection.on_close = self._closed
@@ -58,17 +59,16 @@ class Inside:
         plan = spawn.Plan(asked["command"], env, asked["workdir"] or record.workdir)
         plan.uid, plan.gid, plan.groups = record.uid, record.gid, record.groups
         plan.cgroup, plan.stdio = self._cgroup, stdio
-        self._pid, report = spawn.spawn(plan)
-        self._instances.children[self._pid] = self._ended
-        self._loop.add(report, select.EPOLLIN, lambda _: self._reported(plan, report))
+        plan.joins, plan.sandbox, plan.holder = record.joins, record.sandbox, record.holder
+        self._pid = self._instances.children.bear(plan, self._ended, self._reported)
 
-    def _reported(self, plan: spawn.Plan, report: int) -> None:
-        told = os.read(report, 65536)
-        self._loop.drop(report)
-        os.close(report)
+    def _reported(self, report: spawn.Report, why: str) -> None:
+        self._pid = report.pid
         self._told = True
-        self._connection.send({"refused": spawn.reason(plan, told)} if told else {"pid": self._pid})
-        if self._status is not None and not told:
+        self._connection.send({"refused": why} if why else {"pid": self._pid})
+        if self._over:
+            self._kill()
+        if self._status is not None and not why:
             self._tell()
 
     def _ended(self, status: int) -> None:
@@ -85,6 +85,7 @@ class Inside:
 
     def _closed(self) -> None:
         """The session is over, or runed is: so is everything it started."""
+        self._over = True
         if self._instance:
             self._instance.commands.discard(self._kill)
         self._kill()
@@ -92,8 +93,7 @@ class Inside:
     def _kill(self) -> None:
         if self._cgroup:
             groups.kill(self._cgroup)
-            if not groups.drop(self._cgroup):
-                self._instances.dying.add(self._cgroup)
+            self._instances.forget(self._cgroup)
         elif self._pid:
             if self._status is None:
                 groups.send_group(self._pid, signal.SIGKILL)

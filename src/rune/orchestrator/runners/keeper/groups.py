@@ -8,27 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-import zlib
 from itertools import count
 
 from .records import stat
 
 ROUNDS = 20
 """Walks of /proc after which we give up on something that forks faster than we can kill."""
-
-
-def base(data: str) -> str:
-    """A cgroup (version 2) of ours below the one we are in; empty where none can be made or killed."""
-    for line in _lines("/proc/self/mountinfo"):
-        head, _, tail = line.partition(" - ")
-        if tail.startswith("cgroup2 "):
-            mount = head.split()[4]
-            break
-    else:
-        return ""
-    own = next((line[3:] for line in _lines("/proc/self/cgroup") if line.startswith("0::")), "/")
-    path = f"{mount}{own.rstrip('/')}/rune-{zlib.crc32(data.encode()):08x}"
-    return path if make(path) and os.path.exists(f"{path}/cgroup.kill") else ""
 
 
 def make(path: str) -> bool:
@@ -57,11 +42,24 @@ def kill(path: str) -> None:
     try:
         fd = os.open(f"{path}/cgroup.kill", os.O_WRONLY)
     except FileNotFoundError:
+        _kill_one_by_one(path)
         return
     try:
         os.write(fd, b"1")
     finally:
         os.close(fd)
+
+
+def _kill_one_by_one(path: str) -> None:
+    """In a cgroup of version 1, until it holds nothing that we have not killed."""
+    killed: set[int] = set()
+    for _ in range(ROUNDS):
+        found = set(members(path)) - killed
+        if not found:
+            return
+        for pid in found:
+            send(pid, signal.SIGKILL)
+        killed |= found
 
 
 def drop(path: str) -> bool:
@@ -143,7 +141,18 @@ def _marked(pid: int, instance: str, folder: str) -> bool:
         return False
 
 
-def _lines(path: str) -> list[str]:
+def pids(path: str) -> list[int]:
+    """The processes of a cgroup, without those of the cgroups below it."""
+    return [int(line) for line in lines(f"{path}/cgroup.procs")]
+
+
+def members(path: str) -> list[int]:
+    """The processes of a cgroup and of those below it."""
+    return [pid for folder, _, _ in os.walk(path) for pid in pids(folder)]
+
+
+def lines(path: str) -> list[str]:
+    """The lines of a small file; none where it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read().splitlines()

@@ -8,7 +8,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from . import groups, records, spawn, streams
+from . import cgroups, groups, records, spawn, streams
+from .children import Children, outcome
 from .journal import Journal, Limits, Stamps
 from .loop import Loop
 from .records import EXITED, RUNNING, Message, Record
@@ -44,16 +45,15 @@ class Instance:
 class Instances:
     """All of them, by id."""
 
-    def __init__(self, data: str, loop: Loop, cgroup: str) -> None:
+    def __init__(self, data: str, loop: Loop, tree: cgroups.Tree) -> None:
         self._folder = f"{data}/instances"
         self._trash = f"{data}/trash"
         self._loop = loop
         self._stamps = Stamps()
-        self._cgroup = cgroup
+        self._tree = tree
         self.limits = Limits()
         self.known: dict[str, Instance] = {}
-        self.children: dict[int, Callable[[int], None]] = {}
-        """What to call with the wait status of a child."""
+        self.children = Children(loop)
         self.dying: set[str] = set()
         """Cgroups to remove once the last of what was killed in them is reaped."""
         self.push: Callable[[Message], None] = lambda _: None
@@ -86,7 +86,7 @@ class Instances:
             return
         instance.ended.append(answer)
         deadline = time.monotonic() + grace
-        if not instance.deadline:
+        if not instance.deadline and instance.record.pid:
             groups.send_group(instance.record.pid, signal.SIGTERM)
         if not instance.deadline or deadline < instance.deadline:
             instance.deadline = deadline
@@ -119,13 +119,13 @@ class Instances:
         self.known[name] = instance
         try:
             plan = self._prepare(instance, asked)
-            pid, report = spawn.spawn(plan)
+            instance.record.pid = self.children.bear(
+                plan,
+                lambda status: self._reaped(instance, status),
+                lambda report, why: self._reported(instance, report, why),
+            )
         except OSError as error:
             self._refuse(instance, f"{error.filename or self._folder}: {os.strerror(error.errno or 0)}")
-            return
-        instance.record.pid = pid
-        self.children[pid] = lambda status: self._reaped(instance, status)
-        self._loop.add(report, select.EPOLLIN, lambda _: self._reported(instance, plan, report))
 
     def _prepare(self, instance: Instance, asked: Message) -> spawn.Plan:
         record = instance.record
@@ -139,25 +139,36 @@ class Instances:
             _made(record.workdir)
             if record.uid >= 0:
                 os.chown(record.workdir, record.uid, record.gid)
-        if self._cgroup:
-            record.cgroup = groups.fresh(f"{self._cgroup}/{record.instance}:{record.attempt}")
+        record.limits = asked.get("limits") or {}
+        sandbox: Message | None = asked.get("sandbox")
+        record.cgroup, record.joins = self._tree.place(
+            f"{record.instance}:{record.attempt}", record.limits, sandboxed=bool(sandbox)
+        )
+        # A name that was waiting for its removal is in use again: it must not be removed under the start.
+        self.dying -= {record.cgroup, *record.joins}
+        if sandbox:
+            record.sandbox = {name: sandbox[name] for name in ("capabilities", "filter")}
         streams.make(folder, record.uid, record.gid)
         record.save(folder)
         instance.streams = self._streams(folder)
         plan = spawn.Plan(asked["command"], asked["env"], record.workdir)
         plan.uid, plan.gid, plan.groups, plan.cgroup = record.uid, record.gid, record.groups, record.cgroup
         plan.folder, plan.attempt = folder, record.attempt
+        plan.joins, plan.sandbox = record.joins, record.sandbox
+        plan.wrap = sandbox["wrap"] if sandbox else []
         return plan
 
-    def _reported(self, instance: Instance, plan: spawn.Plan, report: int) -> None:
-        told = os.read(report, 65536)
-        self._loop.drop(report)
-        os.close(report)
-        if told:
-            self._refuse(instance, spawn.reason(plan, told))
+    def _reported(self, instance: Instance, report: spawn.Report, why: str) -> None:
+        instance.record.pid, instance.record.holder = report.pid, report.holder
+        if why:
+            self._refuse(instance, why)
             return
         record = instance.record
         record.state = RUNNING
+        if report.holder:
+            record.holder_birth = records.birth(report.holder)
+            if instance.deadline:
+                groups.send_group(record.pid, signal.SIGTERM)
         instance.before = None
         if instance.streams:
             instance.streams.watch()
@@ -171,8 +182,11 @@ class Instances:
         name = instance.record.instance
         if instance.streams:
             instance.streams.close()
-        self.children.pop(instance.record.pid, None)
-        self._sweep(instance.record.cgroup)
+        self.children.ended.pop(instance.record.pid, None)
+        if instance.record.holder:
+            instance.record.holder_birth = records.birth(instance.record.holder)
+            self.kill(instance.record)
+        self._sweep(instance.record)
         if instance.before:
             self.known[name] = Instance(instance.before)
             self._save(instance.before)
@@ -187,14 +201,7 @@ class Instances:
 
     def reap(self) -> None:
         """Collect every child that ended: workloads, commands, and orphans of either."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if not pid:
-                break
-            self.children.pop(pid, _nobody)(status)
+        self.children.reap()
         self.dying = {path for path in self.dying if not groups.drop(path)}
 
     def _reaped(self, instance: Instance, status: int) -> None:
@@ -205,6 +212,7 @@ class Instances:
 
     def _end(self, instance: Instance, code: int | None, message: str) -> None:
         record = instance.record
+        message = cgroups.why(record.limits, code, [record.cgroup, *record.joins]) or message
         self.kill(record)
         for end in list(instance.commands):
             end()
@@ -225,8 +233,13 @@ class Instances:
         """SIGKILL to everything that belongs to this attempt."""
         if record.cgroup:
             groups.kill(record.cgroup)
-            self._sweep(record.cgroup)
+            self._sweep(record)
             return
+        if record.holder and records.birth(record.holder) == record.holder_birth:
+            groups.send(record.holder, signal.SIGKILL)
+        for path in record.joins:
+            groups.kill(path)
+        self._sweep(record)
         name = record.instance
         reused = records.birth(record.pid) not in (0, record.birth or records.birth(record.pid))
         main = 0 if reused else record.pid
@@ -234,7 +247,7 @@ class Instances:
 
     def _mains(self, but: int) -> set[int]:
         alive = {instance.record.pid for instance in self.known.values() if instance.alive}
-        return (alive | set(self.children)) - {but}
+        return (alive | set(self.children.ended)) - {but}
 
     # -- after a crash of the keeper ------------------------------------------------------------------
 
@@ -260,7 +273,7 @@ class Instances:
         instance.streams = self._streams(self.folder(record.instance))
         instance.streams.watch()
         if mine:
-            self.children[record.pid] = lambda status: self._reaped(instance, status)
+            self.children.ended[record.pid] = lambda status: self._reaped(instance, status)
         else:
             self._watch_pid(instance)
 
@@ -299,12 +312,12 @@ class Instances:
 
     def _strangers(self) -> None:
         """Kill what is left in cgroups of ours that no living attempt has, and commands of lost sessions."""
-        if not self._cgroup:
-            return
-        living = {instance.record.cgroup for instance in self.known.values() if instance.alive}
-        for entry in os.scandir(self._cgroup):
-            if entry.is_dir() and entry.path not in living:
-                self._bury(entry.path)
+        records_ = [instance.record for instance in self.known.values() if instance.alive]
+        living = {path for record in records_ for path in (record.cgroup, *record.joins) if path}
+        for base in self._tree.bases():
+            for entry in os.scandir(base):
+                if entry.is_dir() and entry.path not in living:
+                    self._bury(entry.path)
         for cgroup in living:
             for entry in os.scandir(cgroup):
                 if entry.is_dir():
@@ -312,7 +325,16 @@ class Instances:
 
     def _bury(self, cgroup: str) -> None:
         groups.kill(cgroup)
-        self._sweep(cgroup)
+        self.forget(cgroup)
+
+    def usage(self, name: str) -> Message:
+        """What an instance that runs has used; `seen` alone for one that does not."""
+        instance = self.known.get(name)
+        if not instance or instance.record.state != RUNNING:
+            return {"seen": instance.record.seen() if instance else None}
+        record = instance.record
+        used = cgroups.usage(record.cgroup, record.joins)
+        return {"usage": {**used, "memory_limit": record.limits.get("memory", 0)}}
 
     # -- small things ---------------------------------------------------------------------------------
 
@@ -342,7 +364,11 @@ class Instances:
         except OSError as error:
             records.note(f"folder of {name} not moved to the trash: {error}")
 
-    def _sweep(self, cgroup: str) -> None:
+    def _sweep(self, record: Record) -> None:
+        for path in (record.cgroup, *record.joins):
+            self.forget(path)
+
+    def forget(self, cgroup: str) -> None:
         """Remove a cgroup now, or when the last process in it has been reaped."""
         if cgroup and not groups.drop(cgroup):
             self.dying.add(cgroup)
@@ -360,15 +386,3 @@ def _made(path: str) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def outcome(status: int) -> tuple[int, str]:
-    """The exit code of a wait status, 128 + signal for one that was killed, and words for it."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return code, ""
-    return 128 - code, f"killed by {signal.Signals(-code).name}"
-
-
-def _nobody(_: int) -> None:
-    """An orphan: reaped, and nobody waits for it."""

@@ -34,6 +34,15 @@ class Record:
         self.exit_code: int | None = None
         self.message = ""
         self.cgroup = ""
+        """Of version 2, where everything of the attempt is."""
+        self.joins: list[str] = []
+        """Those of version 1 that limit it."""
+        self.limits: Message = {}
+        self.sandbox: Message | None = None
+        """The capabilities it keeps and the filter of its system calls; None without a sandbox."""
+        self.holder = 0
+        """The process that the sandbox stands and falls with."""
+        self.holder_birth = 0
         self.workdir = ""
         self.uid = -1
         self.gid = -1
@@ -67,29 +76,31 @@ def load(folder: str) -> Record | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if record.state != EXITED:
-        record.pid, record.birth = read_pid(folder, record.attempt)
+        known = read_pid(folder, record.attempt)
+        record.pid, record.birth, record.holder, record.holder_birth = known
     return record
 
 
-def write_pid(folder: str, attempt: int) -> None:
-    """Put the calling process on record as the one of this attempt."""
-    pid = os.getpid()
+def write_pid(folder: str, attempt: int, pid: int, holder: int = 0) -> None:
+    """Put a process on record as the one of this attempt, with that which holds its sandbox."""
     fd = os.open(f"{folder}/pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    written = os.write(fd, b"%d %d %d\n" % (attempt, pid, birth(pid)))
+    line = b"%d %d %d %d %d\n" % (attempt, pid, birth(pid), holder, birth(holder) if holder else 0)
+    written = os.write(fd, line)
     os.close(fd)
     if not written:
         raise OSError(28, "the disk is full", folder)
 
 
-def read_pid(folder: str, attempt: int) -> tuple[int, int]:
-    """Pid and time of birth of an attempt; zeros when it never came so far."""
+def read_pid(folder: str, attempt: int) -> tuple[int, int, int, int]:
+    """Pid and time of birth of an attempt and of what holds its sandbox; zeros when it never came so far."""
     try:
         with open(f"{folder}/pid", "rb") as file:
             text = file.read()
-            of, pid, born = map(int, text.split()) if text.endswith(b"\n") else (0, 0, 0)
+            of, pid, born, *rest = map(int, text.split()) if text.endswith(b"\n") else (-1, 0, 0)
     except (OSError, ValueError):
-        return 0, 0
-    return (pid, born) if of == attempt else (0, 0)
+        return 0, 0, 0, 0
+    holder, holder_born, *_ = *rest, 0, 0
+    return (pid, born, holder, holder_born) if of == attempt else (0, 0, 0, 0)
 
 
 def stat(pid: int) -> list[bytes]:

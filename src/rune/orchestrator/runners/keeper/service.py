@@ -9,13 +9,13 @@ import select
 import socket
 import sys
 
-from . import commands, groups, spawn
+from . import cgroups, commands, groups, spawn
 from .connection import Connection, peer
 from .instances import Instances
 from .loop import Loop
 from .records import Message
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when a message changes its meaning. New verbs and new fields do not raise it: both sides ignore
 fields they do not know, and answer `error` to verbs they do not know."""
 
@@ -25,13 +25,13 @@ LARGEST_LOG = 1 << 20
 class Service:
     """Answers runed; only one runed at a time is its owner."""
 
-    def __init__(self, data: str, lock: int, *, cgroups: bool) -> None:
+    def __init__(self, data: str, lock: int, tree: cgroups.Tree) -> None:
         self._data = data
         self._lock = lock
         self._owner: Connection | None = None
         self._loop = Loop(self._reap)
-        self._cgroup = groups.base(data) if cgroups else ""
-        self._instances = Instances(data, self._loop, self._cgroup)
+        self._tree = tree
+        self._instances = Instances(data, self._loop, tree)
         self._instances.push = self._push
         self._socket = self._listen()
 
@@ -92,7 +92,8 @@ class Service:
         self._instances.limits.size = int(message["log_size"])
         self._instances.limits.files = int(message["log_files"])
         seen = [instance.record.seen() for instance in self._instances.known.values()]
-        hello = {"protocol": PROTOCOL, "pid": os.getpid(), "cgroup": self._cgroup, "instances": seen}
+        own = {"cgroup": self._tree.unified, "controllers": self._tree.controllers}
+        hello = {"protocol": PROTOCOL, "pid": os.getpid(), **own, "instances": seen}
         connection.send({"id": message["id"], **hello})
 
     def _orphaned(self) -> None:
@@ -113,6 +114,8 @@ class Service:
                 self._instances.stop(message["instance"], float(message["grace"]), answer)
             case "remove":
                 self._instances.remove(message["instance"], answer)
+            case "usage":
+                answer(self._instances.usage(message["instance"]))
             case "upgrade":
                 answer({})
                 self._upgrade(message["argv"])
@@ -138,7 +141,8 @@ class Service:
         if self._instances.dying and patience:
             self._loop.later(0.01, lambda: self._exit(patience - 1))
             return
-        groups.drop(self._cgroup)
+        for base in self._tree.bases():
+            groups.drop(base)
         os.unlink("sock")
         os._exit(0)
 
@@ -157,7 +161,8 @@ def main(argv: list[str]) -> None:
     _log_to("keeper.log")
     spawn.raise_limits()
     spawn.subreaper()
-    Service(data, lock, cgroups="--no-cgroups" not in argv).run()
+    tree = cgroups.Tree("", {}) if "--no-cgroups" in argv else cgroups.tree(data)
+    Service(data, lock, tree).run()
 
 
 def _detach() -> None:

@@ -6,6 +6,7 @@ nothing in a burst), while clone3 with CLONE_INTO_CGROUP costs 1.5 ms always. vf
 
 from __future__ import annotations
 
+import binascii
 import ctypes
 import errno
 import fcntl
@@ -15,7 +16,8 @@ import select
 import signal
 import termios
 
-from .records import write_pid
+from . import cgroups, privileges, sandbox
+from .records import Message, write_pid
 
 CLONE3, INTO_CGROUP = 435, 0x200000000
 
@@ -34,6 +36,14 @@ class Plan:
         self.gid = -1
         self.groups: list[int] = []
         self.cgroup = ""
+        self.joins: list[str] = []
+        """Cgroups of version 1 to move to."""
+        self.sandbox: Message | None = None
+        """The capabilities that are kept and the filter of system calls; None outside of one."""
+        self.wrap: list[str] = []
+        """The bubblewrap that makes the sandbox."""
+        self.holder = 0
+        """Instead of `wrap`: what holds the sandbox that is there already."""
         self.folder = ""
         """Of a workload: where its pipes are and its pid is put on record."""
         self.attempt = 0
@@ -68,8 +78,34 @@ def subreaper() -> None:
     _libc.prctl(36, 1, 0, 0, 0)
 
 
-def spawn(plan: Plan) -> tuple[int, int]:
-    """Start it; returns its pid and a pipe that ends at the exec, or first tells why there was none."""
+class Report:
+    """What a new process tells on its way to its exec; it ends with the exec, or with what prevented it."""
+
+    def __init__(self, plan: Plan, pid: int, fd: int) -> None:
+        self._plan = plan
+        self._told = b""
+        self.fd = fd
+        self.pid = 0 if plan.sandbox else pid
+        """Of the workload; in a sandbox it is known when it has been told."""
+        self.holder = plan.holder
+
+    def read(self) -> str | None:
+        """Empty when it has become the workload, otherwise why it did not; None for not yet."""
+        chunk = os.read(self.fd, 65536)
+        self._told += chunk
+        while b"\n" in self._told and self._told.startswith((b"pid\0", b"holder\0")):
+            line, _, self._told = self._told.partition(b"\n")
+            name, _, number = line.partition(b"\0")
+            setattr(self, name.decode(), int(number))
+        if chunk:
+            return None
+        if self._told:
+            return _reason(self._plan, self._told)
+        return "" if self.pid else "it was killed before it started"
+
+
+def spawn(plan: Plan) -> Report:
+    """Start it; the report's descriptor is the caller's to read and close."""
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     try:
@@ -81,10 +117,10 @@ def spawn(plan: Plan) -> tuple[int, int]:
     if pid == 0:
         _become(plan, theirs)
     os.close(theirs)
-    return pid, ours
+    return Report(plan, pid, ours)
 
 
-def reason(plan: Plan, told: bytes) -> str:
+def _reason(plan: Plan, told: bytes) -> str:
     """The words for what a new process told before it gave up."""
     stage, number, detail = told.decode(errors="replace").split("\0", 2)
     why = os.strerror(int(number))
@@ -98,6 +134,8 @@ def reason(plan: Plan, told: bytes) -> str:
             return f"cannot become user {plan.uid}, group {plan.gid}: {why}"
         case "exec":
             return _exec_reason(detail, int(number))
+        case "sandbox":
+            return f"the sandbox cannot be made: {detail if int(number) == errno.EPERM and detail else why}"
         case _:
             return f"{program!r} cannot be started ({stage}): {why}"
 
@@ -143,13 +181,62 @@ def _become(plan: Plan, report: int) -> None:
     """In the child: never returns, whatever happens."""
     stage = ["prepare"]
     try:
+        door = _placed(plan, report, stage)
         _prepare(plan, report, stage)
+        _settle(plan, door, stage)
         _exec(plan, stage)
     except OSError as error:
         detail = error.filename if isinstance(error.filename, str) else plan.argv[0]
+        detail = str(error.args[1]) if isinstance(error, sandbox.Refused) else detail
         os.write(report, f"{stage[0]}\0{error.errno or 0}\0{detail}".encode())
     finally:
         os._exit(127)
+
+
+def _placed(plan: Plan, report: int, stage: list[str]) -> sandbox.Door | None:
+    """Join the cgroups and make or find the sandbox, at the same time since both wait for the kernel.
+
+    With a sandbox only a child of this process returns, born in it.
+    """
+    stage[0] = "sandbox"
+    making = sandbox.Making(plan.wrap) if plan.wrap else None
+    try:
+        stage[0] = "limits"
+        cgroups.join(plan.joins)
+    finally:
+        if making:  # in any case, so that the keeper knows what to kill
+            before, stage[0] = stage[0], "sandbox"
+            plan.holder = making.finish()
+            os.write(report, b"holder\0%d\n" % plan.holder)
+            stage[0] = before
+    if not plan.sandbox:
+        return None
+    stage[0] = "sandbox"
+    door = sandbox.Door(plan.holder)
+    door.children()
+    stage[0] = "prepare"
+    _step_inside(plan, report)
+    return door
+
+
+def _step_inside(plan: Plan, report: int) -> None:
+    """Fork once more; the parent stays outside just long enough to say, and record, who went in.
+
+    What runs in there already sees the child from now on: it must not find the keeper's memory in it.
+    """
+    privileges.unreadable()
+    go, going = os.pipe()
+    pid = os.fork()
+    if pid:
+        if plan.folder:
+            write_pid(plan.folder, plan.attempt, pid, plan.holder)
+        os.write(report, b"pid\0%d\n" % pid)
+        os.write(going, b"g")
+        os._exit(0)
+    os.close(going)
+    if not os.read(go, 1):
+        os._exit(127)
+    os.close(go)
 
 
 def _prepare(plan: Plan, report: int, stage: list[str]) -> None:
@@ -160,22 +247,38 @@ def _prepare(plan: Plan, report: int, stage: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, _limits[0])
     if plan.folder:
         stage[0] = "record"
-        write_pid(plan.folder, plan.attempt)
+        if not plan.sandbox:
+            write_pid(plan.folder, plan.attempt, os.getpid())
         _live_with_the_keeper(report)
         _pipes(plan.folder)
     else:
         _stdio(plan.stdio)
     os.umask(0o022)
+
+
+def _settle(plan: Plan, door: sandbox.Door | None, stage: list[str]) -> None:
+    """Be where, and who, the workload is to be, with no more rights than it is to have."""
+    if door:
+        stage[0] = "sandbox"
+        door.enter()
     stage[0] = "workdir"
     os.chdir(plan.workdir)
     stage[0] = "user"
+    if plan.sandbox:
+        privileges.bound(plan.sandbox["capabilities"])
     if plan.uid >= 0:
         os.setgroups(plan.groups)
         os.setgid(plan.gid)
         os.setuid(plan.uid)
+    if plan.sandbox:
+        privileges.keep(plan.sandbox["capabilities"])
+    privileges.no_new()
     stage[0] = "workdir"
     if not os.access(".", os.X_OK):
         raise OSError(errno.EACCES, "", plan.workdir)
+    if plan.sandbox:
+        stage[0] = "filter"
+        privileges.confine(binascii.a2b_base64(plan.sandbox["filter"]))
 
 
 def _live_with_the_keeper(report: int) -> None:
@@ -197,6 +300,8 @@ def _stdio(given: list[int]) -> None:
     if len(given) == 1:
         fcntl.ioctl(given[0], termios.TIOCSCTTY, 0)
         given = given * 3
+    for fd in given:
+        os.set_inheritable(fd, False)
     kept = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in given]
     for target, fd in enumerate(kept):
         os.dup2(fd, target)

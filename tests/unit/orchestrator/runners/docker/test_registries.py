@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from rune.errors import InvalidArgument
@@ -64,3 +66,17 @@ def test_a_broken_docker_config_is_refused_without_showing_it(text: str) -> None
 def test_credentials_are_not_shown() -> None:
     shown = Credentials(username="u", password="hunter2", identity_token="hunter3", server="a.io")
     assert "hunter" not in f"{shown!r} {shown} {shown.__rich_repr__()}"
+
+
+def test_a_token_of_amazons_registries_is_a_name_and_a_password() -> None:
+    value = base64.b64encode(b"AWS:p:w").decode()
+    assert registries.ecr(value, server="1.dkr.ecr.eu-west-1.amazonaws.com") == Credentials(
+        username="AWS", password="p:w", server="1.dkr.ecr.eu-west-1.amazonaws.com"
+    )
+
+
+@pytest.mark.parametrize("value", ["", "p:w", "QVdT", "QVdTOg==", "/w=="])
+def test_what_is_no_such_token_is_refused_without_being_told(value: str) -> None:
+    with pytest.raises(InvalidArgument, match="GetAuthorizationToken") as refused:
+        registries.ecr(value)
+    assert not value or value not in refused.value.message

@@ -1,0 +1,184 @@
+"""Handlers of agents: what people said of them, and what their events say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from msgspec.structs import replace
+
+from rune.api.security import agents as api
+from rune.api.security.words import Updated
+from rune.core.apikeys import ApiKey
+from rune.core.call import Call
+from rune.core.clock import Clock
+from rune.core.dispatch import Dispatcher
+from rune.core.events.base import Agent as Seen
+from rune.core.events.base import EventStore, Span
+from rune.core.settle import settle
+from rune.core.store.base import Put, Store, Write
+from rune.core.tokens import SYSTEM
+from rune.errors import AlreadyExists, NotFound, ResourceExhausted
+from rune.security.kinds import Registration, space
+from rune.security.pages import Cursors
+
+SILENCE: Final = timedelta(minutes=15)
+"""After so long without an event an agent is inactive."""
+BASELINE: Final = timedelta(days=7)
+MOST: Final = 10_000
+"""Registered agents of an organization."""
+
+
+class Agents:
+    """What can be done with agents. An agent that sends an event is one, registered or not."""
+
+    def __init__(self, store: Store, events: EventStore, cursors: Cursors, *, clock: Clock) -> None:
+        self._store = store
+        self._events = events
+        self._cursors = cursors
+        self._clock = clock
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        """Make these the handlers of the operations."""
+        dispatcher.handles(api.list_)(self.list)
+        dispatcher.handles(api.get)(self.get)
+        dispatcher.handles(api.register)(self.create)
+        dispatcher.handles(api.update)(self.update)
+
+    async def list(self, call: Call, ask: api.ListAgentsRequest) -> api.ListAgentsResponse:
+        """The agents, by agentId."""
+        agents = await self.all(call.principal.organization)
+        chosen = (agent for agent in agents if ask.status in ("", agent.status))
+        found, cursor = self._cursors.page(
+            call, chosen, lambda agent: agent.agent_id, limit=ask.limit, cursor=ask.cursor
+        )
+        return api.ListAgentsResponse(agents=found, next_cursor=cursor)
+
+    async def all(self, organization: str) -> Sequence[api.Agent]:
+        """Every agent of an organization."""
+        now = self._clock.now()
+        said = {each.id: each for each in self._store.list(Registration, space(organization))}
+        seen = {each.agent_id: each for each in await self._events.agents(organization, now)}
+        return [
+            _agent(organization, name, now, said=said.get(name), seen=seen.get(name))
+            for name in said.keys() | seen.keys()
+        ]
+
+    async def get(self, call: Call, ask: api.GetAgentRequest) -> api.AgentDetails:
+        """An agent, and how it behaves."""
+        organization, now = call.principal.organization, self._clock.now()
+        said, seen = await self._find(organization, ask.agent_id)
+        baseline = await self._events.baseline(organization, ask.agent_id, Span(now - BASELINE, now))
+        events = sum(hour.events for hour in baseline.hours)
+        return api.AgentDetails(
+            agent=_agent(organization, ask.agent_id, now, said=said, seen=seen),
+            registered_at=(said.registered_at if said else None) or (seen.first_seen if seen else None),
+            baseline_hours=len(baseline.hours),
+            events_per_hour=events / max(len(baseline.hours), 1),
+            block_rate=sum(hour.blocked for hour in baseline.hours) / max(events, 1),
+        )
+
+    async def create(self, call: Call, ask: api.RegisterAgentRequest) -> api.RegisterAgentResponse:
+        """Register an agent that is neither registered nor known from its events."""
+        organization = call.principal.organization
+        known = id_of(organization, ask.agent_id)
+        there = AlreadyExists(f"agent {ask.agent_id!r} exists already, with id {known}: update it instead")
+        if await self._events.agents(organization, self._clock.now(), agent_id=ask.agent_id):
+            raise there
+
+        def decide() -> list[Write]:
+            registered = self._store.list(Registration, space(organization))
+            if self._store.find(Registration, space(organization), ask.agent_id) is not None:
+                raise there
+            if len(registered) >= MOST:
+                raise ResourceExhausted(f"there are {MOST} registered agents, the most there may be")
+            return [Put(self._registration(organization, ask))]
+
+        await settle(self._store, decide, operation=call.operation.name)
+        return api.RegisterAgentResponse(id=known, agent_id=ask.agent_id)
+
+    async def update(self, call: Call, ask: api.UpdateAgentRequest) -> Updated:
+        """Change what is given; quarantine reaches the agent's own keys in the same commit."""
+        organization = call.principal.organization
+        _, seen = await self._find(organization, ask.agent_id)
+        fresh = Registration(
+            organization=organization,
+            id=ask.agent_id,
+            name=ask.agent_id,
+            registered_at=seen.first_seen if seen else self._clock.now(),
+        )
+
+        def decide() -> list[Write]:
+            before = self._store.find(Registration, space(organization), ask.agent_id) or fresh
+            given = {
+                name: value
+                for name in ("name", "framework", "tags", "quarantined")
+                if (value := getattr(ask, name)) is not None
+            }
+            after = replace(before, **given)
+            if after == before and before.revision:
+                return []
+            return [Put(after), *self._suspended(after)]
+
+        await settle(self._store, decide, operation=call.operation.name)
+        return Updated()
+
+    def _suspended(self, agent: Registration) -> list[Write]:
+        """The agent's own keys as its quarantine wants them."""
+        return [
+            Put(replace(key, suspended=agent.quarantined))
+            for key in self._store.list(ApiKey, SYSTEM)
+            if key.organization == agent.organization
+            and key.agent_id == agent.id
+            and key.suspended is not agent.quarantined
+        ]
+
+    async def _find(self, organization: str, agent_id: str) -> tuple[Registration | None, Seen | None]:
+        """What is known of an agent; raises NotFound when nothing is."""
+        said = self._store.find(Registration, space(organization), agent_id)
+        found = await self._events.agents(organization, self._clock.now(), agent_id=agent_id)
+        if said is None and not found:
+            raise NotFound(f"there is no agent {agent_id!r}")
+        return said, found[0] if found else None
+
+    def _registration(self, organization: str, ask: api.RegisterAgentRequest) -> Registration:
+        return Registration(
+            organization=organization,
+            id=ask.agent_id,
+            name=ask.name or ask.agent_id,
+            framework=ask.framework,
+            tags=ask.tags,
+            registered_at=self._clock.now(),
+        )
+
+
+def id_of(organization: str, agent_id: str) -> str:
+    """The id of an agent: the same whether it was registered or came by itself."""
+    return "agt_" + sha256(f"{organization}\0{agent_id}".encode()).hexdigest()[:24]
+
+
+def _agent(
+    organization: str, agent_id: str, now: datetime, *, said: Registration | None, seen: Seen | None
+) -> api.Agent:
+    framework = (said.framework if said else "") or (seen.framework if seen else "")
+    return api.Agent(
+        id=id_of(organization, agent_id),
+        agent_id=agent_id,
+        name=said.name if said else agent_id,
+        framework=framework,
+        status=_status(now, said, seen),
+        tags=said.tags if said else [],
+        risk_score=round(seen.risk_score, 4) if seen else 0.0,
+        event_count=seen.events if seen else 0,
+        block_count=seen.blocked if seen else 0,
+        last_seen=seen.last_seen if seen else None,
+    )
+
+
+def _status(now: datetime, said: Registration | None, seen: Seen | None) -> str:
+    if said and said.quarantined:
+        return "quarantined"
+    last = (seen.last_seen if seen else None) or (said.registered_at if said else None)
+    return "inactive" if last is None or last < now - SILENCE else "active"
