@@ -27,13 +27,12 @@ FEW = hypothesis.settings(
 )
 
 
-def test_every_supported_operation_is_a_tool_but_for_endless_ones_and_what_is_for_people() -> None:
+def test_every_supported_operation_is_a_tool_but_for_two_way_streams_and_what_is_for_people() -> None:
     unsupported = {row.name for row in OPERATIONS if row.unsupported}
     left_out = {row.name for row in OPERATIONS if not row.unsupported} - {row.name for row in POSSIBLE}
-    endless = {row.name for row in OPERATIONS if row.streams and row.verb == "watch"} - unsupported
     both = {row.name for row in OPERATIONS if row.streaming is Streaming.BOTH}
     for_people = {"bootstrap", "reveal_secret", "reveal_secret_version"}
-    assert left_out == for_people | endless | both - unsupported
+    assert left_out == for_people | both - unsupported
 
 
 def test_the_guide_lists_what_is_left_out() -> None:
