@@ -135,6 +135,7 @@ async def test_pages_of_another_origin_get_nothing(tmp_path: Path) -> None:
 
 
 @promise("mcp.subscriptions")
+@pytest.mark.filterwarnings("ignore:resources/:mcp.MCPDeprecationWarning")  # the older way is what is tested
 async def test_changes_of_a_list_are_told_to_who_subscribed(tmp_path: Path) -> None:
     told: asyncio.Queue[str] = asyncio.Queue()
 

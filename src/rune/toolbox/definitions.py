@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -12,6 +13,7 @@ Json: TypeAlias = Any
 
 IGNORED = frozenset({"_meta", "icons"})
 """What no model reads: to hash it would call a new icon a new tool."""
+_NAME = re.compile(r"[A-Za-z0-9_.\-/]{1,32}")
 MOST_TEXTS = 5_000
 MOST_DEPTH = 64
 
@@ -44,6 +46,18 @@ def texts(definition: Mapping[str, Json]) -> list[tuple[str, str]]:
             if len(found) > MOST_TEXTS:
                 raise TooLarge(f"it has more than {MOST_TEXTS} texts")
     return found
+
+
+def prose(found: list[tuple[str, str]]) -> str:
+    """The texts below each other. Names of the usual kind are left out: they say nothing, and beside the next
+    text they would read as a sentence that nobody wrote.
+    """
+    return "\n".join(text for _, text in found if not is_plain_name(text))
+
+
+def is_plain_name(text: str) -> bool:
+    """A word such as `max_results`; a sentence in snake_case is none."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _strings(value: Json, place: str, depth: int) -> Iterator[tuple[str, str]]:

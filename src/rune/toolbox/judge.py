@@ -15,7 +15,7 @@ from rune.policy.scanners.finding import BLOCK_AT, Finding, risk_score
 from rune.policy.scanners.normalize import folded
 from rune.policy.scanners.patterns import PatternScanner
 from rune.policy.scanners.rules import load_rules
-from rune.toolbox.definitions import Json, TooLarge, name_of, texts
+from rune.toolbox.definitions import Json, TooLarge, name_of, prose, texts
 
 Kind = Literal["poisoning", "shadowing", "same-name", "changed"]
 MOST_NAME = 128
@@ -56,7 +56,7 @@ def judge(definition: Json, *, others: Mapping[str, Collection[str]], own: Colle
         found = texts(definition)  # pyright: ignore[reportUnknownArgumentType] - JSON
     except TooLarge as error:
         return [Suspicion("poisoning", "too-large", str(error))]
-    text = "\n".join(part for _, part in found)
+    text = prose(found)
     return [*_name(name), *poisoned(text), *_shadows(name, text, others=others, own=own)]
 
 

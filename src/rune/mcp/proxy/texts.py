@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from rune.mcp.proxy.messages import Json, items, mapping, text
+from rune.toolbox.definitions import is_plain_name
 
 BINARY = frozenset({"data", "blob"})
 MOST_BLOB = 4 << 20
@@ -15,7 +16,7 @@ MOST_BLOB = 4 << 20
 
 
 def texts(value: Json) -> list[str]:
-    """Every text, names of fields too, each once and in order."""
+    """Every text, each once and in order; of the names of fields those that are more than names."""
     return list(dict.fromkeys(_texts(value)))
 
 
@@ -29,7 +30,8 @@ def _texts(value: Json) -> Iterator[str]:
         elif isinstance(part, dict):
             fields = mapping(part)
             for name, inner in reversed(fields.items()):
-                waiting += ((name in BINARY, inner), (False, name))
+                waiting.append((name in BINARY, inner))
+                waiting += [] if is_plain_name(name) else [(False, name)]
         elif isinstance(part, list):
             waiting += ((is_binary, each) for each in reversed(items(part)))
 
