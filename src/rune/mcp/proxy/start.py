@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -28,6 +29,8 @@ RUNNERS = frozenset({"npx", "uvx", "bunx", "pnpm", "yarn", "npm", "node", "pytho
 """Commands that say nothing of the server that they run."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FLUSH_SECONDS = 2.0
+OURS = frozenset({"RUNE_API_KEY", "RUNE_UPSTREAM_HEADERS"})
+"""Credentials of the guard, which are none of the server's business."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +97,13 @@ async def run(options: Options, environ: Mapping[str, str]) -> int:
     if not options.upstream:
         raise InvalidArgument.of([Violation("--upstream", "names the server's command, or use --upstream-url")])
     clock = SystemClock()
-    warmed = asyncio.create_task(asyncio.to_thread(judge.warm))  # noqa: TID251 - awaited below, whatever happens
+    warmed = asyncio.ensure_future(asyncio.to_thread(judge.warm))  # awaited below, whatever happens
     shield = shield_for(options, environ)
     try:
         client = await lines.standard(most=options.most_mib << 20)
         async with _upstream(options, environ) as upstream:
             await warmed
+            gc.freeze()  # what is there by now stays: a collection in the midst of a call would be felt
             return await _relay(client, upstream, _warden(options, environ, shield, clock=clock))
     finally:
         await asyncio.gather(warmed, return_exceptions=True)
@@ -139,7 +143,8 @@ async def _upstream(options: Options, environ: Mapping[str, str]) -> AsyncGenera
         async with connected(options.url, environ, most=options.most_mib << 20) as remote:
             yield remote
         return
-    child = await Child.start(options.command, environ, most=options.most_mib << 20)
+    its = {name: value for name, value in environ.items() if name not in OURS}
+    child = await Child.start(options.command, its, most=options.most_mib << 20)
     try:
         yield child
     finally:
