@@ -12,8 +12,9 @@ from typing import Self
 from rune.errors import NotFound, PermissionDenied, RuneError, Unavailable
 from rune.mcp.proxy.lines import CHUNK, Pipes
 
-GRACE = 5.0
-"""Seconds that a server has to end after its input did, and again after SIGTERM."""
+GRACE = 1.5
+"""Seconds that a server has to end after its input did, and again after SIGTERM. Hosts give the guard about four
+for both, and then kill it; whatever it had not ended by then would live on."""
 
 
 class Child:
@@ -51,6 +52,19 @@ class Child:
             self.signal(number)
         await self._process.wait()
         self.signal(signal.SIGKILL)
+
+    async def close(self) -> None:
+        """As `stop`, when nobody reads its output any more: a server that is stuck writing could not end."""
+        draining = asyncio.ensure_future(self._drain())
+        try:
+            await self.stop()
+        finally:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        while self._process.stdout is not None and await self._process.stdout.read(CHUNK):
+            pass
 
     async def _ended(self, seconds: float) -> bool:
         with suppress(TimeoutError):

@@ -148,7 +148,7 @@ async def _upstream(options: Options, environ: Mapping[str, str]) -> AsyncGenera
     try:
         yield child
     finally:
-        await child.stop()
+        await child.close()
 
 
 async def _relay(client: Pipes, upstream: Upstream, warden: Warden) -> int:

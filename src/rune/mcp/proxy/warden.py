@@ -20,7 +20,7 @@ LISTS = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
 }
-READS = frozenset({"tools/call", "prompts/get", "resources/read"})
+READS = frozenset({"tools/call", "tasks/result", "prompts/get", "resources/read"})
 """What is answered with content that goes to the model."""
 GREETINGS = frozenset({"initialize", "server/discover"})
 ASKS = frozenset({"sampling/createMessage", "elicitation/create"})
