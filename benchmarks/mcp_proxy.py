@@ -83,7 +83,7 @@ def main() -> int:
         direct.close()
         guarded.close()
     plain, through = (sorted(peer.seconds[WARM:]) for peer in (direct, guarded))
-    figures = {
+    figures: dict[str, Any] = {
         "direct_ms": _figures(plain),
         "guarded_ms": _figures(through),
         "added_ms": {

@@ -1,4 +1,6 @@
-"""Packages of npm for tests that talk to programs of others: installed once a session, into a scratch folder."""
+"""Packages of npm for tests that talk to programs of others: installed once a session, into a scratch
+folder.
+"""
 
 from __future__ import annotations
 

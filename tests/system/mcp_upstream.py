@@ -1,4 +1,6 @@
-"""A server for tests of the guard: everything that the protocol knows, in few lines, and ways to misbehave."""
+"""A server for tests of the guard: everything that the protocol knows, in few lines, and ways to
+misbehave.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def texts(text: str) -> Json:
 
 def call(asked: Json) -> None:
     """A call of one of its tools."""
-    given = asked["params"].get("arguments") or {}
+    given: Json = asked["params"].get("arguments") or {}
     match asked["params"]["name"]:
         case "say":
             answer(asked, texts(given["text"]))
@@ -58,6 +60,8 @@ def call(asked: Json) -> None:
             answer(asked, texts("SIGTERM means nothing to me"))
             while True:
                 time.sleep(1)
+        case other:
+            answer(asked, texts(f"there is no tool {other}"))
 
 
 def listed() -> list[Json]:
@@ -74,7 +78,8 @@ def main() -> None:
     """Answers until its input ends; its exit code is that of EXIT then."""
     for line in sys.stdin:
         asked = json.loads(line)
-        for each in asked if isinstance(asked, list) else [asked]:  # type: ignore[unreachable]
+        batch: list[Json] = asked if isinstance(asked, list) else [asked]
+        for each in batch:
             one(each)
     sys.exit(int(os.environ.get("EXIT", "0")))
 

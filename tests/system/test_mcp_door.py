@@ -118,7 +118,9 @@ async def test_a_session_answers_nobody_but_the_one_who_opened_it(tmp_path: Path
         tools = request("tools/list", {})
         assert (await post(here, tools, **mine, mcp_session_id=session)).status_code == 200
         assert (await post(here, tools, mcp_session_id=session)).status_code == 401
-        assert (await post(here, tools, authorization="Bearer rune_x.y", mcp_session_id=session)).status_code == 401
+        assert (
+            await post(here, tools, authorization="Bearer rune_x.y", mcp_session_id=session)
+        ).status_code == 401
         other = await post(here, tools, x_rune_key=here.api_key, mcp_session_id=session)
         assert (other.status_code, "Session not found" in other.text) == (404, True)
 
@@ -151,11 +153,11 @@ async def test_changes_of_a_list_are_told_to_who_subscribed(tmp_path: Path) -> N
             async with Assistant(
                 transport, mode="legacy", read_timeout_seconds=PATIENCE, message_handler=heard
             ) as ai:
-                await ai.subscribe_resource(uri)
+                await ai.subscribe_resource(uri)  # pyright: ignore[reportDeprecated] - it is what is tested
                 answer(await ai.call_tool("create_service", {"service": SPEC}))
                 async with asyncio.timeout(PATIENCE):
                     assert await told.get() == uri
-                await ai.unsubscribe_resource(uri)
+                await ai.unsubscribe_resource(uri)  # pyright: ignore[reportDeprecated] - as above
                 answer(await ai.call_tool("delete_service", {"name": "api"}))
 
 

@@ -171,8 +171,10 @@ async def test_messages_in_one_line_are_judged_one_by_one(tmp_path: Path) -> Non
     async with guard(tmp_path) as here:
         here.write(json.dumps(batch).encode())
         answers = [await here.read(), await here.read()]
-    flat = [one for answer in answers for one in (answer if isinstance(answer, list) else [answer])]
-    by_id = {answer["id"]: answer["result"] for answer in flat}
+    flat: list[Json] = [
+        one for answer in answers for one in (answer if isinstance(answer, list) else [answer])
+    ]
+    by_id: dict[int, Json] = {answer["id"]: answer["result"] for answer in flat}
     assert by_id[1] == {}
     assert by_id[2]["isError"]
 
@@ -223,7 +225,7 @@ async def rune(home: Path, *words: str) -> str:
 async def test_what_is_blocked_is_an_alert_at_the_control_plane(tmp_path: Path) -> None:
     server = Runed(tmp_path / "data")
     await server.start("--dev")
-    environ = {
+    environ: dict[str, Any] = {
         "RUNE_API_KEY": server.api_key,
         "RUNE_ENDPOINT": f"http://{server.http}",
         "RUNE_EVENT_FLUSH_INTERVAL_SECONDS": "0.1",

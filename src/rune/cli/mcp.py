@@ -32,7 +32,9 @@ def _configs(state: State, files: tuple[Path, ...]) -> list[hosts.Config]:
     return [hosts.load(place) for place in hosts.found(state.environ, folder)]
 
 
-@mcp.command(epilog="Examples: rune mcp scan; rune mcp scan --connect -o json; rune mcp scan .vscode/mcp.json")
+@mcp.command(
+    epilog="Examples: rune mcp scan; rune mcp scan --connect -o json; rune mcp scan .vscode/mcp.json"
+)
 @FILES
 @click.option("--connect", is_flag=True, help="Start the servers, and look at their tools too.")
 @click.option("--fail-on", type=click.Choice([*LEVELS, "never"]), default="medium", show_default=True)
@@ -124,8 +126,12 @@ def _show(found: list[dict[str, Any]]) -> None:
 @mcp.command("wrap", epilog="Examples: rune mcp wrap; rune mcp wrap .mcp.json --server files --policy p.yaml")
 @FILES
 @SERVER
-@click.option("--policy", metavar="FILE", type=click.Path(exists=True, path_type=Path), help="A policy for them.")
-@click.option("--command", "guard", metavar="PATH", help="The guard's command; this installation's if absent.")
+@click.option(
+    "--policy", metavar="FILE", type=click.Path(exists=True, path_type=Path), help="A policy for them."
+)
+@click.option(
+    "--command", "guard", metavar="PATH", help="The guard's command; this installation's if absent."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.pass_obj
 def wrap_(
@@ -180,7 +186,7 @@ def pins_() -> None:
 def list_(state: State, *, output: str) -> None:
     """List the servers that were seen, and what waits to be accepted."""
     found = pins.servers(pins.folder_of(state.environ))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "key": key,
             "server": server.name,

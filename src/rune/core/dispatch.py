@@ -295,7 +295,9 @@ def authorize(call: Call) -> None:
 
 def is_about_oneself(operation: Operation[Any, Any]) -> bool:
     """It tells callers who they are and what they may do, whatever their credential is."""
-    return operation.resource == "auth" and operation.access is Access.KNOWN and operation.effect is Effect.READ
+    return (
+        operation.resource == "auth" and operation.access is Access.KNOWN and operation.effect is Effect.READ
+    )
 
 
 def _needed(verb: str) -> str:

@@ -1,4 +1,6 @@
-"""When what stands under an address may have changed: from the watch of its list, else by asking now and then."""
+"""When what stands under an address may have changed: from the watch of its list, else by asking now and
+then.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ async def changes(client: Client, operation: Operation[Any, Any], request: Messa
                 async for _ in found:
                     yield
         except PASSING as error:
-            logger.debug("a subscription pauses", extra={"operation": operation.name, "reason": error.message})
+            logger.debug(
+                "a subscription pauses", extra={"operation": operation.name, "reason": error.message}
+            )
         await asyncio.sleep(PAUSE_SECONDS)
         yield  # what happened meanwhile was not seen
 

@@ -1,6 +1,7 @@
 """The door /mcp of runed: MCP over Streamable HTTP, whose requests take the road of all others.
 
-The SDK is loaded with the first request that has a good credential: a server without assistants does without it.
+The SDK is loaded with the first request that has a good credential: a server without assistants does
+without it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class McpDoor:
                 self._inner = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request: the credential is checked each time, and a session belongs to who opened it."""
+        """Answers one request: the credential is checked each time, and a session belongs to who opened
+        it.
+        """
         exchange = Exchange(scope, receive, send, request_id=self._ids.next())
         try:
             who = await self._dispatcher.call(auth.whoami, exchange.who, WhoAmIRequest)
@@ -121,7 +124,7 @@ def _user(name: str, caller: Caller) -> Any:  # noqa: ANN401 - as above
     from mcp.server.auth.provider import AccessToken  # noqa: PLC0415 - as above
 
     kind = "key" if caller.api_key and not caller.bearer else "subject"
-    return AuthenticatedUser(AccessToken(token="", client_id=f"{kind}:{name}", scopes=[], subject=name))  # noqa: S106 - the secret stays here
+    return AuthenticatedUser(AccessToken(token="", client_id=f"{kind}:{name}", scopes=[], subject=name))
 
 
 def _offer(scope: Scope) -> Offer:
@@ -129,6 +132,8 @@ def _offer(scope: Scope) -> Offer:
     given = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     unknown = sorted(set(given) - {"read-only", "toolsets"})
     if unknown:
-        raise InvalidArgument.of([Violation(unknown[0][:100], "is unknown; there are read-only and toolsets")])
+        raise InvalidArgument.of(
+            [Violation(unknown[0][:100], "is unknown; there are read-only and toolsets")]
+        )
     wish = given.get("read-only", ["false"])[-1].lower()
     return Offer(toolsets=chosen(given.get("toolsets", [""])[-1]), read_only=wish in SAME)

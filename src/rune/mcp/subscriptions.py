@@ -1,4 +1,6 @@
-"""Subscriptions to resources: one watch for each, for as long as the session or the listening request lasts."""
+"""Subscriptions to resources: one watch for each, for as long as the session or the listening request
+lasts.
+"""
 
 from __future__ import annotations
 

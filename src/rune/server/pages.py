@@ -74,8 +74,9 @@ def _pages(rest: Rest, around: Surroundings) -> Starlette:
 
 
 class _Held:
-    """An app whose answers may go on for ever, held so that they end with the server. Not a function: Starlette
-    would take that for an endpoint of its own kind."""
+    """An app whose answers may go on for ever, held so that they end with the server. Not a function:
+    Starlette would take that for an endpoint of its own kind.
+    """
 
     def __init__(self, door: Asgi, streams: Streams) -> None:
         self._door, self._streams = door, streams

@@ -97,9 +97,7 @@ class Reports:
             event.metadata = {"on_block": "alert", "of_event": outcome.event_id}
             self._put(events.encoded(event))
 
-    def decision(
-        self, context: Context, decision: PolicyDecision, *, metadata: Mapping[str, str]
-    ) -> None:
+    def decision(self, context: Context, decision: PolicyDecision, *, metadata: Mapping[str, str]) -> None:
         """Tells of a decision that no call of ours asked for."""
         with our_fault("reporting a decision"):
             self._debug.say("decision", tool=context.tool, action=decision.action, rule=decision.rule)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from rune.errors import InvalidArgument
 from rune.toolbox.jsonc import MOST_CHARACTERS, Node, parse
@@ -43,7 +43,7 @@ class Entry:
         command, given = self.data.get("command"), self.data.get("args")
         if not isinstance(command, str) or not command:
             return []
-        return [command, *(str(each) for each in (given if isinstance(given, list) else []))]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+        return [command, *map(str, cast("list[Any]", given) if isinstance(given, list) else [])]
 
     @property
     def url(self) -> str:
@@ -54,8 +54,17 @@ class Entry:
     @property
     def env(self) -> dict[str, str]:
         """What is put into the server's environment."""
-        given: Any = self.data.get("env")
-        return {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+        return _texts(self.data.get("env"))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is sent along to a server at a URL."""
+        return _texts(self.data.get("headers"))
+
+
+def _texts(given: Any) -> dict[str, str]:  # noqa: ANN401 - JSON
+    found = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    return {str(name): str(value) for name, value in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,9 @@ def load(place: Place) -> Config:
 
 
 def _sections(root: Node) -> Iterator[tuple[str, Node]]:
-    """The objects that hold servers: `mcpServers`, VS Code's `servers`, and those of Claude Code's projects."""
+    """The objects that hold servers: `mcpServers`, VS Code's `servers`, and those of Claude Code's
+    projects.
+    """
     for key in ("mcpServers", "servers"):
         if key in root.members:
             yield "", root.members[key]

@@ -1,5 +1,6 @@
-"""JSON with comments and trailing commas, read with the place of every value, so that a change leaves the rest of
-the file as it is."""
+"""JSON with comments and trailing commas, read with the place of every value, so that a change leaves the
+rest of the file as it is.
+"""
 
 from __future__ import annotations
 

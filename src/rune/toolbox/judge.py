@@ -44,7 +44,9 @@ class Suspicion(NamedTuple):
         return self.kind != "same-name"
 
 
-def judge(definition: Json, *, others: Mapping[str, Collection[str]], own: Collection[str]) -> list[Suspicion]:
+def judge(
+    definition: Json, *, others: Mapping[str, Collection[str]], own: Collection[str]
+) -> list[Suspicion]:
     """What is wrong with a tool, a prompt or a resource as a server lists it.
 
     `others` are the tools of other servers by the server's name, `own` the names of this server's.

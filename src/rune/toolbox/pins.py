@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,7 @@ class Verdict(msgspec.Struct, frozen=True):
 class Pins:
     """The pins of one server, in a folder of them; several processes may work on the folder at once."""
 
-    def __init__(
-        self, folder: Path, name: str, upstream: Iterable[str], *, now: Callable[[], str]
-    ) -> None:
+    def __init__(self, folder: Path, name: str, upstream: Iterable[str], *, now: Callable[[], str]) -> None:
         words = tuple(upstream)
         self.folder, self.name = folder, name
         self.key = key_of(name, words)
@@ -107,7 +105,9 @@ class Pins:
                 found[server.name] = {*found.get(server.name, ()), *server.tools}
         return found
 
-    def look(self, definitions: Iterable[Mapping[str, Json]], judged: Mapping[str, Suspicion]) -> dict[str, Verdict]:
+    def look(
+        self, definitions: Iterable[Mapping[str, Json]], judged: Mapping[str, Suspicion]
+    ) -> dict[str, Verdict]:
         """The verdict on each tool of a list: new ones are pinned, changed and suspicious ones wait."""
         with self._changing() as server:
             tools = dict(server.tools)
@@ -117,7 +117,8 @@ class Pins:
                 before = tools.get(name)
                 if before is None and len(tools) >= MOST_TOOLS:
                     verdicts[name] = Verdict(
-                        Suspicion("changed", "too-many", f"the server has more than {MOST_TOOLS} tools"), True
+                        Suspicion("changed", "too-many", f"the server has more than {MOST_TOOLS} tools"),
+                        is_news=True,
                     )
                     continue
                 tools[name], verdicts[name] = _looked(before, self._seen(definition), judged.get(name))
@@ -126,7 +127,9 @@ class Pins:
         return verdicts
 
     def accept(self, names: Collection[str] = ()) -> list[str]:
-        """Trust what waits, all of it where no names are given; raises NotFound for a tool that does not wait."""
+        """Trust what waits, all of it where no names are given; raises NotFound for a tool that does not
+        wait.
+        """
         return accept(self.path, names)
 
     def _seen(self, definition: Mapping[str, Json]) -> Seen:
@@ -134,7 +137,7 @@ class Pins:
         return Seen(hash=fingerprint(definition), at=self._now(), definition=text)
 
     @contextmanager
-    def _changing(self) -> Iterator[Server]:
+    def _changing(self) -> Generator[Server]:
         with locked(self.folder, self.key):
             yield self.server()
 
@@ -156,7 +159,7 @@ def _looked(before: Pin | None, seen: Seen, judged: Suspicion | None) -> tuple[P
     if pin.waiting is not None and pin.waiting.hash == seen.hash:
         return pin, Verdict(suspicion)
     waits = msgspec.structs.replace(pin, waiting=seen, why=suspicion.why, kind=suspicion.kind)
-    return waits, Verdict(suspicion, True)
+    return waits, Verdict(suspicion, is_news=True)
 
 
 def key_of(name: str, upstream: Collection[str]) -> str:
@@ -191,7 +194,9 @@ def accept(path: Path, names: Collection[str] = ()) -> list[str]:
         waiting = [name for name, pin in server.tools.items() if pin.waiting is not None]
         for name in names:
             if name not in waiting:
-                raise NotFound(f"{name!r} does not wait to be accepted ({', '.join(waiting) or 'nothing does'})")
+                raise NotFound(
+                    f"{name!r} does not wait to be accepted ({', '.join(waiting) or 'nothing does'})"
+                )
         chosen = [name for name in waiting if not names or name in names]
         trusted = {name: Pin(trusted=server.tools[name].waiting, accepted=True) for name in chosen}
         write(path, msgspec.structs.replace(server, tools={**server.tools, **trusted}))
@@ -235,7 +240,7 @@ def write(path: Path, server: Server) -> None:
 
 
 @contextmanager
-def locked(folder: Path, key: str) -> Iterator[None]:
+def locked(folder: Path, key: str) -> Generator[None]:
     """Alone among the processes that change this server's pins."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / f".{key}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

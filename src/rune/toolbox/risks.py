@@ -1,10 +1,10 @@
-"""What is risky about a server of a host's file, before anything is started; and about its tools, if it was."""
+"""What is risky about a server of a host's file before anything is started, and about its tools if it was."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -42,9 +42,11 @@ def of_entry(entry: Entry) -> list[Risk]:
     if command and not is_wrapped(entry):
         found.append(
             Risk(
-                level="low", rule="no-guard", says="nothing looks at what it says and is asked",
+                level="low",
+                rule="no-guard",
+                says="nothing looks at what it says and is asked",
                 remedy=f"rune mcp wrap {entry.path} --server {entry.name}",
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -68,25 +70,26 @@ def _of_url(entry: Entry) -> Iterable[Risk]:
     host = parts.hostname or ""
     is_near = host == "localhost" or host.endswith(".localhost") or host in ("127.0.0.1", "::1")
     if parts.scheme != "https" and not is_near:
-        yield Risk(level="high", rule="plain-text", says=f"it talks to {host} unencrypted", remedy="use https")
+        yield Risk(
+            level="high", rule="plain-text", says=f"it talks to {host} unencrypted", remedy="use https"
+        )
     if parts.password or parts.username:
-        yield Risk(level="high", rule="secret-in-url", says="its URL holds a credential", remedy="use a header")
+        yield Risk(
+            level="high", rule="secret-in-url", says="its URL holds a credential", remedy="use a header"
+        )
 
 
 def _of_secrets(entry: Entry) -> Iterable[Risk]:
-    headers: Any = entry.data.get("headers")
-    given = {**entry.env, **(_texts(headers) if isinstance(headers, dict) else {})}
+    given = {**entry.env, **entry.headers}
     for name, value in given.items():
         is_secret = _SECRET.search(name) or (name.lower() == "authorization")
         if is_secret and not _REFERENCE.match(value.removeprefix("Bearer ")):
             yield Risk(
-                level="medium", rule="secret-in-file", says=f"the value of {name} stands in the file as it is",
+                level="medium",
+                rule="secret-in-file",
+                says=f"the value of {name} stands in the file as it is",
                 remedy="refer to an input or a variable of the host; keep the file to yourself (chmod 600)",
-            )  # fmt: skip
-
-
-def _texts(headers: dict[Any, Any]) -> dict[str, str]:
-    return {str(name): str(value) for name, value in headers.items()}
+            )
 
 
 def _of_command(command: list[str]) -> list[Risk]:
@@ -94,15 +97,19 @@ def _of_command(command: list[str]) -> list[Risk]:
     line = " ".join(command)
     found: list[Risk] = []
     if _PIPED.search(line):
-        found.append(Risk(level="high", rule="piped-script", says="it runs a script straight from the network"))
+        found.append(
+            Risk(level="high", rule="piped-script", says="it runs a script straight from the network")
+        )
     if program in SHELLS:
         found.append(Risk(level="medium", rule="shell", says=f"it is started through {program}"))
     if shown(command) != command:
         found.append(
             Risk(
-                level="high", rule="secret-in-arguments", says="everybody on this machine can see its arguments",
+                level="high",
+                rule="secret-in-arguments",
+                says="everybody on this machine can see its arguments",
                 remedy="put the credential into env",
-            )  # fmt: skip
+            )
         )
     if program == "sudo" or "--privileged" in command:
         found.append(Risk(level="high", rule="privileged", says="it runs with all rights on this machine"))
@@ -110,12 +117,21 @@ def _of_command(command: list[str]) -> list[Risk]:
     if program in FETCHERS and package and not _PINNED.search(package):
         found.append(
             Risk(
-                level="medium", rule="not-pinned", says=f"each start may fetch another version of {package}",
+                level="medium",
+                rule="not-pinned",
+                says=f"each start may fetch another version of {package}",
                 remedy=f"name a version, as in {package.removesuffix('@latest')}@1.2.3",
-            )  # fmt: skip
+            )
         )
     if broad := sorted(_BROAD.intersection(command[1:])):
-        found.append(Risk(level="medium", rule="broad-folder", says=f"it is given {broad[0]}", remedy="give it one folder"))
+        found.append(
+            Risk(
+                level="medium",
+                rule="broad-folder",
+                says=f"it is given {broad[0]}",
+                remedy="give it one folder",
+            )
+        )
     return found
 
 

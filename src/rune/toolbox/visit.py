@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -30,7 +30,13 @@ async def tools(command: Sequence[str], environ: Mapping[str, str]) -> list[Any]
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=null, env=environ, limit=MOST_LINE, start_new_session=True
+            *command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=null,
+            env=environ,
+            limit=MOST_LINE,
+            start_new_session=True,
         )
     except OSError as error:
         raise Unavailable(f"{command[0]!r} cannot be started: {error.strerror}") from error
@@ -75,7 +81,7 @@ class _Talk:
                 continue
             if "result" not in said:
                 raise Unavailable(f"it refused {method}")
-            return said["result"] if isinstance(said["result"], dict) else {}
+            return _mapping(said["result"])
 
     async def _send(self, message: Any) -> None:  # noqa: ANN401 - JSON
         if self._process.stdin is None:
@@ -91,10 +97,13 @@ class _Talk:
             code = await self._process.wait()
             raise Unavailable(f"it ended with exit code {code}")
         try:
-            said: Any = msgspec.json.decode(line)
+            return _mapping(msgspec.json.decode(line))
         except msgspec.DecodeError:
             return {}
-        return said if isinstance(said, dict) else {}
+
+
+def _mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -1,7 +1,7 @@
 """Puts the guard in front of the servers of a host's file, and takes it away; all else in the file stays.
 
-The wrapped command keeps its arguments where they stand: in front of them come the guard's own, so that taking
-those away gives back what was there.
+The wrapped command keeps its arguments where they stand: in front of them come the guard's own, so that
+taking those away gives back what was there.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def _chosen(config: Config, only: Collection[str]) -> list[Entry]:
     names = {entry.name for entry in config.entries}
     for name in only:
         if name not in names:
-            raise NotFound(f"{config.path} has no server {name!r} ({', '.join(sorted(names)) or 'it has none'})")
+            raise NotFound(
+                f"{config.path} has no server {name!r} ({', '.join(sorted(names)) or 'it has none'})"
+            )
     return [entry for entry in config.entries if not only or entry.name in only]
 
 
@@ -141,7 +143,8 @@ def _checked(config: Config, edits: list[Edit]) -> str:
 
 
 def store(config: Config, text: str) -> Path:
-    """Writes the file in one step, with the mode that it had; the first time it keeps what was there beside it.
+    """Writes the file in one step, with the mode that it had; the first time it keeps what was there
+    beside it.
 
     Raises FailedPrecondition when somebody changed the file meanwhile.
     """

@@ -29,13 +29,15 @@ class Guarded:
         self.said: list[str] = []
         context = {"server": name, "session_id": "s-1"}
         self.warden = Warden(
-            self.shield, Listing(self.shield, self.pins, context=context, say=self.said.append), context=context
+            self.shield,
+            Listing(self.shield, self.pins, context=context, say=self.said.append),
+            context=context,
         )
         self._ids = itertools.count(1)
 
     def ask(self, method: str, params: Json = None) -> Outcome:
         """A request of the client's; its id is the newest."""
-        message = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params or {}}
+        message: Json = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params or {}}
         return self.warden.from_client(_wire(message))
 
     def exchange(self, method: str, params: Json, result: Json) -> Json:

@@ -55,7 +55,7 @@ def at_list(guarded: Guarded, attack: Json) -> None:
 
 def at_greeting(guarded: Guarded, attack: Json) -> None:
     """The session goes on without the server's instructions."""
-    told = {"protocolVersion": "2025-11-25", "instructions": attack["instructions"], "capabilities": {}}
+    told: Json = {"protocolVersion": "2025-11-25", "instructions": attack["instructions"], "capabilities": {}}
     answer = guarded.exchange("initialize", {}, told)
     assert answer["result"] == {"protocolVersion": "2025-11-25", "capabilities": {}}
 
@@ -76,7 +76,7 @@ def at_result(guarded: Guarded, attack: Json) -> None:
     result = guarded.call(tool["name"], attack["call"], attack["result"])
     assert is_blocked(result)
     assert attack["result"] not in str(result)
-    hidden = {"content": [], "structuredContent": {"rows": [{"text": attack["result"]}]}}
+    hidden: Json = {"content": [], "structuredContent": {"rows": [{"text": attack["result"]}]}}
     answer = guarded.exchange("tools/call", {"name": tool["name"], "arguments": attack["call"]}, hidden)
     assert is_blocked(answer["result"])
 

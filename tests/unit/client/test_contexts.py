@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rune.client.contexts import Context, Contexts, load, quick, save, text_of
 from rune.cli.state import State
+from rune.client.contexts import Context, Contexts, load, quick, save, text_of
 from rune.errors import InvalidArgument, NotFound
 
 TEXT = st.text(min_size=1, max_size=12).filter(str.isprintable)

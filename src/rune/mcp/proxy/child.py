@@ -13,8 +13,8 @@ from rune.errors import NotFound, PermissionDenied, RuneError, Unavailable
 from rune.mcp.proxy.lines import CHUNK, Pipes
 
 GRACE = 1.5
-"""Seconds that a server has to end after its input did, and again after SIGTERM. Hosts give the guard about four
-for both, and then kill it; whatever it had not ended by then would live on."""
+"""Seconds that a server has to end after its input did, and again after SIGTERM. Hosts give the guard
+about four for both, and then kill it; whatever it had not ended by then would live on."""
 
 
 class Child:

@@ -1,4 +1,6 @@
-"""Lines from and to pipes: one line in memory at a time, at most of a given length, and no reading ahead of it."""
+"""Lines from and to pipes: one line in memory at a time, at most of a given length, and no reading ahead
+of it.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ def _is_pipe(descriptor: int) -> bool:
 
 
 def _pumped(descriptor: int, *, outwards: bool) -> int:
-    """An event loop cannot wait for files: a thread copies between one and a pipe, whose other end this is."""
+    """An event loop cannot wait for files: a thread copies between one and a pipe, whose other end this
+    is.
+    """
     read, write = os.pipe()
     ours, source, target = (write, read, descriptor) if outwards else (read, descriptor, write)
 

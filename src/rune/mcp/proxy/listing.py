@@ -40,10 +40,12 @@ class Listing:
 
     def _remedy(self, tool: str) -> str:
         key = self._pins.key
-        return f"Look at it with `rune mcp pins show {key}`, then `rune mcp pins accept {key} {tool}` if it is well"
+        return f"Look at it with `rune mcp pins show {key}`; `rune mcp pins accept {key} {tool}` lets it pass"
 
     def greeting(self, result: dict[str, Json]) -> dict[str, Json]:
-        """The server's answer to the first request, without instructions that are orders of the wrong kind."""
+        """The server's answer to the first request, without instructions that are orders of the wrong
+        kind.
+        """
         found = poisoned(text(result.get("instructions")))
         if not found:
             return result

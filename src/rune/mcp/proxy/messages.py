@@ -1,4 +1,6 @@
-"""JSON-RPC messages as plain data. What was judged is written anew, so that both sides read the same thing."""
+"""JSON-RPC messages as plain data. What was judged is written anew, so that both sides read the same
+thing.
+"""
 
 from __future__ import annotations
 
@@ -84,10 +86,9 @@ def key(identity: Json) -> Key | None:
     return "number", str(int(identity)) if identity == int(identity) else repr(identity)
 
 
-def error(identity: Json, code: int, message: str, data: Json = None) -> Json:
+def error(identity: Json, code: int, message: str) -> Json:
     """An answer that says what went wrong."""
-    told = {"code": code, "message": message} | ({"data": data} if data is not None else {})
-    return {"jsonrpc": "2.0", "id": identity, "error": told}
+    return {"jsonrpc": "2.0", "id": identity, "error": {"code": code, "message": message}}
 
 
 def failed_call(identity: Json, says: str, *, is_modern: bool) -> Json:

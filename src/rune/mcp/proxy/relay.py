@@ -1,4 +1,6 @@
-"""The relay: reads each side, asks the warden, and sends on. Order is kept, and a slow reader slows its writer."""
+"""The relay: reads each side, asks the warden, and sends on. Order is kept, and a slow reader slows its
+writer.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Relay:
         self._complaints = 0
 
     async def upward(self) -> None:
-        """From the client to the server, until the client's end; then the server is told that nothing comes."""
+        """From the client to the server, until the client's end; then the server is told that nothing
+        comes.
+        """
         try:
             async for line in self._client:
                 outcome = await self._judged(line, self._warden.from_client)

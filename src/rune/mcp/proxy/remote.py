@@ -65,7 +65,9 @@ class RemoteLane:
         await self._outgoing.aclose()
 
     def _headers(self, message: dict[str, Json]) -> dict[str, str] | None:
-        """What the protocol wants said in headers as well: the version, and of newer ones the method and name."""
+        """What the protocol wants said in headers as well: the version, and of newer ones the method and
+        name.
+        """
         params = mapping(message.get("params"))
         version = text(mapping(params.get("_meta")).get(messages.VERSION))
         if not version:
@@ -111,8 +113,10 @@ class Remote:
 
 @asynccontextmanager
 async def connected(url: str, environ: Mapping[str, str], *, most: int) -> AsyncGenerator[Remote]:
-    """The server at the URL; raises InvalidArgument for one that is no URL. It is reached with the first message."""
-    from mcp.shared._httpx_utils import create_mcp_http_client  # noqa: PLC0415, PLC2701 - its time-outs; no public name
+    """The server at the URL; raises InvalidArgument for one that is no URL. It is reached with the first
+    message.
+    """
+    from mcp.shared._httpx_utils import create_mcp_http_client  # noqa: PLC0415 - its time-outs; no public name
 
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -25,7 +25,9 @@ from rune.shield.shield import Shield
 from rune.toolbox import judge
 from rune.toolbox.pins import Pins, folder_of
 
-RUNNERS = frozenset({"npx", "uvx", "bunx", "pnpm", "yarn", "npm", "node", "python", "python3", "uv", "docker", "deno"})
+RUNNERS = frozenset(
+    {"npx", "uvx", "bunx", "pnpm", "yarn", "npm", "node", "python", "python3", "uv", "docker", "deno"}
+)
 """Commands that say nothing of the server that they run."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FLUSH_SECONDS = 2.0
@@ -95,7 +97,9 @@ def guessed(upstream: Sequence[str]) -> str:
 async def run(options: Options, environ: Mapping[str, str]) -> int:
     """The proxy's whole life; the exit code is the server's where that ended first. Raises RuneError."""
     if not options.upstream:
-        raise InvalidArgument.of([Violation("--upstream", "names the server's command, or use --upstream-url")])
+        raise InvalidArgument.of(
+            [Violation("--upstream", "names the server's command, or use --upstream-url")]
+        )
     clock = SystemClock()
     warmed = asyncio.ensure_future(asyncio.to_thread(judge.warm))  # awaited below, whatever happens
     shield = shield_for(options, environ)
@@ -130,7 +134,10 @@ def agent_of(options: Options, environ: Mapping[str, str]) -> str:
 def _warden(options: Options, environ: Mapping[str, str], shield: Shield, *, clock: Clock) -> Warden:
     context = {"server": options.name, "session_id": clock.new_id(), "framework": "mcp"}
     pins = Pins(
-        folder_of(environ), options.name, options.upstream, now=lambda: clock.now().isoformat(timespec="seconds")
+        folder_of(environ),
+        options.name,
+        options.upstream,
+        now=lambda: clock.now().isoformat(timespec="seconds"),
     )
     return Warden(shield, Listing(shield, pins, context=context, say=say), context=context)
 
@@ -164,7 +171,7 @@ async def _relay(client: Pipes, upstream: Upstream, warden: Warden) -> int:
     parts = (upward, downward, stopped)
     try:
         await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-        return await _ended(relay, upstream, upward, downward)
+        return await _ended(relay, upstream, upward=upward, downward=downward)
     finally:
         for part in parts:
             part.cancel()
@@ -174,7 +181,7 @@ async def _relay(client: Pipes, upstream: Upstream, warden: Warden) -> int:
 
 
 async def _ended(
-    relay: Relay, upstream: Upstream, upward: asyncio.Future[None], downward: asyncio.Future[None]
+    relay: Relay, upstream: Upstream, *, upward: asyncio.Future[None], downward: asyncio.Future[None]
 ) -> int:
     """What follows the first end, and the exit code."""
     for part in (upward, downward):

@@ -54,14 +54,18 @@ class Warden:
         if "id" not in said:
             return self._notice(said, self.asked)
         if identity is None or not isinstance(said["method"], str):
-            return Outcome(back=messages.error(None, messages.INVALID_REQUEST, "a request needs an id and a method"))
+            return Outcome(
+                back=messages.error(None, messages.INVALID_REQUEST, "a request needs an id and a method")
+            )
         return self._request(said, identity)
 
     def _request(self, said: dict[str, Json], identity: messages.Key) -> Outcome:
         params = mapping(said.get("params"))
         question = Question(said["id"], said["method"], call_name(params), messages.is_modern(params))
         if self.asked.is_full:
-            return Outcome(back=messages.error(said["id"], messages.BUSY, "too many requests wait for an answer"))
+            return Outcome(
+                back=messages.error(said["id"], messages.BUSY, "too many requests wait for an answer")
+            )
         refusal = self._refusal(question, params)
         if refusal:
             return Outcome(back=_refused(question, refusal))
@@ -122,7 +126,9 @@ class Warden:
     def _asks_back(self, said: dict[str, Json]) -> Outcome:
         identity, method = messages.key(said["id"]), text(said.get("method"))
         if identity is None or self.asked_back.is_full:
-            return Outcome(back=messages.error(said["id"], messages.BUSY, "too many requests wait for an answer"))
+            return Outcome(
+                back=messages.error(said["id"], messages.BUSY, "too many requests wait for an answer")
+            )
         if method in ASKS and (why := self._arriving(method, said.get("params"))):
             return Outcome(back=messages.error(said["id"], messages.BLOCKED, ABOUT + why))
         self.asked_back.add(identity, Question(said["id"], method, "", is_modern=False))
@@ -144,7 +150,9 @@ class Warden:
 
     def _failure(self, question: Question, said: dict[str, Json]) -> Outcome:
         why = self._arriving(question.about or question.method, said.get("error"))
-        return Outcome(onward=_refused(question, f"the error that the server answered {ABOUT}{why}") if why else said)
+        return Outcome(
+            onward=_refused(question, f"the error that the server answered {ABOUT}{why}") if why else said
+        )
 
     def _result(self, question: Question, said: dict[str, Json], result: dict[str, Json]) -> Outcome:
         method = question.method
@@ -186,7 +194,9 @@ class Warden:
 
 
 def _answers(method: str, answer: Json) -> list[dict[str, Json]]:
-    """Answers of the client: the one to a request of the server's, or those that a repeated request brings."""
+    """Answers of the client: the one to a request of the server's, or those that a repeated request
+    brings.
+    """
     if method == "sampling/createMessage":
         return [mapping(answer)]
     return [mapping(each) for each in mapping(answer).values()] if method in READS else []
