@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 Json = Any
 COUNT = {"tools/list": 0}
@@ -78,8 +78,7 @@ def main() -> None:
     """Answers until its input ends; its exit code is that of EXIT then."""
     for line in sys.stdin:
         asked = json.loads(line)
-        batch: list[Json] = asked if isinstance(asked, list) else [asked]
-        for each in batch:
+        for each in cast("list[Json]", asked) if isinstance(asked, list) else [asked]:
             one(each)
     sys.exit(int(os.environ.get("EXIT", "0")))
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -171,12 +171,15 @@ async def test_messages_in_one_line_are_judged_one_by_one(tmp_path: Path) -> Non
     async with guard(tmp_path) as here:
         here.write(json.dumps(batch).encode())
         answers = [await here.read(), await here.read()]
-    flat: list[Json] = [
-        one for answer in answers for one in (answer if isinstance(answer, list) else [answer])
-    ]
+    flat = [one for answer in answers for one in listed(answer)]
     by_id: dict[int, Json] = {answer["id"]: answer["result"] for answer in flat}
     assert by_id[1] == {}
     assert by_id[2]["isError"]
+
+
+def listed(answer: Json) -> list[Json]:
+    """The messages of one line."""
+    return cast("list[Json]", answer) if isinstance(answer, list) else [answer]
 
 
 POLICY = """\

@@ -17,7 +17,9 @@ from rune.toolbox.wrap import is_wrapped, upstream_of
 Level = Literal["high", "medium", "low"]
 FETCHERS = frozenset({"npx", "bunx", "uvx", "pnpx", "dlx"})
 SHELLS = frozenset({"sh", "bash", "zsh", "cmd", "cmd.exe", "powershell", "pwsh"})
-_SECRET = re.compile(r"(?i)(?:token|secret|password|passwd|api_?key|credential|private_?key|access_?key)")
+_SECRET = re.compile(
+    r"(?i)(?:token|secret|password|passwd|api[_-]?key|credential|private[_-]?key|access[_-]?key)"
+)
 _REFERENCE = re.compile(r"^\$?\{.*\}$|^\$[A-Za-z_]\w*$|^$")
 _PINNED = re.compile(r"^(?:@[^@/]+/)?[^@]+@(?!latest$)[^@]+$|==|#sha")
 _BROAD = frozenset({"/", "~", "$HOME", "${HOME}", "C:\\", "/home", "/Users", "/root"})

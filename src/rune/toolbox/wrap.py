@@ -19,8 +19,8 @@ from rune.toolbox.jsonc import parse
 GUARD = "rune-mcp"
 UPSTREAM = "--upstream"
 BACKUP = ".before-rune"
-BETWEEN = ', "args": '
-"""What comes between a command and the arguments of one that had none."""
+BETWEEN = ', "args":'
+"""What comes between a command and the arguments of one that had none; nobody else writes it so."""
 
 
 class Edit(NamedTuple):
@@ -115,8 +115,10 @@ def _wrapping(entry: Entry, guard: str, options: Sequence[str]) -> list[Edit]:
     arguments = entry.node.members.get("args")
     if arguments is None:
         return [*edits, Edit(command.end, command.end, f"{BETWEEN}[{words}]")]
-    rest = ", " if arguments.items else ""
-    return [*edits, Edit(arguments.start + 1, arguments.start + 1, words + rest)]
+    if arguments.items:
+        first = arguments.items[0].start
+        return [*edits, Edit(first, first, f"{words}, ")]
+    return [*edits, Edit(arguments.start + 1, arguments.start + 1, words)]
 
 
 def _unwrapping(entry: Entry, text: str) -> list[Edit]:
