@@ -153,24 +153,22 @@ PROMISES = (
     Promise("work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS),
     Promise("work.sandbox", "A process in a sandbox has no way out of it that it could take alone.", OURS),
     Promise("work.memory", "A process that is killed for its memory limit says so in its status.", OURS),
+    Promise("doors.one-road", "Both doors lead through the same identity, rights and validation.", API),
+    Promise("rest.streams", "A streaming operation is served as Server-Sent Events.", API),
+    Promise("rest.bases", "Each group of resources lies under the path the contract names.", API),
+    Promise("rest.json", "JSON goes out in lowerCamelCase with zeros present; both spellings come in.", API),
 )
 
 PLANNED: dict[str, tuple[Promise, ...]] = {
     "server: doors": (
         Promise("doors.grpc", "gRPC is served on port 7863 unless told otherwise.", API),
         Promise("doors.rest", "REST is served on port 7861 unless told otherwise.", API),
-        Promise("doors.one-road", "Both doors lead through the same identity, rights and validation.", API),
         Promise("doors.package", "Each group of resources is one gRPC service in the package rune.api.", API),
         Promise("doors.reflection", "gRPC reflection answers when it is switched on, and only then.", OURS),
         Promise("doors.openapi", "/openapi.yaml describes every REST operation that is served.", OURS),
     ),
     "server: REST": (
-        Promise("rest.streams", "A streaming operation is served as Server-Sent Events.", API),
         Promise("rest.logs", "GET …/logs/{target}?follow=true goes on sending lines as they come.", API),
-        Promise("rest.bases", "Each group of resources lies under the path the contract names.", API),
-        Promise(
-            "rest.json", "JSON goes out in lowerCamelCase with zeros present; both spellings come in.", API
-        ),
         Promise("rest.unknown", "An unknown field is refused with 400, and named.", OURS),
         Promise("rest.errors", "An error's body has error, code, message and details.", API),
         Promise("rest.internal", "A 500 carries a request id and nothing of the inside.", OURS),
@@ -202,16 +200,7 @@ PLANNED: dict[str, tuple[Promise, ...]] = {
         Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
     ),
     "orchestrator: workloads": (
-        Promise(
-            "work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS
-        ),
         Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
-        Promise(
-            "work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS
-        ),
-        Promise("work.scale", "As many instances run as the service's scale says.", API),
-        Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
-        Promise("work.backoff", "A crash loop is retried more and more slowly, and the status says so.", API),
         Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
     ),
     "orchestrator: the contract's edge": (

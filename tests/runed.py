@@ -110,7 +110,8 @@ class Runed:
 
     async def cast(self, name: str, command: list[str], **fields: Any) -> None:
         """Create a service."""
-        await self.create(name, process=ProcessSpec(command=command[0], args=command[1:]), **fields)
+        process = ProcessSpec(command=command[0], args=command[1:])
+        await self.create(name, **{"process": process, **fields})
 
     async def create(self, name: str, **fields: Any) -> None:
         """Create a service of one copy, unless the fields say otherwise."""

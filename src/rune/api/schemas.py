@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from msgspec import Meta
 
@@ -132,7 +133,7 @@ def _texts(hint: Any) -> Json:  # noqa: ANN401 - an annotation is of any type
 
 def _size(field: Field, of: str) -> Json:
     """How many items there may be."""
-    outer = [meta for meta in getattr(field.hint, "__metadata__", ()) if isinstance(meta, Meta)]
+    outer = [meta for meta in getattr(_present(field.hint), "__metadata__", ()) if isinstance(meta, Meta)]
     found = _read(outer, ("min_length", "max_length"))
     return {keyword.replace("Length", of): limit for keyword, limit in found.items()}
 
@@ -149,10 +150,17 @@ def _read(limits: Iterable[Meta], names: tuple[str, ...]) -> Json:
 
 def _parts(field: Field) -> tuple[Any, ...]:
     """The types of a list's items, or of a map's keys and values."""
-    hint = field.hint
+    hint = _present(field.hint)
     while get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return get_args(hint)
+
+
+def _present(hint: Any) -> Any:  # noqa: ANN401 - an annotation is of any type
+    """What a value is when it is there: `Tags` of `Tags | None`."""
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    return hint
 
 
 def metas(hint: Any) -> list[Meta]:  # noqa: ANN401 - an annotation is of any type

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 from msgspec import Meta, Struct
 
 SUPPORTED_LATER: Final = {
-    "events": "security events come with a later release",
+    "events.url": "events are kept in the data folder; engines beyond it come with a later release",
     "runner.swarm": "the Swarm runner comes with a later release",
     "storage.url": "storage outside the data folder comes with a later release",
     "server.tls": "it is called auth.tls here",

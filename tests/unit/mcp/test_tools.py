@@ -27,7 +27,7 @@ FEW = hypothesis.settings(
 )
 
 
-def test_every_supported_operation_is_a_tool_but_for_two_way_streams_and_what_is_for_people() -> None:
+def test_every_supported_operation_is_a_tool_but_for_conversations_and_what_is_for_people() -> None:
     unsupported = {row.name for row in OPERATIONS if row.unsupported}
     left_out = {row.name for row in OPERATIONS if not row.unsupported} - {row.name for row in POSSIBLE}
     both = {row.name for row in OPERATIONS if row.streaming is Streaming.BOTH}

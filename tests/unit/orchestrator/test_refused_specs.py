@@ -99,7 +99,6 @@ async def test_a_spec_that_cannot_work_is_refused_by_field(
             {"expose": ServiceExpose(port="80", path="/a"), "ports": [ServicePort(port=80)]},
             "service.expose.path",
         ),
-        ({"resources": Resources(cpu=ResourceLimit(limit="1"))}, "service.resources"),
         ({"ports": [ServicePort(port=80, host_port=8080)]}, r"service.ports\[0\].host_port"),
         ({"image": "web:1", "process": None, "security_context": own_profile()}, "localhost_profile"),
     ],

@@ -37,6 +37,11 @@ class Ledger:
         """Call it at each start and end."""
         self._notify.append(notify)
 
+    def has_running(self, instance: str, attempt: int) -> bool:
+        """Whether that attempt of it runs, as far as is known."""
+        seen = self.seen(instance)
+        return (seen.state, seen.attempt) == (State.RUNNING, attempt)
+
     def seen(self, instance: str) -> Observed:
         """What is known; ABSENT for nobody."""
         known = self._known.get(instance)

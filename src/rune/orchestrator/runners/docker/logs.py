@@ -121,8 +121,13 @@ class Reader:
             raise NotFound(f"instance {instance!r} has no logs on this Docker Engine")
         places: dict[int, Place] = {}
         async with aclosing(self._kept(instance, window, tail, places=places)) as kept:
-            async for batch in kept:
-                yield batch
+            try:
+                async for batch in kept:
+                    yield batch
+            except Unavailable:
+                newest, _ = self._ledger.containers(instance)[-1]
+                if not follow or tail is not None or newest not in places:
+                    raise  # otherwise what follows goes on from where this broke off
         if follow:
             live = self._live(instance, window, places)
             async with aclosing(self._before(live, window.until)) as batches:

@@ -378,16 +378,12 @@ class DockerRunner:
         """Whether this attempt ended within so many seconds; raises Unavailable if nobody could tell."""
         try:
             async with asyncio.timeout(within):
-                while self._runs(instance, attempt):
+                while self._ledger.has_running(instance, attempt):
                     await self._ledger.changed(instance).wait()
                     self._watch.require()
         except TimeoutError:
-            return not self._runs(instance, attempt)
+            return not self._ledger.has_running(instance, attempt)
         return True
-
-    def _runs(self, instance: str, attempt: int) -> bool:
-        seen = self._ledger.seen(instance)
-        return seen.state is State.RUNNING and seen.attempt == attempt
 
     async def _look_in_turn(self, container: str, instance: str) -> None:
         async with self._looks:
