@@ -105,7 +105,8 @@ def test_every_host_is_looked_for_where_it_keeps_its_file() -> None:
         return {str(place.path) for place in found}
 
     everywhere = {
-        "/h/.claude.json", "/p/.mcp.json", "/h/.cursor/mcp.json", "/p/.cursor/mcp.json", "/p/.vscode/mcp.json",
+        "/h/.claude.json", "/p/.mcp.json", "/h/.cursor/mcp.json", "/p/.cursor/mcp.json",
+        "/p/.vscode/mcp.json",
         "/h/.codeium/windsurf/mcp_config.json",
     }  # fmt: skip
     support = "/h/Library/Application Support"
