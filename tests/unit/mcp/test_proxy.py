@@ -53,7 +53,8 @@ def test_ids_that_are_not_alike_share_no_key() -> None:
     keys = [messages.key(identity) for identity in (1, "1", 1.5, "", 0, -1)]
     assert len(set(keys)) == len(keys)
     assert messages.key(1.0) == messages.key(1)
-    assert [messages.key(identity) for identity in (None, True, [], {})] == [None] * 4
+    odd: list[Json] = [None, True, [], {}]
+    assert [messages.key(identity) for identity in odd] == [None] * 4
 
 
 def test_every_text_is_found_wherever_it_stands() -> None:
@@ -133,7 +134,12 @@ def test_what_is_not_known_passes_in_both_directions(tmp_path: Path) -> None:
 
 def test_secrets_in_what_the_clients_model_says_do_not_reach_the_server(tmp_path: Path) -> None:
     guarded = Guarded(tmp_path)
-    ask = {"jsonrpc": "2.0", "id": "s-1", "method": "sampling/createMessage", "params": {"messages": []}}
+    ask: Json = {
+        "jsonrpc": "2.0",
+        "id": "s-1",
+        "method": "sampling/createMessage",
+        "params": {"messages": []},
+    }
     assert guarded.warden.from_server(ask).onward == ask
     said = {"role": "assistant", "model": "m", "content": {"type": "text", "text": f"the token is {TOKEN}"}}
     onward = guarded.warden.from_client({"jsonrpc": "2.0", "id": "s-1", "result": said}).onward

@@ -32,7 +32,7 @@ def trusted(mine: pins.Pins, *definitions: Any, judged: Any = None) -> bool:
 def test_the_order_of_keys_changes_no_fingerprint_and_every_text_does() -> None:
     assert fingerprint({"name": "a", "title": "b"}) == fingerprint({"title": "b", "name": "a"})
     assert fingerprint({"name": "a", "_meta": {"x": 1}, "icons": []}) == fingerprint({"name": "a"})
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"title": "t"},
         {"description": "d"},
         {"inputSchema": {}},

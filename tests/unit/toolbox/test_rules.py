@@ -23,21 +23,21 @@ def test_a_rule_finds_its_examples_and_leaves_the_others(rule: Any) -> None:
         assert poisoned(text) == [], text
 
 
-@pytest.mark.parametrize(
-    ("definition", "rule"),
-    [
-        ("no object", "not-a-definition"),
-        ({"description": "without a name"}, "no-name"),
-        ({"name": "x" * 129}, "long-name"),
-        ({"name": "a\u200bb"}, "invisible-name"),
-        ({"name": "r\u0435ad"}, "look-alike-name"),
-        ({"name": "deep", "inputSchema": [[[[[[[[]]]]]]]] * 6_000}, None),
-        (
-            {"name": "many", "inputSchema": {f"p{number}": {"type": "string"} for number in range(6_000)}},
-            "too-large",
-        ),
-    ],
-)
+ODD: list[tuple[Any, str | None]] = [
+    ("no object", "not-a-definition"),
+    ({"description": "without a name"}, "no-name"),
+    ({"name": "x" * 129}, "long-name"),
+    ({"name": "a\u200bb"}, "invisible-name"),
+    ({"name": "r\u0435ad"}, "look-alike-name"),
+    ({"name": "deep", "inputSchema": [[[[[[[[]]]]]]]] * 6_000}, None),
+    (
+        {"name": "many", "inputSchema": {f"p{number}": {"type": "string"} for number in range(6_000)}},
+        "too-large",
+    ),
+]
+
+
+@pytest.mark.parametrize(("definition", "rule"), ODD)
 def test_what_is_no_definition_is_kept_back(definition: Any, rule: str | None) -> None:
     found = judge(definition, others={}, own=())
     assert [each.rule for each in found] == ([rule] if rule else [])
