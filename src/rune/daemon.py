@@ -203,7 +203,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
     return Parts(
         store=store, dispatcher=dispatcher, identity=identity, audit=audit, orchestrator=orchestrator,
         security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock,
-        mcp=mcp.McpDoor(dispatcher, clock, version=__version__),
+        mcp=mcp.McpDoor(dispatcher, identity, clock, version=__version__),
     )  # fmt: skip
 
 

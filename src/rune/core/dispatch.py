@@ -277,7 +277,7 @@ def scoped(operation: Operation[Any, Any], request: Message) -> tuple[Message, s
 def authorize(call: Call) -> None:
     """Raise PermissionDenied unless a rule of the principal covers the call."""
     operation, principal = call.operation, call.principal
-    if principal.kind == KEY and not (operation.is_security or is_about_oneself(operation)):
+    if principal.kind == KEY and not operation.is_security:
         raise PermissionDenied("an API key is good for the agent-security plane alone: bring a token")
     if operation.access is not Access.GRANTED:
         return
@@ -291,13 +291,6 @@ def authorize(call: Call) -> None:
             raise PermissionDenied(f"API key lacks required permission: {resource}:{_needed(verb)}")
         where = f" in namespace: {call.namespace}" if call.namespace not in ("", ANY) else ""
         raise PermissionDenied(f"access denied for resource: {resource} verb: {verb}{where}")
-
-
-def is_about_oneself(operation: Operation[Any, Any]) -> bool:
-    """It tells callers who they are and what they may do, whatever their credential is."""
-    return (
-        operation.resource == "auth" and operation.access is Access.KNOWN and operation.effect is Effect.READ
-    )
 
 
 def _needed(verb: str) -> str:

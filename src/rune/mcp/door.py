@@ -16,11 +16,13 @@ from rune.api.orchestrator import auth
 from rune.api.orchestrator.auth import WhoAmIRequest
 from rune.client.client import Client
 from rune.client.local import LocalTransport
+from rune.core.access import Principal
 from rune.core.call import Caller
 from rune.core.clock import Clock
-from rune.core.dispatch import Dispatcher
+from rune.core.dispatch import Dispatcher, Identity
+from rune.core.permissions import may
 from rune.errors import InvalidArgument, RuneError, Unavailable, Unimplemented, Violation
-from rune.mcp.offers import Offer, chosen
+from rune.mcp.offers import POSSIBLE, Offer, chosen
 from rune.server.asgi import Asgi, Receive, Scope, Send
 from rune.server.callers import RequestIds
 from rune.server.exchange import Exchange
@@ -37,6 +39,7 @@ OPEN_SECONDS = 30.0
 MOST_SESSIONS = 1_000
 IDLE_SECONDS = 1_800.0
 WHO = "rune.caller"
+PRINCIPAL = "rune.principal"
 OFFER = "rune.offer"
 SAME = frozenset({"", "1", "true", "yes"})
 
@@ -44,8 +47,8 @@ SAME = frozenset({"", "1", "true", "yes"})
 class McpDoor:
     """An ASGI app; `run` must be running for it to answer."""
 
-    def __init__(self, dispatcher: Dispatcher, clock: Clock, *, version: str) -> None:
-        self._dispatcher, self._version = dispatcher, version
+    def __init__(self, dispatcher: Dispatcher, identity: Identity, clock: Clock, *, version: str) -> None:
+        self._dispatcher, self._identity, self._version = dispatcher, identity, version
         self._ids = RequestIds(clock)
         self._wanted, self._opened = asyncio.Event(), asyncio.Event()
         self._inner: Asgi | None = None
@@ -75,15 +78,23 @@ class McpDoor:
         """
         exchange = Exchange(scope, receive, send, request_id=self._ids.next())
         try:
-            who = await self._dispatcher.call(auth.whoami, exchange.who, WhoAmIRequest)
+            principal = await self._known(exchange.who)
             offer = _offer(scope)
             inner = await self._open()
         except RuneError as failure:
             await exchange.fail(failure)
             return
-        scope[WHO], scope[OFFER] = exchange.who, offer
-        scope["user"] = _user(who.subject_id or who.subject_name, exchange.who)
+        scope[WHO], scope[OFFER], scope[PRINCIPAL] = exchange.who, offer, principal
+        scope["user"] = _user(principal)
         await inner(scope, receive, send)
+
+    async def _known(self, caller: Caller) -> Principal:
+        """Who it is; whom nobody knows is refused by the dispatcher, which counts and audits that."""
+        try:
+            return self._identity.authenticate(caller)
+        except RuneError:
+            await self._dispatcher.call(auth.whoami, caller, WhoAmIRequest)
+            raise
 
     async def _open(self) -> Asgi:
         """The SDK's app; raises Unavailable while there is none."""
@@ -105,7 +116,13 @@ class McpDoor:
 
         scope: MutableMapping[str, Any] = ctx.request.scope if ctx.request is not None else {}
         who: Caller = scope[WHO]
-        return Host(Client(LocalTransport(self._dispatcher, lambda: who)), scope[OFFER])
+        client = Client(LocalTransport(self._dispatcher, lambda: who))
+        return Host(client, scope[OFFER], self._allowed(scope[PRINCIPAL]))
+
+    def _allowed(self, principal: Principal) -> frozenset[str]:
+        return frozenset(
+            row.name for row in POSSIBLE if row.name in self._dispatcher.handled and may(principal, row)
+        )
 
 
 def _manager(host: Callable[..., Host], version: str) -> Any:  # noqa: ANN401 - its type is of a module that is not loaded yet
@@ -118,13 +135,13 @@ def _manager(host: Callable[..., Host], version: str) -> Any:  # noqa: ANN401 - 
     )
 
 
-def _user(name: str, caller: Caller) -> Any:  # noqa: ANN401 - as above
+def _user(principal: Principal) -> Any:  # noqa: ANN401 - as above
     """In the SDK's words, which compares it with whoever opened the session."""
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser  # noqa: PLC0415 - as above
     from mcp.server.auth.provider import AccessToken  # noqa: PLC0415 - as above
 
-    kind = "key" if caller.api_key and not caller.bearer else "subject"
-    return AuthenticatedUser(AccessToken(token="", client_id=f"{kind}:{name}", scopes=[], subject=name))
+    name = f"{principal.organization}/{principal.kind}/{principal.id}"
+    return AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[], subject=principal.id))
 
 
 def _offer(scope: Scope) -> Offer:
