@@ -54,6 +54,20 @@ PROMISES = (
     Promise("cast.order", "What others stand on is sent first.", OURS),
     Promise("cast.partial", "A cast that fails midway tells what was done and what was not sent.", OURS),
     Promise("lint.offline", "rune lint finds wrong references, slips and spilled secrets offline.", OURS),
+    Promise("mcp.transparent", "What the guard does not stop passes as it was, whatever the feature.", OURS),
+    Promise("mcp.attacks", "Recorded attacks by way of MCP servers are stopped.", OURS),
+    Promise("mcp.harmless", "Harmless sessions pass the guard untouched.", OURS),
+    Promise("mcp.policy", "Tools that a policy blocks are neither shown nor called.", OURS),
+    Promise("mcp.pins", "A tool that changes is kept back until somebody accepts it.", OURS),
+    Promise(
+        "mcp.crash", "When a guarded server dies, its callers are answered and its exit code is kept.", OURS
+    ),
+    Promise("mcp.events", "What the guard stops is an alert at the control plane.", OURS),
+    Promise("mcp.wrap", "Taking the guard away gives back every byte of a host's file.", OURS),
+    Promise("mcp.http", "runed speaks MCP at /mcp, with the rights of each request's credential.", OURS),
+    Promise("mcp.sessions", "An MCP session answers nobody but the one who opened it.", OURS),
+    Promise("mcp.origins", "No page of another origin gets an answer from /mcp.", OURS),
+    Promise("mcp.subscriptions", "Whoever subscribes to a resource is told of its changes.", OURS),
     Promise("errors.grpc", "Every failure has the gRPC status that the published table gives it.", API),
     Promise(
         "errors.http",

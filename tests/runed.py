@@ -36,6 +36,7 @@ class Runed:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.token = ""
+        self.api_key = ""
         self.grpc = ""
         self.http = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,6 +68,7 @@ class Runed:
         told = json.loads(line)
         self.grpc, self.http = told["grpc"], told["http"]
         self.token = told["token"] or self.token
+        self.api_key = told["api_key"] or self.api_key
         self._client = Client(GrpcTransport(self.grpc, token=self.token))
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -38,6 +38,7 @@ from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.core.vitals import Vitals
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
+from rune.mcp import door as mcp
 from rune.orchestrator import admin, namespaces, permissions, sealing
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator import plane as orchestrator_plane
@@ -61,6 +62,7 @@ from rune.server.origins import Origins
 from rune.server.pages import Surroundings, app
 from rune.server.rest import Rest
 from rune.server.tls import Certificates, TlsFiles
+from rune.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -153,12 +155,13 @@ class Parts:
     metrics: Metrics
     vitals: Vitals
     rights: rights.Rights
+    mcp: mcp.McpDoor
     clock: Clock
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
         tidying = upkeep.keep(self.store, self.identity, self.clock)
-        own = (self.vitals.run(), self.audit.keep(), self.identity.follow(), tidying)
+        own = (self.vitals.run(), self.audit.keep(), self.identity.follow(), self.mcp.run(), tidying)
         return (*own, *self.orchestrator.work(), *self.security.work())
 
     async def leave(self) -> None:
@@ -200,6 +203,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
     return Parts(
         store=store, dispatcher=dispatcher, identity=identity, audit=audit, orchestrator=orchestrator,
         security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock,
+        mcp=mcp.McpDoor(dispatcher, identity, clock, version=__version__),
     )  # fmt: skip
 
 
@@ -282,6 +286,7 @@ async def _open(
     surroundings = Surroundings(
         trouble=lambda: "the server is stopping" if stop.is_set() else parts.vitals.trouble,
         metrics=parts.metrics,
+        doors={mcp.PATH: parts.mcp},
     )
     secured = certificates.for_http() if certificates else None
     http = HttpDoor(

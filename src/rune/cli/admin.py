@@ -17,8 +17,8 @@ from rune.cli import backup as backup_commands
 from rune.cli import derive, options, output, registry
 from rune.cli.certs import certs
 from rune.cli.connect import connected
-from rune.cli.contexts import Context, save
 from rune.cli.state import State
+from rune.client.contexts import Context, save
 from rune.errors import InvalidArgument
 
 admin = click.Group(

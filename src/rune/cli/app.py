@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("policy:policy", "Security policies: write, test, replay, switch."),
     "events": ("events:events", "Security events, and figures over them."),
     "admin": ("admin:admin", "Users, policies, tokens, registries, API keys and the audit log."),
+    "mcp": ("mcp:mcp", "Look at the MCP servers of assistants on this machine, and guard them."),
     "dev": ("dev:dev", "Run a whole runed on a scratch folder until this command ends."),
     "completion": ("completion:completion", "Print the script that lets a shell complete commands."),
     "version": ("version:version", "Show the version of this command, and of the server."),

@@ -8,8 +8,8 @@ import click
 from msgspec.structs import replace
 
 from rune.cli import options
-from rune.cli.contexts import Context, save, text_of
 from rune.cli.state import State
+from rune.client.contexts import Context, save, text_of
 
 
 @click.group(no_args_is_help=True, epilog="Examples: rune config view; rune config use-context prod")

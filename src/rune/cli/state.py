@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rune.cli.contexts import Contexts
+    from rune.client.contexts import Contexts
 
 DEFAULT_SERVER = "127.0.0.1:7863"
 
@@ -36,9 +36,11 @@ class State:
     @cached_property
     def contexts(self) -> Contexts:
         """The file's content; empty when there is none."""
-        from rune.cli.contexts import load  # noqa: PLC0415 - not needed where the environment says it all
+        from click import echo  # noqa: PLC0415 - as below
 
-        return load(self.config_path)
+        from rune.client.contexts import load  # noqa: PLC0415 - not needed where the environment says it all
+
+        return load(self.config_path, warn=lambda text: echo(f"warning: {text}", err=True))
 
     @property
     def address(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from rune.api import OPERATIONS, Access, Operation
 from rune.core.access import Principal, rule
+from rune.core.apikeys import KEY
 from rune.core.roles import BUILT_IN
 
 PAGE: Final = Path(__file__).resolve().parents[3] / "api/permissions.txt"
@@ -61,6 +62,8 @@ def principals() -> list[Principal]:
 
 def may(principal: Principal, operation: Operation[Any, Any]) -> bool:
     """The principal may do it, in some namespace."""
+    if principal.kind == KEY and not operation.is_security:
+        return False
     return operation.access is not Access.GRANTED or principal.may_somewhere(
         operation.resource, operation.verb
     )

@@ -12,16 +12,22 @@ from importlib.metadata import PackageNotFoundError, version
 from rune.errors import RuneError
 from rune.mcp.settings import Settings, settle, transport
 
+MOST_MIB = 256
 ABOUT = """Serve Rune to an assistant over MCP on stdin and stdout.
 
 RUNE_SERVER and RUNE_TOKEN say where the server is and who you are; without them the current context of
-`rune config` does. The assistant sees the tools that the token may use."""
+`rune config` does. The assistant sees the tools that the token may use.
+
+With --upstream it is a guard instead: it starts another MCP server and stands between it and the assistant.
+RUNE_API_KEY and RUNE_ENDPOINT say where its events go and its policies come from."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stdin ends; the exit code is that of the failure when it cannot begin."""
     options = _parser().parse_args(argv)
     try:
+        if options.upstream is not None or options.upstream_url:
+            return asyncio.run(_guard(options))
         settings = settle(os.environ, server=options.server, context=options.context)
         return asyncio.run(_serve(settings, options))
     except RuneError as error:
@@ -41,8 +47,38 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--toolsets", default="", metavar="NAMES", help="some of orchestrator,admin,security; all when absent"
     )
+    guard = parser.add_argument_group("as a guard of another server")
+    guard.add_argument(
+        "--upstream", nargs=argparse.REMAINDER, metavar="CMD ARGS…",
+        help="start this server and stand before it; the last option, all that follows is the command",
+    )  # fmt: skip
+    guard.add_argument("--upstream-url", default="", metavar="URL", help="stand before a server at a URL")
+    guard.add_argument("--server-name", default="", metavar="NAME", help="what policies call the server")
+    guard.add_argument("--policy", default="", metavar="FILE", help="a policy, or a folder of them")
+    guard.add_argument(
+        "--max-message-mib", type=_size, default=16, metavar="N", help="the longest message; 16 unless told"
+    )
     parser.add_argument("--version", action="version", version=f"rune-mcp {release()}")
     return parser
+
+
+def _size(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MOST_MIB:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_MIB}")
+    return int(text)
+
+
+async def _guard(options: argparse.Namespace) -> int:
+    from rune.mcp.proxy.start import Options, run  # noqa: PLC0415 - as below
+
+    chosen = Options(
+        command=tuple(options.upstream or ()),
+        url=options.upstream_url,
+        server_name=options.server_name,
+        policy=options.policy,
+        most_mib=options.max_message_mib,
+    )
+    return await run(chosen, os.environ)
 
 
 async def _serve(settings: Settings, options: argparse.Namespace) -> int:

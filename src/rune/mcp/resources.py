@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 from urllib.parse import unquote
 
 from mcp import types
 
 from rune.api import Effect, Operation
+from rune.api.security import alerts
 from rune.mcp import schemas
 
 SCHEME: Final = "rune://"
 JSON: Final = "application/json"
+OPEN_ALERTS: Final = "rune://alerts/open"
+NAMED: Final[tuple[tuple[str, str, Operation[Any, Any], dict[str, Any]], ...]] = (
+    (OPEN_ALERTS, "open_alerts", alerts.list_, {"status": "open"}),
+)
+"""Addresses that say a part of the question: address, name, operation, and what it is asked."""
 
 
 def readable(rows: Iterable[Operation[Any, Any]]) -> list[Operation[Any, Any]]:
@@ -25,12 +31,13 @@ def readable(rows: Iterable[Operation[Any, Any]]) -> list[Operation[Any, Any]]:
     ]
 
 
-def resources(rows: Iterable[Operation[Any, Any]]) -> list[types.Resource]:
+def resources(rows: Collection[Operation[Any, Any]]) -> list[types.Resource]:
     """Those whose address is complete."""
+    complete = [(uri(row), row.name, row) for row in readable(rows) if not _parameters(row)]
+    named = [(address, name, row) for address, name, row, _ in NAMED if row in rows]
     return [
-        types.Resource(uri=uri(row), name=row.name, description=row.summary, mime_type=JSON)
-        for row in readable(rows)
-        if not _parameters(row)
+        types.Resource(uri=address, name=name, description=row.summary, mime_type=JSON)
+        for address, name, row in (*complete, *named)
     ]
 
 
@@ -46,7 +53,7 @@ def templates(rows: Iterable[Operation[Any, Any]]) -> list[types.ResourceTemplat
 def uri(operation: Operation[Any, Any]) -> str:
     """Its address, with names in braces where something must be filled in."""
     path = operation.http.path if operation.http else ""
-    return SCHEME + re.sub(r"^/v\d+/", "", path)
+    return SCHEME + re.sub(r"^/(?:v\d+/)?", "", path)
 
 
 def find(
@@ -54,6 +61,10 @@ def find(
 ) -> tuple[Operation[Any, Any], dict[str, Any]] | None:
     """The operation that reads the address, and what the address says; the most literal one of several."""
     found: list[tuple[int, Operation[Any, Any], dict[str, Any]]] = []
+    rows = list(rows)
+    for named, _, row, values in NAMED:
+        if named == address and row in rows:
+            return row, dict(values)
     for row in readable(rows):
         values = _match(uri(row), address)
         if values is not None:

@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
-
-import msgspec
-import yaml
+from typing import Final
 
 from rune.client.client import Transport
+from rune.client.contexts import load
 from rune.client.trust import read
-from rune.errors import InvalidArgument, NotFound
 
 DEFAULT_SERVER: Final = "127.0.0.1:7863"
-MOST_BYTES: Final = 1 << 20
-
-
-class _Context(msgspec.Struct, rename="camel"):
-    """One server in the file of contexts."""
-
-    server: str = ""
-    token: str = ""
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    insecure: bool = False
-
-
-class _File(msgspec.Struct, rename="kebab"):
-    """The file: `current-context` and `contexts`."""
-
-    current_context: str = ""
-    contexts: dict[str, _Context | None] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +32,7 @@ def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -
     A token that a context keeps is for that context's server: it is sent to no other address. Raises
     NotFound for a context that there is not, InvalidArgument for a file that is not what it should be.
     """
-    chosen = _context(_path(environ), context)
+    chosen = load(_path(environ)).chosen(context)
     home = chosen.server or DEFAULT_SERVER
     address = server or environ.get("RUNE_SERVER", "") or home
     kept = chosen.token if address == home else ""
@@ -66,36 +43,12 @@ def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -
         cert_file=environ.get("RUNE_CERT_FILE", "") or chosen.cert_file,
         key_file=environ.get("RUNE_KEY_FILE", "") or chosen.key_file,
         insecure=environ.get("RUNE_INSECURE", "").lower() in ("1", "true", "yes")
-        or (chosen.insecure and address == home),
+        or (chosen.insecure.lower() == "true" and address == home),
     )
 
 
-def _path(environ: Mapping[str, str]) -> Path:
-    named = environ.get("RUNE_CLI_CONFIG", "")
-    return Path(named) if named else Path(environ.get("HOME", "/")) / ".rune" / "config.yaml"
-
-
-def _context(path: Path, name: str) -> _Context:
-    found = _read(path)
-    wanted = name or found.current_context
-    if not wanted:
-        return _Context()
-    if wanted not in found.contexts:
-        known = ", ".join(found.contexts) or "there are none"
-        raise NotFound(f"{path} has no context {wanted!r} ({known}); see `rune config list-contexts`")
-    return found.contexts[wanted] or _Context()
-
-
-def _read(path: Path) -> _File:
-    try:
-        with path.open("rb") as file:
-            data: Any = yaml.load(file.read(MOST_BYTES), Loader=yaml.CSafeLoader)
-        return msgspec.convert(data or {}, _File)
-    except FileNotFoundError:
-        return _File()
-    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
-        reason = str(error) if isinstance(error, (OSError, msgspec.ValidationError)) else "it is not YAML"
-        raise InvalidArgument(f"the contexts in {path} cannot be read: {reason}") from error
+def _path(environ: Mapping[str, str]) -> str:
+    return environ.get("RUNE_CLI_CONFIG", "") or f"{environ.get('HOME', '')}/.rune/config.yaml"
 
 
 def transport(settings: Settings) -> Transport:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from rune.errors import Unavailable
 from rune.server import manual
 from rune.server.asgi import Asgi, Receive, Scope, Send
+from rune.server.drain import Streams
 from rune.server.metrics import Metrics
 from rune.server.rest import Rest
 
@@ -29,6 +32,8 @@ class Surroundings:
     metrics: Metrics
     routes: Sequence[BaseRoute] = ()
     """More pages, such as the dashboard's; they go before the operations."""
+    doors: Mapping[str, Asgi] = field(default_factory=dict[str, Asgi])
+    """Whole apps at one path each, such as MCP; what they stream ends when the server does."""
     lifespan: Any = None
 
 
@@ -60,11 +65,26 @@ def _pages(rest: Rest, around: Surroundings) -> Starlette:
             Route("/openapi.json", _page(manual.as_json, "application/json")),
             Route("/openapi.yaml", _page(manual.as_yaml, "application/yaml")),
             Route("/docs", _page(manual.as_html, "text/html")),
+            *(Route(path, _Held(door, rest.streams)) for path, door in around.doors.items()),
             *around.routes,
             Mount("/", rest),
         ],
         lifespan=around.lifespan,
     )
+
+
+class _Held:
+    """An app whose answers may go on for ever, held so that they end with the server. Not a function:
+    Starlette would take that for an endpoint of its own kind.
+    """
+
+    def __init__(self, door: Asgi, streams: Streams) -> None:
+        self._door, self._streams = door, streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(Unavailable):
+            async with self._streams.running():
+                await self._door(scope, receive, send)
 
 
 def _page(content: Callable[[], bytes], kind: str) -> Callable[[Request], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rune.core.clock import Clock
 from rune.shield import events
@@ -99,6 +99,20 @@ class Reports:
             else:
                 event.policy_result = events.told_policy(outcome)
             event.metadata = {"on_block": "alert", "of_event": outcome.event_id}
+            self._put(events.encoded(event))
+
+    def decision(self, context: Context, decision: PolicyDecision, *, metadata: Mapping[str, str]) -> None:
+        """Tells of a decision that no call of ours asked for."""
+        with our_fault("reporting a decision"):
+            self._debug.say("decision", tool=context.tool, action=decision.action, rule=decision.rule)
+            if self._put is None:
+                return
+            event = self._event("policy_violation", "", context=context, event_id=decision.event_id)
+            event.tool = {"name": context.tool} if context.tool else None
+            event.policy_result = events.told_policy(decision)
+            if decision.scan_result is not None:
+                event.scan_result = events.told_scan(decision.scan_result)
+            event.metadata = dict(metadata)
             self._put(events.encoded(event))
 
     def false_positive(self, context: Context, event_id: str, note: str) -> None:

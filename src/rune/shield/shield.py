@@ -170,6 +170,17 @@ class Shield:
         given = {"agent_id": agent_id, "session_id": session_id or self._clock.new_id()}
         return Session(self._current, self._outside, merged(self.context, given))
 
+    def report_decision(
+        self, decision: PolicyDecision, context: Mapping[str, Any] | None = None, *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Sends the event of a decision that was made elsewhere, such as a proxy's on a tool it is
+        offered.
+        """
+        where = merged(self.context, context)
+        told = msgspec.structs.replace(decision, event_id=decision.event_id or self._reports.new_id())
+        self._reports.decision(where, told, metadata=metadata or {})
+
     def report_false_positive(self, scan_result_or_event_id: object, note: str = "") -> None:
         """Tells the control plane of a wrong block; nothing is suppressed until someone agrees."""
         if isinstance(scan_result_or_event_id, (ScanResult, PolicyDecision)):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mcp import Client as Assistant
 
-from rune.cli.contexts import Context, Contexts, save
+from rune.client.contexts import Context, Contexts, save
 from surface.mcp.assistant import SERVED, answer, command, door, names, orchestrator, refusal
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]  # the SDK alone takes seconds to import
@@ -130,7 +130,7 @@ async def test_half_a_line_and_then_the_end_ends_the_session(tmp_path: Path) -> 
     ("options", "code", "said"),
     [
         (["--toolsets", "admn"], 6, b"--toolsets: 'admn' is not one of orchestrator, admin, security"),
-        (["--context", "nowhere"], 4, b"has no context 'nowhere'"),
+        (["--context", "nowhere"], 4, b"there is no context 'nowhere'"),
         (["--context", "away"], 5, b"the token would travel to prod.internal unencrypted"),
     ],
     ids=["toolset", "context", "plain text"],

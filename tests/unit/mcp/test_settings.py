@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rune.client.contexts import Contexts, save
 from rune.errors import InvalidArgument, NotFound
 from rune.mcp.settings import DEFAULT_SERVER, settle, transport
 
@@ -24,6 +25,12 @@ def home(tmp_path: Path) -> dict[str, str]:
     (tmp_path / ".rune").mkdir()
     (tmp_path / ".rune" / "config.yaml").write_text(FILE, encoding="utf-8")
     return {"HOME": str(tmp_path)}
+
+
+def test_a_file_that_the_cli_left_without_contexts_is_one_that_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save(str(path), Contexts())
+    assert settle({"RUNE_CLI_CONFIG": str(path)}).server == DEFAULT_SERVER
 
 
 def test_without_anything_it_is_the_server_on_this_machine(tmp_path: Path) -> None:
@@ -54,11 +61,11 @@ def test_a_token_is_not_shown(home: dict[str, str]) -> None:
 
 
 def test_a_context_that_there_is_not_names_those_that_there_are(home: dict[str, str]) -> None:
-    with pytest.raises(NotFound, match=r"has no context 'prod' \(lab, here, empty\)"):
+    with pytest.raises(NotFound, match=r"there is no context 'prod' \(lab, here, empty\)"):
         settle(home, context="prod")
 
 
-@pytest.mark.parametrize("text", ["contexts: [", "contexts: 7", "- a", "contexts: {lab: {token: 7}}"])
+@pytest.mark.parametrize("text", ["contexts: [", "contexts: 7", "- a", "contexts: {lab: {tokn: 7}}"])
 def test_a_file_that_cannot_be_read_is_named_without_its_secrets(tmp_path: Path, text: str) -> None:
     path = tmp_path / "contexts.yaml"
     path.write_text(f"{text} # tok-secret", encoding="utf-8")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable
 from typing import Any, cast
 
-import click
 import msgspec
 
 from rune.errors import InvalidArgument, NotFound
@@ -72,8 +72,11 @@ class Contexts(msgspec.Struct, frozen=True, kw_only=True):
         return Contexts(current="" if self.current == name else self.current, by_name=rest)
 
 
-def load(path: str) -> Contexts:
-    """The file's contexts; raises InvalidArgument where it is not what it should be."""
+def load(path: str, *, warn: Callable[[str], None] | None = None) -> Contexts:
+    """The file's contexts; raises InvalidArgument where it is not what it should be.
+
+    `warn` is told where others may read the tokens in it.
+    """
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes 3 ms to import
             mode, text = os.fstat(file.fileno()).st_mode, file.read(1 << 20)
@@ -84,8 +87,12 @@ def load(path: str) -> Contexts:
     data = quick(text)
     found = _contexts(data if data is not None else slow(text, path), path)
     if stat.S_IMODE(mode) & OWNERS_ONLY and any(context.token for context in found.by_name.values()):
-        click.echo(f"warning: others may read the tokens in {path}: chmod 600 {path}", err=True)
+        (warn or _silent)(f"others may read the tokens in {path}: chmod 600 {path}")
     return found
+
+
+def _silent(_: str) -> None:
+    """Whoever gave no `warn` does not want to know."""
 
 
 def quick(text: str) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rune.cli.contexts import Context, Contexts, load, quick, save, text_of
 from rune.cli.state import State
+from rune.client.contexts import Context, Contexts, load, quick, save, text_of
 from rune.errors import InvalidArgument, NotFound
 
 TEXT = st.text(min_size=1, max_size=12).filter(str.isprintable)
@@ -55,7 +55,7 @@ def test_a_file_that_others_may_read_is_warned_about(
     path = tmp_path / "config.yaml"
     save(str(path), Contexts(current="a", by_name={"a": HERE}))
     path.chmod(0o644)
-    load(str(path))
+    assert State({"RUNE_CLI_CONFIG": str(path)}).contexts.current == "a"
     assert capsys.readouterr().err == f"warning: others may read the tokens in {path}: chmod 600 {path}\n"
 
 

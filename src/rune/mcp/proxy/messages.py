@@ -1,0 +1,104 @@
+"""JSON-RPC messages as plain data. What was judged is written anew, so that both sides read the same
+thing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn, TypeAlias, cast
+
+import msgspec
+
+Json: TypeAlias = Any
+"""A JSON value of any shape; whoever reads it checks the type."""
+Key: TypeAlias = tuple[str, str]
+"""An id that 1, "1" and true do not share."""
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+BLOCKED: Final = -32010
+"""Our own: a policy or a scan stopped the message."""
+GONE: Final = -32000
+"""The other side is not there any more; SDKs call it a closed connection."""
+BUSY: Final = -32011
+"""Our own: too many requests wait for an answer."""
+VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+"""Where requests without a handshake (2026-07-28 and later) say what they speak."""
+
+
+class Malformed(ValueError):
+    """The line is no JSON that both sides would read alike."""
+
+
+def decode(line: bytes) -> Json:
+    """The data in a line; raises Malformed."""
+    try:
+        return msgspec.json.decode(line)
+    except UnicodeDecodeError as error:
+        raise Malformed("it is not UTF-8") from error
+    except RecursionError as error:
+        raise Malformed("it is nested too deep") from error
+    except msgspec.DecodeError:
+        return _slowly(line)
+
+
+def _slowly(line: bytes) -> Json:
+    """For what is allowed in JSON but not to msgspec: half of a surrogate pair, as in a text that was cut."""
+    try:
+        return json.loads(line.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("it is not JSON") from error
+
+
+def _refuse(word: str) -> NoReturn:
+    raise Malformed(f"{word} is no number in JSON")
+
+
+def encode(message: Json) -> bytes:
+    """The line, with its end."""
+    try:
+        return msgspec.json.encode(message) + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def mapping(value: Json) -> dict[str, Json]:
+    """The object, or an empty one for anything else."""
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
+
+
+def items(value: Json) -> list[Json]:
+    """The array, or an empty one for anything else."""
+    return cast("list[Json]", value) if isinstance(value, list) else []
+
+
+def text(value: Json) -> str:
+    """The string, or an empty one for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def key(identity: Json) -> Key | None:
+    """The id as a key; None for what is no id."""
+    if isinstance(identity, str):
+        return "text", identity
+    if isinstance(identity, bool) or not isinstance(identity, int | float):
+        return None
+    return "number", str(int(identity)) if identity == int(identity) else repr(identity)
+
+
+def error(identity: Json, code: int, message: str) -> Json:
+    """An answer that says what went wrong."""
+    return {"jsonrpc": "2.0", "id": identity, "error": {"code": code, "message": message}}
+
+
+def failed_call(identity: Json, says: str, *, is_modern: bool) -> Json:
+    """An answer to a call that a model can read: the tool failed, and why."""
+    result: dict[str, Json] = {"content": [{"type": "text", "text": says}], "isError": True}
+    if is_modern:
+        result["resultType"] = "complete"
+    return {"jsonrpc": "2.0", "id": identity, "result": result}
+
+
+def is_modern(params: dict[str, Json]) -> bool:
+    """The request speaks a version without a handshake."""
+    return VERSION in mapping(params.get("_meta"))

@@ -1,0 +1,99 @@
+"""The relay: reads each side, asks the warden, and sends on. Order is kept, and a slow reader slows its
+writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rune.mcp.proxy import messages
+from rune.mcp.proxy.lines import Lane
+from rune.mcp.proxy.messages import Json, Malformed
+from rune.mcp.proxy.warden import Outcome, Warden
+
+LARGE = 64 << 10
+"""Bytes from which a message is judged in a thread: one side's large message must not stop the other side."""
+Judge = Callable[[Json], Outcome]
+Say = Callable[[str], None]
+MOST_COMPLAINTS = 20
+LISTINGS = (b'"tools"', b'"prompts"', b'"resources"', b'"resourceTemplates"')
+"""Answers that may lead to writing pins, which waits for the disk."""
+
+
+class Relay:
+    """Carries messages between a client and a server until one of them ends."""
+
+    def __init__(self, client: Lane, server: Lane, warden: Warden, *, say: Say) -> None:
+        self._client, self._server, self._warden, self._say = client, server, warden, say
+        self._complaints = 0
+
+    async def upward(self) -> None:
+        """From the client to the server, until the client's end; then the server is told that nothing
+        comes.
+        """
+        try:
+            async for line in self._client:
+                outcome = await self._judged(line, self._warden.from_client)
+                if isinstance(outcome, Malformed):
+                    await self._client.send(messages.encode(_unreadable(outcome)))
+                else:
+                    await _deliver(outcome, self._server, self._client)
+        except ConnectionError:
+            return  # the server is gone; whoever waits for its end knows more
+        finally:
+            await self._server.end()
+
+    async def downward(self) -> None:
+        """From the server to the client, until the server's end."""
+        async for line in self._server:
+            outcome = await self._judged(line, self._warden.from_server)
+            if isinstance(outcome, Malformed):
+                self._complain(f"the server wrote a line that is no message ({outcome}): it is left out")
+            else:
+                await _deliver(outcome, self._client, self._server)
+
+    async def abandon(self, why: str) -> None:
+        """Answer what the client still waits for, in place of a server that is gone."""
+        for question in self._warden.asked.drain():
+            failure = messages.error(question.identity, messages.GONE, why)
+            await self._client.send(messages.encode(failure))
+
+    async def _judged(self, line: bytes, judge: Judge) -> Outcome | Malformed:
+        if len(line) > LARGE or any(word in line for word in LISTINGS):
+            return await asyncio.to_thread(_read, line, judge)
+        return _read(line, judge)
+
+    def _complain(self, what: str) -> None:
+        self._complaints += 1
+        if self._complaints <= MOST_COMPLAINTS:
+            self._say(what)
+
+
+def _read(line: bytes, judge: Judge) -> Outcome | Malformed:
+    try:
+        message = messages.decode(line)
+    except Malformed as error:
+        return error
+    if isinstance(message, list) and message:
+        return _batch(messages.items(message), judge)
+    return judge(message) if isinstance(message, dict) else Malformed("it is no object")
+
+
+def _batch(batch: list[Json], judge: Judge) -> Outcome:
+    """Several messages in one line, as one version of the protocol allows: each is judged by itself."""
+    outcomes = [judge(each) for each in batch]
+    onward = [each.onward for each in outcomes if each.onward is not None]
+    back = [each.back for each in outcomes if each.back is not None]
+    return Outcome(onward=onward or None, back=back or None)
+
+
+async def _deliver(outcome: Outcome, onward: Lane, back: Lane) -> None:
+    if outcome.onward is not None:
+        await onward.send(messages.encode(outcome.onward))
+    if outcome.back is not None:
+        await back.send(messages.encode(outcome.back))
+
+
+def _unreadable(why: Malformed) -> Json:
+    return messages.error(None, messages.PARSE_ERROR, f"Rune cannot read the message: {why}")

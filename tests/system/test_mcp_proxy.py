@@ -1,0 +1,258 @@
+"""A real `rune-mcp --upstream` between pipes: what passes, what is stopped, and how both ends end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from promises import promise
+from runed import Runed
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+PATIENCE = 20.0
+UPSTREAM = str(Path(__file__).with_name("mcp_upstream.py"))
+Json = Any
+
+
+class Guard:
+    """A guard, and short words for what tests say to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self._number = 0
+
+    def write(self, line: bytes) -> None:
+        """A line as it is."""
+        assert self.process.stdin
+        self.process.stdin.write(line + b"\n")
+
+    def begin(self, method: str, params: Json) -> int:
+        """A request whose answer is not waited for; its id."""
+        self._number += 1
+        message = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
+        self.write(json.dumps(message).encode())
+        return self._number
+
+    async def read(self) -> Json:
+        """The next message."""
+        assert self.process.stdout
+        return json.loads(await self.process.stdout.readline())
+
+    async def ask(self, method: str, params: Json = None) -> Json:
+        """The answer to a request."""
+        number = self.begin(method, params or {})
+        answer = await self.read()
+        assert answer["id"] == number
+        return answer
+
+    async def call(self, tool: str, **arguments: Json) -> str:
+        """The text of a tool's result."""
+        answer = await self.ask("tools/call", {"name": tool, "arguments": arguments})
+        return str(answer["result"]["content"][0]["text"])
+
+    async def tools(self) -> list[str]:
+        """The tools that are shown."""
+        return [tool["name"] for tool in (await self.ask("tools/list"))["result"]["tools"]]
+
+    async def end(self) -> tuple[int, str]:
+        """Close its input; its exit code, and what it said on stderr."""
+        _, said = await self.process.communicate(b"")
+        return self.process.returncode or 0, said.decode()
+
+
+@asynccontextmanager
+async def guard(
+    home: Path, *options: str, command: tuple[str, ...] = (), **environ: str
+) -> AsyncGenerator[Guard]:
+    """A guard before the server for tests."""
+    pipe = asyncio.subprocess.PIPE
+    upstream = command or (sys.executable, UPSTREAM)
+    arguments = ["-m", "rune.mcp.main", "--server-name", "tested", *options, "--upstream", *upstream]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, limit=32 << 20,
+        env={"HOME": str(home), "PATH": os.environ["PATH"], **environ},
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield Guard(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_messages_pass_and_the_end_of_input_ends_both(tmp_path: Path) -> None:
+    async with guard(tmp_path) as here:
+        assert (await here.ask("ping"))["result"] == {}
+        assert await here.call("say", text="hello \u2603 \x00") == "hello \u2603 \x00"
+        code, said = await here.end()
+    assert code == 0
+    assert "RUNE_API_KEY is not set" in said
+
+
+async def test_the_guards_own_key_is_not_handed_to_the_server(tmp_path: Path) -> None:
+    async with guard(tmp_path, RUNE_API_KEY="rune_test_x", RUNE_EVENTS_ENABLED="false", MINE="1") as here:
+        names = json.loads(await here.call("environment"))
+    assert "MINE" in names
+    assert "RUNE_API_KEY" not in names
+
+
+@promise("mcp.crash")
+@pytest.mark.parametrize(("tool", "code"), [("crash", 3), ("die", 128 + signal.SIGKILL)])
+async def test_a_server_that_crashes_ends_the_guard_with_its_code(
+    tmp_path: Path, tool: str, code: int
+) -> None:
+    async with guard(tmp_path) as here:
+        waits = here.begin("tools/call", {"name": "wait"})
+        dies = here.begin("tools/call", {"name": tool})
+        answers = [await here.read(), await here.read()]
+        assert {answer["id"] for answer in answers} == {waits, dies}
+        assert all(f"exit code {code}" in answer["error"]["message"] for answer in answers)
+        assert await here.process.wait() == code
+        assert here.process.stderr
+        assert ("the server crashes now" in (await here.process.stderr.read()).decode()) == (tool == "crash")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_server_and_then_the_guard(tmp_path: Path, number: signal.Signals) -> None:
+    async with guard(tmp_path) as here:
+        await here.ask("ping")
+        here.process.send_signal(number)
+        assert await here.process.wait() == 0
+
+
+async def test_a_server_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    async with guard(tmp_path) as here:
+        assert "nothing" in await here.call("stubborn")
+        assert (await here.end())[0] == 0
+
+
+async def test_lines_that_are_no_messages_are_left_out(tmp_path: Path) -> None:
+    async with guard(tmp_path) as here:
+        assert await here.call("garbage") == "after the garbage"
+        here.write(b"nor is this one")
+        assert (await here.read())["error"]["code"] == -32700
+        _, said = await here.end()
+    assert said.count("a line that is no message") == 3
+
+
+async def test_a_message_past_the_limit_ends_the_session_and_says_so(tmp_path: Path) -> None:
+    async with guard(tmp_path, "--max-message-mib", "1") as here:
+        assert len(await here.call("large", bytes=900_000)) == 900_000
+        answer = await here.ask("tools/call", {"name": "large", "arguments": {"bytes": 2 << 20}})
+        assert "larger than 1 MiB" in answer["error"]["message"]
+        code, _ = await here.end()
+    assert code != 0
+
+
+async def test_a_server_that_cannot_be_started_is_named(tmp_path: Path) -> None:
+    async with guard(tmp_path, command=("/no/such/server",)) as here:
+        code, said = await here.end()
+    assert code == 4
+    assert "'/no/such/server' cannot be started" in said
+
+
+async def test_messages_in_one_line_are_judged_one_by_one(tmp_path: Path) -> None:
+    bad = {"name": "say", "arguments": {"text": "token ghp_Zq7Xw2Pl9Kd3Vn5Bt8Rm1Yc4Hs6Jf0Ga1Ue7"}}
+    batch = [
+        {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": bad},
+    ]
+    async with guard(tmp_path) as here:
+        here.write(json.dumps(batch).encode())
+        answers = [await here.read(), await here.read()]
+    flat = [one for answer in answers for one in listed(answer)]
+    by_id: dict[int, Json] = {answer["id"]: answer["result"] for answer in flat}
+    assert by_id[1] == {}
+    assert by_id[2]["isError"]
+
+
+def listed(answer: Json) -> list[Json]:
+    """The messages of one line."""
+    return cast("list[Json]", answer) if isinstance(answer, list) else [answer]
+
+
+POLICY = """\
+version: "1.0"
+mcp: {servers: {tested: {allowed_tools: [say, "w*"], blocked_tools: [wait]}, another: {blocked_tools: [say]}}}
+"""
+
+
+@promise("mcp.policy")
+async def test_tools_that_the_policy_blocks_are_neither_shown_nor_called(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY, encoding="utf-8")
+    async with guard(tmp_path, "--policy", str(policy)) as here:
+        assert await here.tools() == ["say"]
+        assert await here.call("say", text="allowed") == "allowed"
+        assert "mcp.tested.allowed_tools" in await here.call("crash")
+        assert "Rune blocked this call of 'wait'" in await here.call("wait")
+
+
+@promise("mcp.pins")
+async def test_a_tool_that_changes_waits_until_somebody_accepts_it(tmp_path: Path) -> None:
+    async with guard(tmp_path, RUGPULL="1") as here:
+        assert "say" in await here.tools()
+        assert "say" not in await here.tools()
+        assert "its definition is not the one of" in await here.call("say", text="hello")
+        await rune(tmp_path, "mcp", "pins", "show", "tested")
+        assert await rune(tmp_path, "mcp", "pins", "accept", "tested", "say") == "accepted: say\n"
+        assert await here.call("say", text="hello") == "hello"
+        assert "say" in await here.tools()
+    pins = list((tmp_path / ".rune" / "mcp-pins").glob("*.json"))
+    assert [path.stat().st_mode & 0o777 for path in pins] == [0o600]
+
+
+async def rune(home: Path, *words: str) -> str:
+    """What a command of the CLI prints."""
+    pipe = asyncio.subprocess.PIPE
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rune.cli.main", *words, stdout=pipe, env={"HOME": str(home)}
+    )
+    out, _ = await done.communicate()
+    assert done.returncode == 0
+    return out.decode()
+
+
+@promise("mcp.events")
+async def test_what_is_blocked_is_an_alert_at_the_control_plane(tmp_path: Path) -> None:
+    server = Runed(tmp_path / "data")
+    await server.start("--dev")
+    environ: dict[str, Any] = {
+        "RUNE_API_KEY": server.api_key,
+        "RUNE_ENDPOINT": f"http://{server.http}",
+        "RUNE_EVENT_FLUSH_INTERVAL_SECONDS": "0.1",
+        "RUGPULL": "1",
+    }
+    try:
+        async with guard(tmp_path, **environ) as here:
+            assert "Rune blocked" in await here.call("say", text="ghp_Zq7Xw2Pl9Kd3Vn5Bt8Rm1Yc4Hs6Jf0Ga1Ue7")
+            await here.tools()
+            await here.tools()
+            assert (await here.end())[0] == 0
+        found = await alerts(server, "mcp-tested", at_least=2)
+        assert {alert["agentId"] for alert in found} == {"mcp-tested"}
+    finally:
+        await server.end()
+
+
+async def alerts(server: Runed, agent: str, *, at_least: int) -> list[Json]:
+    """The open alerts of an agent, once there are so many."""
+    headers = {"x-rune-key": server.api_key}
+    async with httpx.AsyncClient(headers=headers) as http, asyncio.timeout(PATIENCE):
+        while True:
+            answer = await http.get(f"http://{server.http}/v1/alerts?agent_id={agent}")
+            found: list[Json] = answer.json()["alerts"]
+            if len(found) >= at_least:
+                return found
+            await asyncio.sleep(0.1)
