@@ -49,6 +49,19 @@ PROMISES = (
     Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
+    Promise(
+        "agents.quarantine",
+        "By policy, a critical alert stops the workload of its agent, revokes its keys, "
+        "and the audit log says why.",
+        OURS,
+    ),
+    Promise(
+        "agents.quarantine-time", "From the event to a stopped instance it takes a second at most.", OURS
+    ),
+    Promise(
+        "agents.quarantine-by-hand", "A quarantine by hand holds until a release, over restarts too.", OURS
+    ),
+    Promise("agents.release", "A release brings workload and keys back; old alerts do not lead back.", OURS),
     Promise("tls.doors", "With auth.tls both doors speak TLS 1.2 or newer, and nothing else.", OURS),
     Promise("tls.mutual", "A client's certificate stands for the subject that it names.", OURS),
     Promise(

@@ -118,6 +118,8 @@ class Operation(msgspec.Struct, Generic[In, Out], frozen=True, kw_only=True, eq=
     """Refused from other machines unless `auth.allow_remote_admin` is on."""
     counts: str = ""
     """The repeated field whose items are what the limit counts; empty counts calls."""
+    reason: str = ""
+    """The field of the request that says why, in words that the audit log keeps."""
     watch: str = ""
     """On a list: the name of the operation that `?watch=true` turns it into."""
     unsupported: str = ""

@@ -48,6 +48,10 @@ class ApiKey(Resource):
     permissions: list[str] = []
     agent_id: str = ""
     """The one agent that it is narrowed to; empty for all."""
+    instance: str = ""
+    """The instance that it was made for (`NAMESPACE/ID`), and dies with; empty for one that people made."""
+    attempt: int = 0
+    """The start of that instance which alone may use it."""
     suspended: bool = False
     """Its agent is quarantined."""
     created_at: Timestamp = None

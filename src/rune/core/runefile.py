@@ -263,6 +263,19 @@ class Webhooks(Section, frozen=True, kw_only=True):
     a webhook can reach what only this server reaches."""
 
 
+class Agents(Section, frozen=True, kw_only=True):
+    """What services that are agents are told, so that they find this server."""
+
+    endpoint: Text = ""
+    """The address that agents are given, as `https://runed.example.com:7861`. By default where REST is
+    served, at this machine's own address and under a name of the certificate; containers need one that is
+    reached from their network."""
+
+    ca_file: Text = ""
+    """The authority that signed the server's certificate, PEM; agents are given a copy of it. By default the
+    `ca.pem` beside `auth.tls.cert-file`, if there is one."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """The whole Runefile."""
 
@@ -296,6 +309,9 @@ class Settings(Section, frozen=True, kw_only=True):
     """How carefully changed services are rolled out."""
     events: Events = Events()
     """The security events that agents send."""
+
+    agents: Agents = Agents()
+    """What services that are agents are told, so that they find this server."""
 
     webhooks: Webhooks = Webhooks()
     """What is sent to other servers when there are alerts."""

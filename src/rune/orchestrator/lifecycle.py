@@ -72,6 +72,8 @@ def decide(view: View) -> Step:
         return Stop(remove=True)
     if seen.state is State.RUNNING and seen.attempt != view.instance.attempt:
         return Stop()  # an attempt that was given up: a restart by hand, or the liveness probe's verdict
+    if view.instance.held:
+        return Stop() if seen.state is State.RUNNING else _noted(view, _held(view))
     if wanted is DesiredState.STOPPED:
         return Stop() if seen.state is State.RUNNING else _noted(view, _stopped(view))
     if seen.state is State.RUNNING:
@@ -107,6 +109,8 @@ def _ready_since(view: View) -> datetime | None:
 def _ended(view: View) -> Step:
     """The attempt is over: start the next one, or leave it at that."""
     code = view.seen.exit_code
+    if view.instance.cut_off:
+        return _noted(view, _over(view))  # the next one would have a network
     if view.policy is RestartPolicy.NEVER or (view.policy is RestartPolicy.ON_FAILURE and code == 0):
         return _noted(view, _over(view))
     crashed = "CrashLoop" if view.instance.streak + 1 >= LOOPING else "Crashed"
@@ -176,6 +180,10 @@ def _stopped(view: View) -> Instance:
         ready_since=None,
         start_after=None,
     )
+
+
+def _held(view: View) -> Instance:
+    return msgspec.structs.replace(_stopped(view), status_message=view.instance.held)
 
 
 def _noted(view: View, instance: Instance) -> Step:

@@ -73,6 +73,19 @@ class Registration(Owned):
     framework: str = ""
     tags: list[str] = []
     quarantined: bool = False
+    reason: str = ""
+    """Why it is in quarantine."""
+    by: str = ""
+    """Who put it there: somebody's name, or `policy`."""
+    alert: str = ""
+    """The alert that led to it."""
+    at: Timestamp = None
+    noted: bool = True
+    """The audit log knows of the quarantine."""
+    heeded: int = 0
+    """The newest event whose alerts were dealt with: what came before a release leads to no quarantine."""
+    service: str = ""
+    """The workload that it is, as `namespace/name`. One agent is one service: the first has the name."""
     registered_at: Timestamp = None
 
 

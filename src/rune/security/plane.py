@@ -30,6 +30,7 @@ from rune.security.sdk import Bundles
 from rune.security.stats import Stats
 from rune.security.watchman import Watchman
 from rune.security.webhooks import Postman, Webhooks
+from rune.security.workloads import Notes, Workloads
 
 SEND_SECONDS: Final = 10.0
 """How long a webhook may take to answer."""
@@ -44,6 +45,8 @@ class Stores:
 
     store: Store
     events: EventStore
+    notes: Notes
+    """The audit log, for what the plane does by itself."""
 
 
 async def trimming(events: EventStore, clock: Clock) -> None:
@@ -67,6 +70,7 @@ class Plane:
         self._keys = ApiKeys(store, clock=clock)
         self._bundles = Bundles(store)
         self.detection = Detection(store, events, clock=clock)
+        self._workloads = Workloads(store, stores.notes, clock=clock)
         self._watchman = Watchman(store, events, clock=clock)
         carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
         self._postman = Postman(store, carrier, clock=clock)
@@ -92,7 +96,7 @@ class Plane:
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
         running = (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
-        return (*running, trimming(self._events, self._clock))
+        return (*running, self._workloads.run(), trimming(self._events, self._clock))
 
     def release(self) -> None:
         """Answer whoever waits: the server stops."""

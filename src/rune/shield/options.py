@@ -19,6 +19,8 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Risk = Annotated[float, Meta(ge=0, le=1)]
 
 PREFIX = "RUNE_"
+MAX_KEY = 4_096
+"""Characters of a key's file."""
 MAX_BATCH = 1_000
 """Events that the control plane takes at once."""
 
@@ -28,6 +30,10 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     api_key: str | None = None
     """Sent as `X-Rune-Key`; needed unless `events_enabled` is off."""
+    api_key_file: str | None = None
+    """A file with the key, where no key is given otherwise."""
+    ca_file: str | None = None
+    """The authority that signed the control plane's certificate, PEM; None trusts those of the machine."""
     endpoint: str = "http://127.0.0.1:7861"
     """The control plane; http or https, a path before /v1 is kept."""
     l1_enabled: bool = True
@@ -85,6 +91,8 @@ class Keywords(TypedDict, total=False):
     """The fields of ShieldConfig as keywords of Shield; a test compares both."""
 
     api_key: str | None
+    api_key_file: str | os.PathLike[str] | None
+    ca_file: str | os.PathLike[str] | None
     endpoint: str
     l1_enabled: bool
     l2_enabled: bool
@@ -127,9 +135,21 @@ def resolve(
     given = _from_environment(environ)
     given |= {n: getattr(config, n) for n, f in _FIELDS.items() if config and getattr(config, n) != f.default}
     given |= keywords
-    resolved = ShieldConfig(**{name: _checked(name, value) for name, value in given.items()})
+    resolved = _with_key(ShieldConfig(**{name: _checked(name, value) for name, value in given.items()}))
     _refuse(resolved)
     return resolved
+
+
+def _with_key(config: ShieldConfig) -> ShieldConfig:
+    """With the key of its file; raises InvalidArgument when that cannot be read."""
+    if config.api_key or not config.api_key_file or not config.events_enabled:
+        return config
+    try:
+        with open(config.api_key_file, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes its time to import
+            key = file.read(MAX_KEY).strip()
+    except (OSError, UnicodeError) as error:
+        raise InvalidArgument.of([Violation("api_key_file", f"cannot be read: {error}")]) from None
+    return msgspec.structs.replace(config, api_key=key)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -165,6 +185,8 @@ def _refuse(config: ShieldConfig) -> None:
     found: list[Violation] = []
     if config.events_enabled:
         found = [*_key_problems(config.api_key), *_endpoint_problems(config.endpoint)]
+        if config.ca_file and not os.access(config.ca_file, os.R_OK):
+            found.append(Violation("ca_file", f"{config.ca_file!r} cannot be read"))
     if config.flag_threshold > config.block_threshold:
         found.append(Violation("flag_threshold", "is above block_threshold, and nothing would be flagged"))
     if found:

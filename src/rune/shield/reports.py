@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from rune.core.clock import Clock
 from rune.shield import events
@@ -19,7 +19,13 @@ KINDS = {
     "tool_result": ("tool_result", "inbound"),
 }
 
-Put = Callable[[bytes], None]
+
+class Put(Protocol):
+    """Takes an event that is to be sent."""
+
+    def __call__(self, event: bytes, *, is_urgent: bool = False) -> None:
+        """At once, if it is urgent."""
+        ...
 
 
 class Reports:
@@ -59,7 +65,7 @@ class Reports:
                 event.metadata = {"content_fingerprint": fingerprint(salt, text)}
             if self._captures:
                 event.metadata = {**event.metadata, "content": text[: events.MAX_CAPTURED]}
-            self._put(events.encoded(event))
+            self._put(events.encoded(event), is_urgent=result.blocked)
 
     def call(self, context: Context, arguments: object, *, decision: PolicyDecision, salt: bytes) -> None:
         """Tells of a tool call."""
@@ -82,7 +88,7 @@ class Reports:
                 event.scan_result = events.told_scan(scan)
             if self._captures:
                 event.metadata = {"arguments": events.captured_arguments(arguments)}
-            self._put(events.encoded(event))
+            self._put(events.encoded(event), is_urgent=not decision.allowed)
 
     def violation(self, context: Context, outcome: ScanResult | PolicyDecision) -> None:
         """Tells that something blocked went ahead, because `on_block` is `alert`."""

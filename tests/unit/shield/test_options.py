@@ -37,6 +37,8 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "l3_enabled": ("TRUE", True),
     "capture_content": ("true", True),
     "debug": ("1", True),
+    "api_key_file": ("/k/key", "/k/key"),
+    "ca_file": ("/k/ca.pem", "/k/ca.pem"),
 }
 
 

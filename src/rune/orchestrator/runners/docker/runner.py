@@ -25,7 +25,7 @@ from rune.orchestrator.runners.base import (
     Workload,
 )
 from rune.orchestrator.runners.docker import containers, refusals
-from rune.orchestrator.runners.docker.calls import delete, inspect
+from rune.orchestrator.runners.docker.calls import cut_off, delete, inspect, reconnect
 from rune.orchestrator.runners.docker.containers import Container, Created, Listed
 from rune.orchestrator.runners.docker.engine import Engine, Refused, decode
 from rune.orchestrator.runners.docker.files import mounted
@@ -116,6 +116,21 @@ class DockerRunner:
             seen = self._ledger.seen(workload.instance)
             if seen.state is State.RUNNING and seen.attempt == workload.attempt:
                 await mounted(workload, self._shelf)
+
+    async def cut_off(self, instance: str) -> None:
+        """Nothing reaches it any more, and it reaches nothing."""
+        container = await self._current(instance)
+        if container is not None:
+            await cut_off(self._engine, container)
+            await self._see(container.id, instance)
+
+    async def reconnect(self, instance: str) -> None:
+        """It is in the network of its namespace again, as before."""
+        container = await self._current(instance)
+        if container is not None:
+            async with self._networks.use(self._ledger.namespace(instance)):
+                await reconnect(self._engine, container, self._owner)
+            await self._see(container.id, instance)
 
     def observe(self, instance: str) -> Observed:
         """What is known now; while the Engine is out of reach its message says that this may be old."""
