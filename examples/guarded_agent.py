@@ -1,7 +1,7 @@
-"""An agent under guard, scripted and offline: it reads its mail from stdin or a folder, and its model is a rule.
+"""An agent under guard, scripted and offline: it reads mail from stdin or a folder, and its model is a rule.
 
-Run by Rune as a service it needs no setting at all: the key, the address of the server and its own name are in
-its environment. By itself, `python examples/guarded_agent.py < mails.txt` works alone.
+Run by Rune as a service it needs no setting at all: its key, the address of the server and its own name are
+in its environment. By itself, `python examples/guarded_agent.py < mails.txt` works alone.
 """
 
 from __future__ import annotations
@@ -51,12 +51,11 @@ def mails() -> Iterator[str]:
     if folder is None:
         yield from filter(str.strip, sys.stdin)
         return
-    seen: set[str] = set()
     while True:
         for file in sorted(Path(folder).glob("*.txt")):
-            if file.name not in seen:
-                seen.add(file.name)
-                yield file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
+            file.rename(file.with_suffix(".read"))
+            yield text
         time.sleep(PERIOD)
 
 

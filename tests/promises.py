@@ -61,6 +61,7 @@ PROMISES = (
     Promise(
         "agents.quarantine-by-hand", "A quarantine by hand holds until a release, over restarts too.", OURS
     ),
+    Promise("agents.endpoint", "An agent is told an address and an authority that fit, also with TLS.", OURS),
     Promise("agents.release", "A release brings workload and keys back; old alerts do not lead back.", OURS),
     Promise("tls.doors", "With auth.tls both doors speak TLS 1.2 or newer, and nothing else.", OURS),
     Promise("tls.mutual", "A client's certificate stands for the subject that it names.", OURS),

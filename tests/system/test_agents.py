@@ -1,12 +1,14 @@
-"""A real runed, and real agents that run as its services: their keys, their quarantine, and how long that takes."""
+"""A real runed, and real agents as its services: their keys, their quarantine, and how long that takes."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,6 +24,10 @@ from rune.api.orchestrator.guard import QuarantineWhen, ServiceAgent
 from rune.api.orchestrator.instances import Instance, InstanceStatus
 from rune.api.orchestrator.services import Service
 from rune.api.security import agents, alerts, apikeys
+from rune.client.client import Client
+from rune.client.grpc import GrpcTransport
+from rune.client.trust import read
+from rune.core.authority import Authority
 from runed import PATIENCE, Runed, runed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
@@ -93,7 +99,6 @@ async def test_a_critical_alert_stops_the_agent_and_a_release_brings_it_back(
     bot.send("2", HOSTILE)
     seconds = await bot.until_quarantined()
     record_property("seconds from a hostile mail to a stopped agent", seconds)
-    print(f"from a hostile mail to a stopped agent: {seconds:.3f} s")
 
     assert not Path(f"/proc/{running.pid}").exists()
     service = await server.service("bot")
@@ -191,3 +196,33 @@ async def test_a_quarantine_by_hand_holds_through_a_restart_of_the_server(
     assert all(map(_is_stopped, service.instances))
     found = await server.call(alerts.list_, alerts.ListAlertsRequest(agent_id="mail-bot"))
     assert len(found.alerts) == 1
+
+
+@promise("agents.endpoint")
+async def test_with_tls_an_agent_is_told_an_endpoint_and_an_authority_that_fit(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "certs", datetime.now(UTC))
+    authority.init("test")
+    authority.issue_server(("localhost",), days=90)
+    runefile = tmp_path / "runefile.yaml"
+    files = {
+        "cert-file": str(authority.path("server")),
+        "key-file": str(authority.path("server", key=True)),
+    }
+    runefile.write_text(json.dumps({"auth": {"tls": {"enabled": True, **files}}}), encoding="utf-8")
+    server = Runed(tmp_path / "data")
+    await server.start("--dev", "--config", str(runefile))
+    trust = read(authority=str(authority.path("ca")))
+    target = f"localhost:{server.grpc.rpartition(':')[2]}"
+    await server.trusting(Client(GrpcTransport(target, token=server.token, trust=trust)))
+    try:
+        bot = Bot(server, tmp_path / "mail")
+        await bot.cast()
+        await server.until_running("bot")
+        env = environ_of((await bot.copy()).pid)
+        port = server.http.rpartition(":")[2]
+        assert env["RUNE_ENDPOINT"] == f"https://localhost:{port}"
+        assert Path(env["RUNE_CA_FILE"]).read_bytes() == authority.path("ca").read_bytes()
+        bot.send("1", HOSTILE)
+        await bot.until_quarantined()  # its event came through
+    finally:
+        await server.end()

@@ -144,7 +144,7 @@ def _again(view: View, why: str, *, reason: str) -> Instance:
         failed_at=view.now,
         exit_code=seen.exit_code if seen.state is State.EXITED else None,
         pid=0,
-        ip="",
+        ip=_kept_address(instance),
         ready=False,
         ready_since=None,
         updated_at=view.now,
@@ -162,7 +162,7 @@ def _over(view: View) -> Instance:
         failure_reason="Crashed" if failed else "",
         exit_code=code,
         pid=0,
-        ip="",
+        ip=_kept_address(view.instance),
         ready=False,
         ready_since=None,
     )
@@ -175,7 +175,7 @@ def _stopped(view: View) -> Instance:
         status_message="stopped by an operator; `rune restart` or a change of the service starts it again",
         exit_code=view.seen.exit_code,
         pid=0,
-        ip="",
+        ip=_kept_address(view.instance),
         ready=False,
         ready_since=None,
         start_after=None,
@@ -191,6 +191,11 @@ def _noted(view: View, instance: Instance) -> Step:
     if instance == view.instance:
         return Rest()
     return Note(msgspec.structs.replace(instance, updated_at=view.now))
+
+
+def _kept_address(instance: Instance) -> str:
+    """A process was given its address for life; a container has one while it runs."""
+    return instance.ip if instance.runner == "process" else ""
 
 
 def backoff(streak: int) -> float:

@@ -87,7 +87,8 @@ def _judge_settled(fleet: Fleet, around: Around) -> Verdict:
         return Verdict(status=ServiceStatus.UPDATING, reason="Scaling", message=message)
     if wanted == 0 and not staying:
         return Verdict(status=ServiceStatus.RUNNING, reason="ScaledToZero")
-    done = sum(1 for item in staying if item.status in (InstanceStatus.EXITED, InstanceStatus.STOPPED))
+    over = (InstanceStatus.EXITED, InstanceStatus.STOPPED)
+    done = sum(1 for item in staying if item.status in over and not item.held)
     ready = sum(1 for item in staying if item.ready and _holds(fleet, item))
     if ready + done >= wanted and len(staying) == wanted:
         return _running(fleet, done, around)
