@@ -63,6 +63,16 @@ PROMISES = (
     ),
     Promise("agents.endpoint", "An agent is told an address and an authority that fit, also with TLS.", OURS),
     Promise("agents.release", "A release brings workload and keys back; old alerts do not lead back.", OURS),
+    Promise(
+        "approvals.wait", "A call that needs approval waits for a person, and blocks no event loop.", OURS
+    ),
+    Promise("approvals.once", "An approval is decided once, and the audit log has who and why.", OURS),
+    Promise("approvals.people", "No API key decides unless approvals:write is spelled out.", OURS),
+    Promise(
+        "approvals.bounded", "Many calls wait on one thread; past a bound they are denied at once.", OURS
+    ),
+    Promise("approvals.cli", "`rune approvals` lists, approves and denies.", OURS),
+    Promise("shield.run", "`rune run` guards the model clients of a program that knows nothing of it.", OURS),
     Promise("tls.doors", "With auth.tls both doors speak TLS 1.2 or newer, and nothing else.", OURS),
     Promise("tls.mutual", "A client's certificate stands for the subject that it names.", OURS),
     Promise(

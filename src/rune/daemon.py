@@ -265,6 +265,7 @@ def _quotas(chosen: Settings) -> dict[str, Quota]:
     limits = chosen.limits
     per_minute = {
         "control": limits.calls_per_minute, "stream": limits.streams_per_minute, "sdk": limits.sdk_per_minute,
+        "approval": limits.approvals_per_minute,
         "read": limits.reads_per_minute, "write": limits.writes_per_minute,
     }  # fmt: skip
     quotas = {rate: Quota(count=count) for rate, count in per_minute.items() if count}

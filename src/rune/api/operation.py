@@ -66,6 +66,8 @@ class Rate(StrEnum):
     """Counted in events, not in calls."""
     SDK = "sdk"
     """What agents ask by themselves, apart so that many of them never starve people."""
+    APPROVAL = "approval"
+    """What a Shield asks while calls wait for a person; counted for each key, apart from all the rest."""
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):

@@ -208,6 +208,10 @@ class Limits(Section, frozen=True, kw_only=True):
     """Questions for policies that one organization's agents may ask, apart from what people ask. A connected
     agent asks about twice a minute."""
 
+    approvals_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 600
+    """Questions about approvals that one API key may ask: one for each call that waits, and one for each
+    answer."""
+
 
 class Audit(Section, frozen=True, kw_only=True):
     """The audit log. What is older or more than this goes, the oldest first; the rest can be verified."""

@@ -175,6 +175,29 @@ class FalsePositive(Owned):
     created_by: str = ""
 
 
+class Approval(Owned):
+    """A tool call that waits, or waited, for a person."""
+
+    KIND: ClassVar[str] = "security-approval"
+
+    waiter: str
+    """The Shield that waits."""
+    agent_id: str
+    status: str = "pending"
+    tool: str = ""
+    rule: str = ""
+    severity: str = ""
+    session_id: str = ""
+    arguments: str = ""
+    arguments_hash: str = ""
+    alert_id: str = ""
+    requested_at: Timestamp = None
+    expires_at: Timestamp = None
+    decided_at: Timestamp = None
+    decided_by: str = ""
+    note: str = ""
+
+
 class Progress(Owned):
     """How far detection has come in the events of an organization; `id` is `detect`."""
 
@@ -215,7 +238,7 @@ class Delivery(Owned):
 
 
 KINDS = (
-    ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, FalsePositive, Progress, Webhook,
-    Delivery,
+    ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, Approval, FalsePositive, Progress,
+    Webhook, Delivery,
 )  # fmt: skip
 """What a store must be made with."""

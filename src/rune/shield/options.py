@@ -74,6 +74,12 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A folder for batches that could not be delivered; they are sent after a restart."""
     event_spool_max_bytes: Positive = 64 << 20
     """Size of that folder; past it the oldest batch is dropped and counted."""
+    approval_timeout_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 300.0
+    """How long a call waits for a person where a policy says `require_approval`; 0 asks nobody and denies."""
+    approval_on_timeout: Literal["deny", "allow"] = "deny"
+    """What it means that nobody decided in time."""
+    approval_waiting_max: Positive = 16
+    """Calls that may wait at the same time; more are denied at once."""
     connection_timeout_seconds: Seconds = 10.0
     """The longest silence of the control plane that is borne."""
     capture_content: bool = False
@@ -113,6 +119,9 @@ class Keywords(TypedDict, total=False):
     event_queue_max: int
     event_spool_path: str | os.PathLike[str] | None
     event_spool_max_bytes: int
+    approval_timeout_seconds: float
+    approval_on_timeout: Literal["deny", "allow"]
+    approval_waiting_max: int
     connection_timeout_seconds: float
     capture_content: bool
     debug: bool

@@ -88,6 +88,8 @@ class Reports:
                 event.scan_result = events.told_scan(scan)
             if self._captures:
                 event.metadata = {"arguments": events.captured_arguments(arguments)}
+            if decision.approval_id:
+                event.metadata = {**event.metadata, "approval_id": decision.approval_id}
             self._put(events.encoded(event), is_urgent=not decision.allowed)
 
     def violation(self, context: Context, outcome: ScanResult | PolicyDecision) -> None:

@@ -28,9 +28,9 @@ class Agent(Message):
     event_count: Total = 0
     block_count: Total = 0
     last_seen: UnixMillis = None
-    service: MaybeText = None
+    service: str | None = None
     """The workload that it is, as `namespace/name`, where Rune runs it."""
-    quarantine_reason: MaybeText = None
+    quarantine_reason: str | None = None
     """Why it is in quarantine, where it is."""
 
 
