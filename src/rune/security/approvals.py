@@ -14,7 +14,7 @@ from rune.core.call import Call
 from rune.core.clock import EPOCH, Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.settle import settle
-from rune.core.store.base import Delete, Put, Store, Write
+from rune.core.store.base import Change, Delete, Put, Store, Write
 from rune.errors import (
     FailedPrecondition,
     NotFound,
@@ -168,12 +168,15 @@ class Approvals:
             try:
                 self._wake()
                 async for change in self._store.watch(self._store.revision):
-                    if any(mutation.key.kind == Approval.KIND for mutation in change.mutations):
-                        self._wake()
+                    self._heed(change)
             except OutOfRange:
                 continue
             except Unavailable:
                 return
+
+    def _heed(self, change: Change) -> None:
+        if any(mutation.key.kind == Approval.KIND for mutation in change.mutations):
+            self._wake()
 
     async def _expire(self) -> None:
         while True:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
 
-from rune.orchestrator.runners.docker.containers import NAMESPACE, Container, aliases_of, network_name
+from rune.orchestrator.runners.docker.containers import Container
 from rune.orchestrator.runners.docker.engine import Engine, Refused, decode
 
 NOT_FOUND: Final = 404
@@ -31,21 +30,3 @@ async def delete(engine: Engine, container: str) -> None:
     except Refused as error:
         if error.status not in {NOT_FOUND, CONFLICT}:
             raise
-
-
-async def cut_off(engine: Engine, container: Container) -> None:
-    """Out of every network; published ports lead nowhere then."""
-    for network in container.network.networks or {}:
-        what, body = f"leave network {network!r}", {"Container": container.id, "Force": True}
-        await engine.call("POST", f"networks/{quote(network)}/disconnect", what=what, body=body)
-
-
-async def reconnect(engine: Engine, container: Container, owner: str) -> None:
-    """Into the network of its namespace, under its names."""
-    network = network_name(owner, container.labels.get(NAMESPACE, ""))
-    if network in (container.network.networks or {}):
-        return
-    body = {"Container": container.id, "EndpointConfig": {"Aliases": aliases_of(container)}}
-    await engine.call(
-        "POST", f"networks/{quote(network)}/connect", what=f"join network {network!r}", body=body
-    )

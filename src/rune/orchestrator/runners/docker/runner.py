@@ -25,14 +25,14 @@ from rune.orchestrator.runners.base import (
     Workload,
 )
 from rune.orchestrator.runners.docker import containers, refusals
-from rune.orchestrator.runners.docker.calls import cut_off, delete, inspect, reconnect
+from rune.orchestrator.runners.docker.calls import delete, inspect
 from rune.orchestrator.runners.docker.containers import Container, Created, Listed
 from rune.orchestrator.runners.docker.engine import Engine, Refused, decode
 from rune.orchestrator.runners.docker.files import mounted
 from rune.orchestrator.runners.docker.images import Images
 from rune.orchestrator.runners.docker.ledger import Ledger
 from rune.orchestrator.runners.docker.logs import Reader, Window
-from rune.orchestrator.runners.docker.networks import Networks
+from rune.orchestrator.runners.docker.networks import Apart, Networks
 from rune.orchestrator.runners.docker.sessions import Commands
 from rune.orchestrator.runners.docker.stats import Stats
 from rune.orchestrator.runners.docker.watch import Watch
@@ -82,6 +82,8 @@ class DockerRunner:
         self._networks = Networks(self._engine, owner)
         self._commands = Commands(self._engine)
         self._watch = Watch(self._engine, owner, self)
+        apart = Apart(self._engine, owner, self._networks, see=self.look)
+        self.cut_off, self.reconnect = apart.cut_off, apart.reconnect
         self._starts = asyncio.Semaphore(STARTS)
         self._looks = asyncio.Semaphore(LOOKS)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -116,21 +118,6 @@ class DockerRunner:
             seen = self._ledger.seen(workload.instance)
             if seen.state is State.RUNNING and seen.attempt == workload.attempt:
                 await mounted(workload, self._shelf)
-
-    async def cut_off(self, instance: str) -> None:
-        """Nothing reaches it any more, and it reaches nothing."""
-        container = await self._current(instance)
-        if container is not None:
-            await cut_off(self._engine, container)
-            await self._see(container.id, instance)
-
-    async def reconnect(self, instance: str) -> None:
-        """It is in the network of its namespace again, as before."""
-        container = await self._current(instance)
-        if container is not None:
-            async with self._networks.use(self._ledger.namespace(instance)):
-                await reconnect(self._engine, container, self._owner)
-            await self._see(container.id, instance)
 
     def observe(self, instance: str) -> Observed:
         """What is known now; while the Engine is out of reach its message says that this may be old."""
@@ -251,8 +238,6 @@ class DockerRunner:
     def lost(self) -> None:
         """The Engine is out of reach: whoever waits for an instance looks again."""
         self._ledger.wake()
-
-    # Steps of the verbs.
 
     def _running(self, instance: str) -> str:
         """The container that runs; raises FailedPrecondition when none does."""
