@@ -49,7 +49,7 @@ class Bot:
         folder.mkdir()
 
     async def cast(self, **said: Any) -> None:
-        given = {"id": "mail-bot", "quarantine": QuarantineWhen.ON_CRITICAL, **said}
+        given: dict[str, Any] = {"id": "mail-bot", "quarantine": QuarantineWhen.ON_CRITICAL, **said}
         env = {"MAILBOX": str(self.folder), "PYTHONPATH": os.pathsep.join(sys.path)}
         await self.server.cast("bot", [sys.executable, str(AGENT)], agent=ServiceAgent(**given), env=env)
 

@@ -61,7 +61,7 @@ def _guard_class(kind: Any, shield_client: Any) -> None:  # noqa: ANN401 - a cla
     @functools.wraps(made)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as theirs
         made(self, *args, **kwargs)
-        if not getattr(type(self), GUARDED, False):
+        if not getattr(self.__class__, GUARDED, False):
             twin: Any = shield_client(self, shield=shield())
             ours: Any = twin.__class__
             setattr(ours, GUARDED, True)

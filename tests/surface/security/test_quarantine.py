@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(20)
 
 
 def service(name: str = "bot", *, agent: str = "bot", **said: Any) -> Service:
-    given = {"id": agent, "quarantine": QuarantineWhen.ON_CRITICAL, **said}
+    given: dict[str, Any] = {"id": agent, "quarantine": QuarantineWhen.ON_CRITICAL, **said}
     return Service(name=name, namespace="default", scale=1, agent=ServiceAgent(**given))
 
 

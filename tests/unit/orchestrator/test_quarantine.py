@@ -34,7 +34,7 @@ def in_quarantine(here: Fleet, mode: QuarantineMode = QuarantineMode.STOP) -> Fl
         agent=ServiceAgent(id="bot", quarantine_mode=mode),
         guard=ServiceGuard(agent_id="bot", quarantined=True, reason="odd"),
     )
-    return fleet(guarded, here.copies, here.rollout)
+    return fleet(guarded, list(here.copies), here.rollout)
 
 
 def carry_out(here: Fleet) -> Fleet:
@@ -67,7 +67,7 @@ def test_after_a_release_everything_is_free_or_retired_and_nothing_both(
 ) -> None:
     numbered = [msgspec.structs.replace(item, id=f"i{n}") for n, item in enumerate(seen)]
     held = carry_out(in_quarantine(fleet(service(scale), numbered)))
-    released = fleet(service(scale), held.copies)
+    released = fleet(service(scale), list(held.copies))
     actions = [action for action in plan(released) if isinstance(action, Retire | Free)]
     named = [action.instance.id for action in actions]
     assert len(named) == len(set(named))
