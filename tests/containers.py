@@ -95,10 +95,10 @@ async def got(host: str, port: int, path: str) -> str:
 
 
 @asynccontextmanager
-async def on(engine: Engine, folder: Path) -> AsyncGenerator[Runed]:
+async def on(engine: Engine, folder: Path, *, more: str = "") -> AsyncGenerator[Runed]:
     """A runed that uses this Engine, and leaves nothing on it."""
     config = folder / "runefile.yaml"
-    config.write_text(f"runner: {{docker: {{socket: {engine.socket}}}}}\n", encoding="utf-8")
+    config.write_text(f"runner: {{docker: {{socket: {engine.socket}}}}}\n{more}", encoding="utf-8")
     async with runed(folder / "data", "--config", str(config)) as server:
         yield server
     assert ours(engine, server) == []

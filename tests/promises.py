@@ -87,6 +87,31 @@ PROMISES = (
     Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
+    Promise(
+        "agents.quarantine",
+        "By policy, a critical alert stops the workload of its agent, revokes its keys, "
+        "and the audit log says why.",
+        OURS,
+    ),
+    Promise(
+        "agents.quarantine-time", "From the event to a stopped instance it takes a second at most.", OURS
+    ),
+    Promise(
+        "agents.quarantine-by-hand", "A quarantine by hand holds until a release, over restarts too.", OURS
+    ),
+    Promise("agents.endpoint", "An agent is told an address and an authority that fit, also with TLS.", OURS),
+    Promise("agents.release", "A release brings workload and keys back; old alerts do not lead back.", OURS),
+    Promise(
+        "approvals.wait", "A call that needs approval waits for a person, and blocks no event loop.", OURS
+    ),
+    Promise("approvals.once", "An approval is decided once, and the audit log has who and why.", OURS),
+    Promise("approvals.people", "No API key decides unless approvals:write is spelled out.", OURS),
+    Promise(
+        "approvals.bounded", "Many calls wait on one thread; past a bound they are denied at once.", OURS
+    ),
+    Promise("approvals.cli", "`rune approvals` lists, approves and denies.", OURS),
+    Promise("shield.run", "`rune run` guards the model clients of a program that knows nothing of it.", OURS),
+    Promise("agents.isolate", "A container in quarantine can go on without a network instead.", OURS),
     Promise("tls.doors", "With auth.tls both doors speak TLS 1.2 or newer, and nothing else.", OURS),
     Promise("tls.mutual", "A client's certificate stands for the subject that it names.", OURS),
     Promise(

@@ -93,6 +93,12 @@ class Runed:
             while log.read_text(encoding="utf-8").count(until) == before:  # noqa: ASYNC110 - a file tells nobody
                 await asyncio.sleep(0.02)  # noqa: TID251 - as above
 
+    async def trusting(self, client: Client) -> None:
+        """From now on, call it with this client."""
+        if self._client:
+            await self._client.__aexit__()
+        self._client = client
+
     @property
     def is_up(self) -> bool:
         """It was started and not ended."""

@@ -12,6 +12,8 @@ import httpx
 
 from rune.api import Operation
 from rune.api.fields import Message
+from rune.api.orchestrator.instances import Instance
+from rune.api.orchestrator.services import Service
 from rune.api.security.apikeys import CreateApiKeyRequest
 from rune.api.validate import build
 from rune.core import rights, roles
@@ -60,7 +62,9 @@ class Secured:
             Guards(identity=self.identity, limits=limits, audit=self.audit, meter=metrics, clock=clock)
         )
         self.plane = Plane(
-            Stores(store=store, events=self.events), clock=clock, allow_private_webhooks=private
+            Stores(store=store, events=self.events, notes=self.audit),
+            clock=clock,
+            allow_private_webhooks=private,
         )
         self.plane.register(self.dispatcher)
         self.rest = Rest(self.dispatcher, clock)
@@ -98,7 +102,7 @@ async def secured(
 ) -> AsyncGenerator[Secured]:
     """A plane at work."""
     clock = clock or SystemClock()
-    async with MemoryStore([*KINDS, *rights.KINDS]) as store:
+    async with MemoryStore([*KINDS, *rights.KINDS, Service, Instance]) as store:
         await organizations.seed(store, clock)
         await roles.seed(store, clock)
         plane = Secured(clock, store, quotas=quotas or {}, private=private)

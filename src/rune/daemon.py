@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from rune.orchestrator import admin, namespaces, permissions, sealing
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator import plane as orchestrator_plane
 from rune.orchestrator.backup import Backup
+from rune.orchestrator.introduction import Door, Endpoint, Listening, endpoint_of
 from rune.orchestrator.plane import Ground
 from rune.orchestrator.plane import Plane as OrchestratorPlane
 from rune.orchestrator.runners.files import place
@@ -157,6 +158,8 @@ class Parts:
     rights: rights.Rights
     mcp: mcp.McpDoor
     clock: Clock
+    door: Door
+    """Where agents on this machine are told to come in."""
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
@@ -194,15 +197,18 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
+    door = Door()
+    ground = replace(ground, door=door)
     orchestrator = OrchestratorPlane(ground, clock=clock, is_ready=lambda: not vitals.trouble)
     private = chosen.webhooks.allow_private
-    security = SecurityPlane(Stores(store=store, events=events), clock=clock, allow_private_webhooks=private)
+    stores = Stores(store=store, events=events, notes=audit)
+    security = SecurityPlane(stores, clock=clock, allow_private_webhooks=private)
     for plane in (orchestrator, security):
         plane.register(dispatcher)
     orchestrator.measure(metrics)
     return Parts(
         store=store, dispatcher=dispatcher, identity=identity, audit=audit, orchestrator=orchestrator,
-        security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock,
+        security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock, door=door,
         mcp=mcp.McpDoor(dispatcher, identity, clock, version=__version__),
     )  # fmt: skip
 
@@ -263,6 +269,7 @@ def _quotas(chosen: Settings) -> dict[str, Quota]:
     limits = chosen.limits
     per_minute = {
         "control": limits.calls_per_minute, "stream": limits.streams_per_minute, "sdk": limits.sdk_per_minute,
+        "approval": limits.approvals_per_minute,
         "read": limits.reads_per_minute, "write": limits.writes_per_minute,
     }  # fmt: skip
     quotas = {rate: Quota(count=count) for rate, count in per_minute.items() if count}
@@ -307,6 +314,7 @@ async def _open(
     grpc = GrpcDoor(parts.dispatcher, parts.clock, options)
     try:
         grpc_port, http_port = await grpc.open(), await http.open()
+        parts.door.opens(_endpoint(chosen, http_port, certificates))
         parts.vitals.on_change(lambda well: grpc.serving(ready=well))
         yield Doors(
             grpc=str(at.grpc_addr._replace(port=grpc_port)), http=str(at.http_addr._replace(port=http_port))
@@ -315,6 +323,19 @@ async def _open(
         async with asyncio.TaskGroup() as closing:
             closing.create_task(grpc.close(DRAIN))
             closing.create_task(http.close(DRAIN))
+
+
+def _endpoint(chosen: Settings, port: int, certificates: Certificates | None) -> Endpoint:
+    """Where agents reach the HTTP door; the authority of `rune admin certs` lies beside its certificates."""
+    listening = Listening(
+        host=chosen.server.http_addr.host,
+        port=port,
+        names=certificates.names if certificates else None,
+        is_mutual=certificates is not None and certificates.is_mutual,
+    )
+    beside = Path(chosen.auth.tls.cert_file).absolute().parent / "ca.pem"
+    found = str(beside) if certificates and beside.is_file() else ""
+    return endpoint_of(listening, url=chosen.agents.endpoint, ca_file=chosen.agents.ca_file or found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class Rate(StrEnum):
     """Counted in events, not in calls."""
     SDK = "sdk"
     """What agents ask by themselves, apart so that many of them never starve people."""
+    APPROVAL = "approval"
+    """What a Shield asks while calls wait for a person; counted for each key, apart from all the rest."""
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +120,8 @@ class Operation(msgspec.Struct, Generic[In, Out], frozen=True, kw_only=True, eq=
     """Refused from other machines unless `auth.allow_remote_admin` is on."""
     counts: str = ""
     """The repeated field whose items are what the limit counts; empty counts calls."""
+    reason: str = ""
+    """The field of the request that says why, in words that the audit log keeps."""
     watch: str = ""
     """On a list: the name of the operation that `?watch=true` turns it into."""
     unsupported: str = ""

@@ -176,7 +176,8 @@ def _rows(items: Sequence[Message], field: Field) -> None:
 
 def _pairs(message: Message) -> None:
     for part in fields(type(message)):
-        if part.name not in SHOWN_DEEPER and getattr(message, part.name) not in (None, "", [], {}):
+        is_shown = part.name not in SHOWN_DEEPER or not part.is_message
+        if is_shown and getattr(message, part.name) not in (None, "", [], {}):
             click.echo(f"{part.name.replace('_', ' ')}: {_cell(message, part)}")
 
 

@@ -1,7 +1,8 @@
 """API keys: `rune_live_` and 32 random bytes. A public prefix finds one; only a SHA-256 of it is kept.
 
 What a key may do is read here and nowhere else: every key reads, sends events and validates; its permissions
-add to that, and a key without any may do everything on the agent-security plane but manage keys and tenants.
+add to that, and a key without any may do everything on the agent-security plane but manage keys and tenants,
+and decide approvals: an agent that holds such a key must not allow itself what it asks for.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ KEY: Final = "key"
 
 READ: Final = ("get", "list", "watch")
 WRITE: Final = ("create", "update", "delete")
-_READABLE: Final = ("events", "agents", "policies", "alerts", "stats", "sdk", "webhooks")
+_READABLE: Final = ("events", "agents", "policies", "alerts", "stats", "sdk", "webhooks", "approvals")
 _READS: Final = tuple(rule(noun, READ) for noun in _READABLE)
 _SENDS: Final = rule("events", ["create"])
-_FULL: Final = (*_READS, _SENDS, *(rule(noun, WRITE) for noun in _READABLE))
-_NARROW: Final = (rule("events", [*READ, "create"]), rule("sdk", READ))
+_ASKS: Final = rule("sdk", ["create"])
+_FULL: Final = (*_READS, _SENDS, *(rule(noun, WRITE) for noun in _READABLE if noun != "approvals"))
+_NARROW: Final = (rule("events", [*READ, "create"]), rule("sdk", [*READ, "create"]))
 
 
 class ApiKey(Resource):
@@ -48,6 +50,10 @@ class ApiKey(Resource):
     permissions: list[str] = []
     agent_id: str = ""
     """The one agent that it is narrowed to; empty for all."""
+    instance: str = ""
+    """The instance that it was made for (`NAMESPACE/ID`), and dies with; empty for one that people made."""
+    attempt: int = 0
+    """The start of that instance which alone may use it."""
     suspended: bool = False
     """Its agent is quarantined."""
     created_at: Timestamp = None
@@ -131,4 +137,4 @@ def rules_of(key: ApiKey) -> tuple[Rule, ...]:
     if not key.permissions:
         return _FULL
     nouns = [permission.removesuffix(":write") for permission in key.permissions]
-    return (*_READS, _SENDS, *(rule(noun, WRITE) for noun in nouns))
+    return (*_READS, _SENDS, _ASKS, *(rule(noun, WRITE) for noun in nouns))

@@ -6,10 +6,10 @@ seal, signed with the server's own key, says every few seconds where the chain e
 cut off while the server was down is found out when it starts. What is too old or too much goes, the oldest
 first; the seal then says where what is left begins.
 
-Records hold names, never values: no field of a request but its names and ids is looked at, and of a failure's
-text only what this server says about rights. Denials are counted against a quota for each source and one for
-all; those past it are added up and written as one record with `repeated`, so that strangers cannot fill the
-disk.
+Records hold names, never values: no field of a request is looked at but its names, its ids and the reason
+that an operation asks for, and of a failure's text only what this server says about rights. Denials are
+counted against a quota for each source and one for all; those past it are added up and written as one record
+with `repeated`, so that strangers cannot fill the disk.
 """
 
 from __future__ import annotations
@@ -119,6 +119,10 @@ class Audit:
         kept = self._collapsed.pop(source, None)
         if kept is not None:
             await self._append(self._summary(kept))
+        await self._append(record)
+
+    async def note(self, record: Record) -> None:
+        """Keep what this server did by itself."""
         await self._append(record)
 
     async def flush(self) -> None:

@@ -64,7 +64,7 @@ def record_of(call: Call, ask: Message | None, outcome: RuneError | None, *, now
         namespace=call.namespace,
         name=name,
         names=names,
-        message=_message(outcome),
+        message=_message(outcome) or _reason(operation, ask),
         edge=caller.edge,
         address=_short(caller.address),
         request_id=_short(caller.request_id),
@@ -115,6 +115,12 @@ def _message(outcome: RuneError | None) -> str:
     if isinstance(outcome, InvalidArgument) and outcome.details:
         return ("invalid: " + ", ".join(_short(each.field) for each in outcome.details))[:LONGEST_MESSAGE]
     return ""
+
+
+def _reason(operation: Operation[Any, Any], ask: Message | None) -> str:
+    """Why it was done, where the operation asks for that."""
+    said: object = getattr(ask, operation.reason, "") if operation.reason else ""
+    return redact(said)[:LONGEST_MESSAGE] if isinstance(said, str) else ""
 
 
 def _short(text: str) -> str:

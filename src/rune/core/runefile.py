@@ -208,6 +208,10 @@ class Limits(Section, frozen=True, kw_only=True):
     """Questions for policies that one organization's agents may ask, apart from what people ask. A connected
     agent asks about twice a minute."""
 
+    approvals_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 600
+    """Questions about approvals that one API key may ask: one for each call that waits, and one for each
+    answer."""
+
 
 class Audit(Section, frozen=True, kw_only=True):
     """The audit log. What is older or more than this goes, the oldest first; the rest can be verified."""
@@ -263,6 +267,19 @@ class Webhooks(Section, frozen=True, kw_only=True):
     a webhook can reach what only this server reaches."""
 
 
+class Agents(Section, frozen=True, kw_only=True):
+    """What services that are agents are told, so that they find this server."""
+
+    endpoint: Text = ""
+    """The address that agents are given, as `https://runed.example.com:7861`. By default where REST is
+    served, at this machine's own address and under a name of the certificate; containers need one that is
+    reached from their network."""
+
+    ca_file: Text = ""
+    """The authority that signed the server's certificate, PEM; agents are given a copy of it. By default the
+    `ca.pem` beside `auth.tls.cert-file`, if there is one."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """The whole Runefile."""
 
@@ -296,6 +313,9 @@ class Settings(Section, frozen=True, kw_only=True):
     """How carefully changed services are rolled out."""
     events: Events = Events()
     """The security events that agents send."""
+
+    agents: Agents = Agents()
+    """What services that are agents are told, so that they find this server."""
 
     webhooks: Webhooks = Webhooks()
     """What is sent to other servers when there are alerts."""

@@ -45,6 +45,7 @@ WRITTEN_BY_SERVER: dict[type[Message], frozenset[str]] = {
             "revision",
             "deletion_id",
             "scaling",
+            "guard",
         }
     ),
     namespaces.Namespace: frozenset({"id", "created_at", "updated_at", "revision"}),
@@ -60,7 +61,6 @@ _AFTER = "is not part of this release"
 NOT_YET: dict[type[Message], dict[str, str]] = {
     services.Service: {
         "affinity": f"placement {_AFTER}",
-        "agent": f"the agent section {_AFTER}",
         "autoscale": f"autoscaling {_AFTER}",
         "imageRegistry": "registries come with the Docker runner, which is not part of this release",
         "registry": "registries come with the Docker runner, which is not part of this release",

@@ -43,5 +43,7 @@ class Admission:
         power = images.powers(spec)
         if power and not principal.may("services", PRIVILEGED, spec.namespace):
             raise PermissionDenied(f"service.{power} takes the permission services:{PRIVILEGED}")
+        if spec.agent and not principal.may("agents", "create"):
+            raise PermissionDenied("service.agent takes the permission agents:create")
         if self._processes and spec.process is not None:
             await self._processes.admit(sketch(spec))

@@ -104,6 +104,8 @@ class Instances:
         return await self._change(call, ask, lambda found: [self._begun(found, _grace(ask))])
 
     def _begun(self, found: Instance, grace: int | None = None) -> Write:
+        if found.held:
+            raise FailedPrecondition(f"instance {found.namespace}/{found.id} is held: {found.held}")
         return put(
             found,
             desired=DesiredState.RUNNING,

@@ -72,6 +72,8 @@ def decide(view: View) -> Step:
         return Stop(remove=True)
     if seen.state is State.RUNNING and seen.attempt != view.instance.attempt:
         return Stop()  # an attempt that was given up: a restart by hand, or the liveness probe's verdict
+    if view.instance.held:
+        return Stop() if seen.state is State.RUNNING else _noted(view, _held(view))
     if wanted is DesiredState.STOPPED:
         return Stop() if seen.state is State.RUNNING else _noted(view, _stopped(view))
     if seen.state is State.RUNNING:
@@ -107,6 +109,8 @@ def _ready_since(view: View) -> datetime | None:
 def _ended(view: View) -> Step:
     """The attempt is over: start the next one, or leave it at that."""
     code = view.seen.exit_code
+    if view.instance.cut_off:
+        return _noted(view, _over(view))  # the next one would have a network
     if view.policy is RestartPolicy.NEVER or (view.policy is RestartPolicy.ON_FAILURE and code == 0):
         return _noted(view, _over(view))
     crashed = "CrashLoop" if view.instance.streak + 1 >= LOOPING else "Crashed"
@@ -140,7 +144,7 @@ def _again(view: View, why: str, *, reason: str) -> Instance:
         failed_at=view.now,
         exit_code=seen.exit_code if seen.state is State.EXITED else None,
         pid=0,
-        ip="",
+        ip=_kept_address(instance),
         ready=False,
         ready_since=None,
         updated_at=view.now,
@@ -158,7 +162,7 @@ def _over(view: View) -> Instance:
         failure_reason="Crashed" if failed else "",
         exit_code=code,
         pid=0,
-        ip="",
+        ip=_kept_address(view.instance),
         ready=False,
         ready_since=None,
     )
@@ -171,11 +175,15 @@ def _stopped(view: View) -> Instance:
         status_message="stopped by an operator; `rune restart` or a change of the service starts it again",
         exit_code=view.seen.exit_code,
         pid=0,
-        ip="",
+        ip=_kept_address(view.instance),
         ready=False,
         ready_since=None,
         start_after=None,
     )
+
+
+def _held(view: View) -> Instance:
+    return msgspec.structs.replace(_stopped(view), status_message=view.instance.held)
 
 
 def _noted(view: View, instance: Instance) -> Step:
@@ -183,6 +191,11 @@ def _noted(view: View, instance: Instance) -> Step:
     if instance == view.instance:
         return Rest()
     return Note(msgspec.structs.replace(instance, updated_at=view.now))
+
+
+def _kept_address(instance: Instance) -> str:
+    """A process was given its address for life; a container has one while it runs."""
+    return instance.ip if instance.runner == "process" else ""
 
 
 def backoff(streak: int) -> float:

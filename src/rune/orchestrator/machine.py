@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rune.api.orchestrator.health import HealthCheckResult
 from rune.api.orchestrator.instances import Instance
+from rune.orchestrator.introduction import NOBODY, Introduces
 from rune.orchestrator.mounts import NOTHING, Supplies
 from rune.orchestrator.runners.base import Runner
 from rune.orchestrator.spec import Template
@@ -58,5 +59,7 @@ class Machine:
     traffic: Traffic | None = None
     supplies: Supplies = NOTHING
     """What copies get of secrets and configmaps."""
+    introduces: Introduces = NOBODY
+    """Gives agents their keys."""
     surge: int = 0
     """Copies above their scales that all rollouts together may add; 0 leaves it to the size of the fleet."""

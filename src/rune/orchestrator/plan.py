@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from rune.api.orchestrator.guard import QuarantineMode
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
 from rune.api.orchestrator.scaling import ScalingState
 from rune.api.orchestrator.services import Service
@@ -35,7 +36,28 @@ class Retire:
     instance: Instance
 
 
-Action = Start | Retire
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep a copy from running, at once, and leave what it wrote to be read."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """Take the network from a copy that goes on."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Let a copy run again that was held, and have its network again."""
+
+    instance: Instance
+
+
+Action = Start | Retire | Hold | CutOff | Free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +91,12 @@ class Fleet:
         if scaling and scaling.state is ScalingState.IN_PROGRESS:
             return scaling.step_scale
         return service.scale
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Agent security wants its copies out of harm's way; a deletion goes before that."""
+        service = self.service
+        return bool(service.guard and service.guard.quarantined and not service.deletion_id)
 
     @property
     def staying(self) -> list[Instance]:
@@ -151,6 +179,23 @@ def _min_ready(service: Service) -> int:
 
 def plan(fleet: Fleet) -> list[Action]:
     """What must change so that as many copies of the newest template as wanted are all there is."""
+    if fleet.is_quarantined:
+        return _quarantined(fleet)
+    actions = _rolled(fleet)
+    retired = {action.instance.id for action in actions if isinstance(action, Retire)}
+    kept = [item for item in fleet.staying if item.id not in retired]
+    return [*actions, *(Free(item) for item in kept if item.held or item.cut_off)]
+
+
+def _quarantined(fleet: Fleet) -> list[Action]:
+    """Nothing starts and nothing is rolled out meanwhile: what runs is evidence."""
+    agent = fleet.service.agent
+    if agent and agent.quarantine_mode is QuarantineMode.ISOLATE:
+        return [CutOff(item) for item in fleet.staying if not item.cut_off and not item.held]
+    return [Hold(item) for item in fleet.staying if not item.held]
+
+
+def _rolled(fleet: Fleet) -> list[Action]:
     wanted, rollout = fleet.wanted, fleet.rollout
     fresh, stale = fleet.fresh, fleet.stale
     actions: list[Action] = [Retire(item) for item in _least_useful(fresh)[: max(len(fresh) - wanted, 0)]]

@@ -24,6 +24,7 @@ from rune.orchestrator.dependents import Dependents
 from rune.orchestrator.exec import Exec
 from rune.orchestrator.health import Health
 from rune.orchestrator.instances import Instances
+from rune.orchestrator.introduction import NOBODY, Door, Introductions
 from rune.orchestrator.logs import Logs
 from rune.orchestrator.machine import Machine
 from rune.orchestrator.mounts import NOTHING
@@ -79,6 +80,8 @@ class Ground:
     """The runner that isolates processes, where there is one."""
     sealed: sealing.Sealing | None = None
     """Secrets and registries; a plane without them hands out none."""
+    door: Door | None = None
+    """Where agents reach this server; a plane without it runs none."""
     node: str = "here"
     surge: int = 0
     """Copies above their scales that all rollouts together may add; 0 leaves it to the size of the fleet."""
@@ -103,6 +106,7 @@ class Plane:
             surge=ground.surge,
             credentials=sealed.registries.credentials if sealed else anonymous,
             supplies=sealed.mounts if sealed else NOTHING,
+            introduces=Introductions(store, ground.door, clock=clock) if ground.door else NOBODY,
         )
         self._control = Control(store, dependents, machine, clock=clock)
         self._prober.on_change(self._control.look_at)

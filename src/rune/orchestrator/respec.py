@@ -16,8 +16,8 @@ from rune.core.store.base import Put, Store, Write
 from rune.errors import FailedPrecondition, NotFound
 from rune.orchestrator.copies import templates_of
 from rune.orchestrator.dependents import Ref
-from rune.orchestrator.same import is_same
-from rune.orchestrator.spec import SPEC, TEMPLATE, Template, template_name
+from rune.orchestrator.same import is_same_template
+from rune.orchestrator.spec import SPEC, Template, template_name
 
 Decide = Callable[[Service], Sequence[Write]]
 SCALE: Final = "scale"
@@ -74,7 +74,7 @@ def respecified(
 ) -> list[Write]:
     """The writes of a changed spec; the caller has made sure that there is a change."""
     metadata = found.metadata or ServiceMetadata()
-    renewed = manner.again or not is_same(found, spec, TEMPLATE)
+    renewed = manner.again or not is_same_template(found, spec)
     generation = metadata.template_generation + (1 if renewed else 0)
     told = msgspec.structs.replace(
         metadata,
@@ -126,7 +126,7 @@ def _template(store: Store, spec: Service, generation: int, *, now: datetime, ma
 def _said_before(store: Store, spec: Service) -> int:
     """The lineage of the newest kept template that says the same; 0 when none does."""
     for kept in reversed(templates_of(store, spec.namespace, spec.name)):
-        if is_same(kept.spec, spec, TEMPLATE):
+        if is_same_template(kept.spec, spec):
             return kept.lineage
     return 0
 

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 import msgspec
 
+from rune.api.orchestrator.guard import ServiceAgent
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ReadyWhen, RestartPolicy
 from rune.orchestrator.probes import FAILURES, PERIOD, SUCCESSES, TIMEOUT
-from rune.orchestrator.spec import SPEC
+from rune.orchestrator.spec import SPEC, TEMPLATE
 
 W = TypeVar("W", RestartPolicy, ReadyWhen)
 
@@ -23,6 +24,15 @@ def is_same(one: Service, other: Service, fields: Iterable[str] = SPEC) -> bool:
     """The specs agree in these fields."""
     one, other = plain(one), plain(other)
     return all(getattr(one, name) == getattr(other, name) for name in fields)
+
+
+def is_same_template(one: Service, other: Service) -> bool:
+    """Copies of the one are as good as copies of the other; who an agent is, its copies are told."""
+    return _who(one.agent) == _who(other.agent) and is_same(one, other, TEMPLATE)
+
+
+def _who(agent: ServiceAgent | None) -> tuple[object, ...]:
+    return (agent.id, agent.framework, agent.tags) if agent else ()
 
 
 def plain(spec: Service) -> Service:

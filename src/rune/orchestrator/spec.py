@@ -21,7 +21,7 @@ from rune.api.orchestrator.specs import (
 )
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
-from rune.orchestrator import images, mountpaths, quantities
+from rune.orchestrator import images, mountpaths, quantities, quarantine
 from rune.orchestrator.runners.isolation import capabilities, syscalls
 from rune.orchestrator.traffic import exposure
 
@@ -32,7 +32,7 @@ TEMPLATE: Final = (
 """The fields that a copy is made from: a change of one needs new copies."""
 SPEC: Final = (
     *TEMPLATE, "labels", "scale", "dependencies", "expose", "image_pull", "discovery", "network_policy",
-    "image_pull_anonymous", "update_strategy", "drain_seconds", "rollout",
+    "image_pull_anonymous", "update_strategy", "drain_seconds", "rollout", "agent",
 )  # fmt: skip
 """The fields that are the user's; all others are the system's, and what clients send there is not taken."""
 MOST_LABELS: Final = 64
@@ -84,6 +84,8 @@ def spec_of(service: Service) -> Service:
         spec = msgspec.structs.replace(
             spec, process=ProcessSpec(command=spec.command, args=spec.args), command="", args=[]
         )
+    if spec.agent and not spec.agent.id:
+        spec = msgspec.structs.replace(spec, agent=msgspec.structs.replace(spec.agent, id=spec.name))
     found = list(_violations(spec))
     if found:
         raise InvalidArgument.of([Violation(f"service.{v.field}", v.description) for v in found])
@@ -158,6 +160,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
         yield from _probe_violations("health.readiness", spec.health.readiness, spec.ports)
         yield from _probe_violations("health.startup", spec.health.startup, spec.ports)
     yield from exposure.violations(spec)
+    yield from quarantine.violations(spec)
     yield from _rollout_violations(spec)
     yield from mountpaths.violations(spec)
     for number, ref in enumerate(spec.dependencies):

@@ -45,6 +45,8 @@ def judge(fleet: Fleet, around: Around | None = None) -> Verdict:
     around = around or Around()
     if fleet.service.deletion_id:
         return Verdict(status=ServiceStatus.UPDATING, reason="Deleting", message="is being deleted")
+    if fleet.is_quarantined:
+        return Verdict(status=ServiceStatus.FAILED, reason="Quarantined", message=_quarantine(fleet))
     failed = [item for item in fleet.staying if item.status is InstanceStatus.FAILED]
     is_rolling = bool(fleet.stale) or (around.has_way_back and not fleet.is_complete)
     if failed and not (is_rolling and around.has_way_back):
@@ -60,6 +62,12 @@ def judge(fleet: Fleet, around: Around | None = None) -> Verdict:
     if is_rolling:
         return _judge_rolling(fleet, failed, around)
     return _judge_settled(fleet, around)
+
+
+def _quarantine(fleet: Fleet) -> str:
+    guard = fleet.service.guard
+    agent, why = (guard.agent_id, guard.reason) if guard else ("", "")
+    return f"agent {agent!r} is in quarantine: {why}; `rune agents release {agent}` ends that"
 
 
 def _judge_rolling(fleet: Fleet, failed: Sequence[Instance], around: Around) -> Verdict:
@@ -79,7 +87,8 @@ def _judge_settled(fleet: Fleet, around: Around) -> Verdict:
         return Verdict(status=ServiceStatus.UPDATING, reason="Scaling", message=message)
     if wanted == 0 and not staying:
         return Verdict(status=ServiceStatus.RUNNING, reason="ScaledToZero")
-    done = sum(1 for item in staying if item.status in (InstanceStatus.EXITED, InstanceStatus.STOPPED))
+    over = (InstanceStatus.EXITED, InstanceStatus.STOPPED)
+    done = sum(1 for item in staying if item.status in over and not item.held)
     ready = sum(1 for item in staying if item.ready and _holds(fleet, item))
     if ready + done >= wanted and len(staying) == wanted:
         return _running(fleet, done, around)

@@ -45,7 +45,8 @@ class Waits:
         """What the service waits for; `others` are copies of a service that had its name before."""
         if service.deletion_id:
             return NO_WAIT
-        wait = _predecessor(service, others, now=now)
+        wait = Wait(why=unguarded(service))
+        wait = wait if wait.why else _predecessor(service, others, now=now)
         wait = wait if wait.why else self._dependencies(service, now=now)
         return wait if wait.why else Wait(why=self._supplies.missing(service))
 
@@ -78,6 +79,15 @@ class Waits:
         ):
             return ""
         return f"service {name} is not {_word(ref.ready_when)} yet"
+
+
+def unguarded(service: Service) -> str:
+    """Why agent security does not let copies start; empty when it does, or when it is no agent."""
+    if service.agent is None:
+        return ""
+    if service.guard is None or service.guard.agent_id != service.agent.id:
+        return f"agent {service.agent.id!r} is not registered yet"
+    return service.guard.waits
 
 
 def is_far_enough(copy: Instance, ready_when: ReadyWhen) -> bool:

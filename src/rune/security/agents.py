@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from rune.api.security import agents as api
 from rune.api.security.words import Updated
-from rune.core.apikeys import ApiKey
 from rune.core.call import Call
 from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
@@ -19,10 +18,10 @@ from rune.core.events.base import Agent as Seen
 from rune.core.events.base import EventStore, Span
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
-from rune.core.tokens import SYSTEM
 from rune.errors import AlreadyExists, NotFound, ResourceExhausted
 from rune.security.kinds import Registration, space
 from rune.security.pages import Cursors
+from rune.security.quarantine import Cause, begun, consequences, ended, keys_of
 
 SILENCE: Final = timedelta(minutes=15)
 """After so long without an event an agent is inactive."""
@@ -46,6 +45,8 @@ class Agents:
         dispatcher.handles(api.get)(self.get)
         dispatcher.handles(api.register)(self.create)
         dispatcher.handles(api.update)(self.update)
+        dispatcher.handles(api.quarantine)(self.quarantine)
+        dispatcher.handles(api.release)(self.release)
 
     async def list(self, call: Call, ask: api.ListAgentsRequest) -> api.ListAgentsResponse:
         """The agents, by agentId."""
@@ -78,6 +79,10 @@ class Agents:
             baseline_hours=len(baseline.hours),
             events_per_hour=events / max(len(baseline.hours), 1),
             block_rate=sum(hour.blocked for hour in baseline.hours) / max(events, 1),
+            service=(said and said.service) or None,
+            quarantined_at=said.at if said else None,
+            quarantined_by=(said and said.by) or None,
+            quarantine_alert=(said and said.alert) or None,
         )
 
     async def create(self, call: Call, ask: api.RegisterAgentRequest) -> api.RegisterAgentResponse:
@@ -101,39 +106,60 @@ class Agents:
 
     async def update(self, call: Call, ask: api.UpdateAgentRequest) -> Updated:
         """Change what is given; quarantine reaches the agent's own keys in the same commit."""
+
+        def changed(before: Registration) -> Registration:
+            names = ("name", "framework", "tags")
+            given = {name: value for name in names if (value := getattr(ask, name)) is not None}
+            after = replace(before, **given)
+            if ask.quarantined is None:
+                return after
+            return self._quarantined(after, call) if ask.quarantined else ended(self._store, after)
+
+        await self._change(call, ask.agent_id, changed)
+        return Updated()
+
+    async def quarantine(self, call: Call, ask: api.QuarantineAgentRequest) -> api.QuarantineResponse:
+        """Everything at once; for an agent that is there already its first reason stays."""
+        return await self._change(
+            call, ask.agent_id, lambda agent: self._quarantined(agent, call, ask.reason or "by hand")
+        )
+
+    async def release(self, call: Call, ask: api.ReleaseAgentRequest) -> api.QuarantineResponse:
+        """Everything back at once; alerts that are open by now do not lead back."""
+        return await self._change(call, ask.agent_id, lambda agent: ended(self._store, agent))
+
+    def _quarantined(self, agent: Registration, call: Call, reason: str = "by hand") -> Registration:
+        return begun(agent, Cause(reason=reason, by=call.principal.name), now=self._clock.now())
+
+    async def _change(
+        self, call: Call, agent_id: str, changed: Callable[[Registration], Registration]
+    ) -> api.QuarantineResponse:
+        """Change an agent, with all that follows from it, in one commit."""
         organization = call.principal.organization
-        _, seen = await self._find(organization, ask.agent_id)
+        _, seen = await self._find(organization, agent_id)
         fresh = Registration(
             organization=organization,
-            id=ask.agent_id,
-            name=ask.agent_id,
+            id=agent_id,
+            name=agent_id,
             registered_at=seen.first_seen if seen else self._clock.now(),
         )
 
         def decide() -> list[Write]:
-            before = self._store.find(Registration, space(organization), ask.agent_id) or fresh
-            given = {
-                name: value
-                for name in ("name", "framework", "tags", "quarantined")
-                if (value := getattr(ask, name)) is not None
-            }
-            after = replace(before, **given)
+            before = self._store.find(Registration, space(organization), agent_id) or fresh
+            after = changed(before)
             if after == before and before.revision:
                 return []
-            return [Put(after), *self._suspended(after)]
+            return [Put(after), *consequences(self._store, after)]
 
         await settle(self._store, decide, operation=call.operation.name)
-        return Updated()
-
-    def _suspended(self, agent: Registration) -> list[Write]:
-        """The agent's own keys as its quarantine wants them."""
-        return [
-            Put(replace(key, suspended=agent.quarantined))
-            for key in self._store.list(ApiKey, SYSTEM)
-            if key.organization == agent.organization
-            and key.agent_id == agent.id
-            and key.suspended is not agent.quarantined
-        ]
+        now = self._store.get(Registration, space(organization), agent_id)
+        return api.QuarantineResponse(
+            agent_id=now.id,
+            quarantined=now.quarantined,
+            reason=now.reason or None,
+            service=now.service or None,
+            keys=len(keys_of(self._store, now)),
+        )
 
     async def _find(self, organization: str, agent_id: str) -> tuple[Registration | None, Seen | None]:
         """What is known of an agent; raises NotFound when nothing is."""
@@ -174,6 +200,8 @@ def _agent(
         event_count=seen.events if seen else 0,
         block_count=seen.blocked if seen else 0,
         last_seen=seen.last_seen if seen else None,
+        service=(said and said.service) or None,
+        quarantine_reason=(said and said.reason) or None,
     )
 
 

@@ -65,6 +65,8 @@ def raised(event: Event, rule_type: RuleType) -> Raised | None:
     """What the event raises: of an approval, a threat and a rule the first that it tells of."""
     policy = event.policy_result
     if policy is not None and policy.action == "require_approval":
+        if event.metadata.get("approval_id"):  # its alert was raised when it was asked for
+            return None
         return _by_policy(event, policy, "approval_required")
     scan = event.scan_result
     if scan is not None and (is_blocked(scan) or scan.risk_score >= RISKY):

@@ -73,6 +73,19 @@ class Registration(Owned):
     framework: str = ""
     tags: list[str] = []
     quarantined: bool = False
+    reason: str = ""
+    """Why it is in quarantine."""
+    by: str = ""
+    """Who put it there: somebody's name, or `policy`."""
+    alert: str = ""
+    """The alert that led to it."""
+    at: Timestamp = None
+    noted: bool = True
+    """The audit log knows of the quarantine."""
+    heeded: int = 0
+    """The newest event whose alerts were dealt with: what came before a release leads to no quarantine."""
+    service: str = ""
+    """The workload that it is, as `namespace/name`. One agent is one service: the first has the name."""
     registered_at: Timestamp = None
 
 
@@ -162,6 +175,29 @@ class FalsePositive(Owned):
     created_by: str = ""
 
 
+class Approval(Owned):
+    """A tool call that waits, or waited, for a person."""
+
+    KIND: ClassVar[str] = "security-approval"
+
+    waiter: str
+    """The Shield that waits."""
+    agent_id: str
+    status: str = "pending"
+    tool: str = ""
+    rule: str = ""
+    severity: str = ""
+    session_id: str = ""
+    arguments: str = ""
+    arguments_hash: str = ""
+    alert_id: str = ""
+    requested_at: Timestamp = None
+    expires_at: Timestamp = None
+    decided_at: Timestamp = None
+    decided_by: str = ""
+    note: str = ""
+
+
 class Progress(Owned):
     """How far detection has come in the events of an organization; `id` is `detect`."""
 
@@ -202,7 +238,7 @@ class Delivery(Owned):
 
 
 KINDS = (
-    ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, FalsePositive, Progress, Webhook,
-    Delivery,
+    ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, Approval, FalsePositive, Progress,
+    Webhook, Delivery,
 )  # fmt: skip
 """What a store must be made with."""

@@ -22,6 +22,7 @@ from rune.security.addresses import client
 from rune.security.agents import Agents
 from rune.security.alerts import Alerts
 from rune.security.apikeys import ApiKeys
+from rune.security.approvals import Approvals
 from rune.security.detection import Detection
 from rune.security.events import Events
 from rune.security.organizations import DEFAULT, Organizations
@@ -30,6 +31,7 @@ from rune.security.sdk import Bundles
 from rune.security.stats import Stats
 from rune.security.watchman import Watchman
 from rune.security.webhooks import Postman, Webhooks
+from rune.security.workloads import Notes, Workloads
 
 SEND_SECONDS: Final = 10.0
 """How long a webhook may take to answer."""
@@ -44,6 +46,8 @@ class Stores:
 
     store: Store
     events: EventStore
+    notes: Notes
+    """The audit log, for what the plane does by itself."""
 
 
 async def trimming(events: EventStore, clock: Clock) -> None:
@@ -66,7 +70,9 @@ class Plane:
         self._clock, self._events = clock, events
         self._keys = ApiKeys(store, clock=clock)
         self._bundles = Bundles(store)
+        self._approvals = Approvals(store, cursors, clock=clock)
         self.detection = Detection(store, events, clock=clock)
+        self._workloads = Workloads(store, stores.notes, clock=clock)
         self._watchman = Watchman(store, events, clock=clock)
         carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
         self._postman = Postman(store, carrier, clock=clock)
@@ -79,6 +85,7 @@ class Plane:
             self._keys,
             Organizations(store, clock=clock),
             self._bundles,
+            self._approvals,
             Stats(store, events, agents, clock=clock),
             Webhooks(store, cursors, clock=clock),
         )
@@ -92,11 +99,12 @@ class Plane:
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
         running = (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
-        return (*running, trimming(self._events, self._clock))
+        return (*running, self._workloads.run(), self._approvals.run(), trimming(self._events, self._clock))
 
     def release(self) -> None:
         """Answer whoever waits: the server stops."""
         self._bundles.release()
+        self._approvals.release()
 
     async def first_key(self) -> str:
         """A key with full access, for a scratch server."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -74,6 +75,11 @@ class Certificates:
     def is_mutual(self) -> bool:
         """Clients must show a certificate too."""
         return bool(self._material.authority)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Whom the server's certificate is for: host names, then addresses."""
+        return names_of(self._material.chain)
 
     @property
     def expires_at(self) -> datetime:
@@ -141,6 +147,18 @@ class Certificates:
             logger.error("the certificate has ended: renew it, then send SIGHUP", extra=facts)
         elif left < SOON:
             logger.warning("the certificate ends soon: renew it, then send SIGHUP", extra=facts)
+
+
+def names_of(chain: bytes) -> Sequence[str]:
+    """The alternative names in the first certificate of a chain."""
+    try:
+        found = x509.load_pem_x509_certificates(chain)[0].extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        return ()
+    addresses = found.value.get_values_for_type(x509.IPAddress)
+    return (*found.value.get_values_for_type(x509.DNSName), *map(str, addresses))
 
 
 def load(files: TlsFiles) -> Material:

@@ -88,6 +88,14 @@ class Guard:
             decision = _with_scan(decision, result)
         return decision or PolicyDecision()
 
+    def approved(self, tool: str, arguments: object, context: Context) -> None:
+        """A call goes ahead that the policies alone did not allow: it counts as one that they did."""
+        context = msgspec.structs.replace(context, tool=tool)
+        action = _action("tool_call", context, (), arguments=arguments)
+        counted = msgspec.structs.replace(action, tokens=0)
+        now = self._clock.monotonic()
+        self.rulebook.evaluator.record(counted, ledger=self._ledger, now=now)
+
     def after_fork(self) -> None:
         """The lock may have been held by a thread that the child does not have."""
         self._ledger.lock = RLock()

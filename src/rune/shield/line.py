@@ -47,6 +47,7 @@ class Line:
         self._port = parts.port
         self._base = parts.path.rstrip("/")
         self._timeout = config.connection_timeout_seconds
+        self._ca_file = config.ca_file
         self._headers = {"X-Rune-Key": config.api_key or "", "User-Agent": f"runesec/{__version__}"}
         self._kept: HTTPConnection | None = None
         self._aborted = False
@@ -87,8 +88,12 @@ class Line:
     def _connection(self) -> HTTPConnection:
         from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - as in `ask`
 
-        kind = HTTPSConnection if self._secure else HTTPConnection
-        return kind(self._host, self._port, timeout=self._timeout)
+        if not self._secure:
+            return HTTPConnection(self._host, self._port, timeout=self._timeout)
+        import ssl  # noqa: PLC0415 - as in `ask`
+
+        trusting = ssl.create_default_context(cafile=self._ca_file)
+        return HTTPSConnection(self._host, self._port, timeout=self._timeout, context=trusting)
 
     def abort(self) -> None:
         """Ends a wait of another thread for an answer; that thread sees Unreachable."""

@@ -20,6 +20,8 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Risk = Annotated[float, Meta(ge=0, le=1)]
 
 PREFIX = "RUNE_"
+MAX_KEY = 4_096
+"""Characters of a key's file."""
 MAX_BATCH = 1_000
 """Events that the control plane takes at once."""
 
@@ -29,6 +31,10 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     api_key: str | None = None
     """Sent as `X-Rune-Key`; needed unless `events_enabled` is off."""
+    api_key_file: str | None = None
+    """A file with the key, where no key is given otherwise."""
+    ca_file: str | None = None
+    """The authority that signed the control plane's certificate, PEM; None trusts those of the machine."""
     endpoint: str = "http://127.0.0.1:7861"
     """The control plane; http or https, a path before /v1 is kept."""
     l1_enabled: bool = True
@@ -81,6 +87,12 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A folder for batches that could not be delivered; they are sent after a restart."""
     event_spool_max_bytes: Positive = 64 << 20
     """Size of that folder; past it the oldest batch is dropped and counted."""
+    approval_timeout_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 300.0
+    """How long a call waits for a person where a policy says `require_approval`; 0 asks nobody and denies."""
+    approval_on_timeout: Literal["deny", "allow"] = "deny"
+    """What it means that nobody decided in time."""
+    approval_waiting_max: Positive = 16
+    """Calls that may wait at the same time; more are denied at once."""
     connection_timeout_seconds: Seconds = 10.0
     """The longest silence of the control plane that is borne."""
     capture_content: bool = False
@@ -99,6 +111,8 @@ class Keywords(TypedDict, total=False):
     """The fields of ShieldConfig as keywords of Shield; a test compares both."""
 
     api_key: str | None
+    api_key_file: str | os.PathLike[str] | None
+    ca_file: str | os.PathLike[str] | None
     endpoint: str
     l1_enabled: bool
     l2_enabled: bool
@@ -125,6 +139,9 @@ class Keywords(TypedDict, total=False):
     event_queue_max: int
     event_spool_path: str | os.PathLike[str] | None
     event_spool_max_bytes: int
+    approval_timeout_seconds: float
+    approval_on_timeout: Literal["deny", "allow"]
+    approval_waiting_max: int
     connection_timeout_seconds: float
     capture_content: bool
     debug: bool
@@ -147,9 +164,21 @@ def resolve(
     given = _from_environment(environ)
     given |= {n: getattr(config, n) for n, f in _FIELDS.items() if config and getattr(config, n) != f.default}
     given |= keywords
-    resolved = ShieldConfig(**{name: _checked(name, value) for name, value in given.items()})
+    resolved = _with_key(ShieldConfig(**{name: _checked(name, value) for name, value in given.items()}))
     _refuse(resolved)
     return resolved
+
+
+def _with_key(config: ShieldConfig) -> ShieldConfig:
+    """With the key of its file; raises InvalidArgument when that cannot be read."""
+    if config.api_key or not config.api_key_file or not config.events_enabled:
+        return config
+    try:
+        with open(config.api_key_file, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes its time to import
+            key = file.read(MAX_KEY).strip()
+    except (OSError, UnicodeError) as error:
+        raise InvalidArgument.of([Violation("api_key_file", f"cannot be read: {error}")]) from None
+    return msgspec.structs.replace(config, api_key=key)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -185,6 +214,8 @@ def _refuse(config: ShieldConfig) -> None:
     found: list[Violation] = []
     if config.events_enabled:
         found = [*_key_problems(config.api_key), *_endpoint_problems(config.endpoint)]
+        if config.ca_file and not os.access(config.ca_file, os.R_OK):
+            found.append(Violation("ca_file", f"{config.ca_file!r} cannot be read"))
     if config.l3_enabled:
         found += _judge_problems(config)
     if config.flag_threshold > config.block_threshold:

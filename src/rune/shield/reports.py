@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from rune.core.clock import Clock
 from rune.shield import events
@@ -19,7 +20,13 @@ KINDS = {
     "tool_result": ("tool_result", "inbound"),
 }
 
-Put = Callable[[bytes], None]
+
+class Put(Protocol):
+    """Takes an event that is to be sent."""
+
+    def __call__(self, event: bytes, *, is_urgent: bool = False) -> None:
+        """At once, if it is urgent."""
+        ...
 
 
 class Reports:
@@ -63,7 +70,7 @@ class Reports:
                 event.metadata = {**event.metadata, "kind": "l3_verdict", "of_event": of_event}
             if self._captures:
                 event.metadata = {**event.metadata, "content": text[: events.MAX_CAPTURED]}
-            self._put(events.encoded(event))
+            self._put(events.encoded(event), is_urgent=result.blocked)
 
     def call(self, context: Context, arguments: object, *, decision: PolicyDecision, salt: bytes) -> None:
         """Tells of a tool call."""
@@ -86,7 +93,9 @@ class Reports:
                 event.scan_result = events.told_scan(scan)
             if self._captures:
                 event.metadata = {"arguments": events.captured_arguments(arguments)}
-            self._put(events.encoded(event))
+            if decision.approval_id:
+                event.metadata = {**event.metadata, "approval_id": decision.approval_id}
+            self._put(events.encoded(event), is_urgent=not decision.allowed)
 
     def violation(self, context: Context, outcome: ScanResult | PolicyDecision) -> None:
         """Tells that something blocked went ahead, because `on_block` is `alert`."""

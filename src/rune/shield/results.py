@@ -17,7 +17,7 @@ class PolicyDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What all policies together say: that of the strictest rule that matched."""
 
     allowed: bool = True
-    """False when the action is `block` or `require_approval`."""
+    """False when the action is `block`, or `require_approval` and no person allowed it."""
     action: VerdictAction = "allow"
     rule: str = ""
     """The rule that decided: of a policy, or of a scanner when `policy` is empty."""
@@ -27,6 +27,8 @@ class PolicyDecision(msgspec.Struct, frozen=True, kw_only=True):
     policy_id: str = ""
     policy_version: int = 0
     event_id: str = ""
+    approval_id: str = ""
+    """The approval that was asked for, where the action is `require_approval`."""
     scan_result: ScanResult | None = None
     """What was found in the arguments, where they were scanned."""
 

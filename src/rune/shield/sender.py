@@ -63,6 +63,8 @@ class Sender:
         self._held: deque[Batch] = deque()
         self._busy = False
         self._hurry = False
+        self._urgent = False
+        """Something is queued that somebody should know of now."""
         self._spooled = self._spool is not None
         """Whether there may be batches on disk."""
         self._failures = 0
@@ -75,13 +77,17 @@ class Sender:
         """Events that wait."""
         return len(self.outbox) + sum(len(batch.events) for batch in self._held)
 
-    def put(self, event: bytes) -> None:
-        """Queues an event; never waits, and counts what it had to drop."""
+    def put(self, event: bytes, *, is_urgent: bool = False) -> None:
+        """Queues an event; never waits, and counts what it had to drop. An urgent one goes out at once."""
         if self._closing_at != _NEVER:
             self._stats.lost("closed", 1)
             return
         if self.outbox.put(event):
             self._stats.lost("queue_full", 1)
+        if is_urgent:
+            with self.outbox.changed:
+                self._urgent = True
+                self.outbox.changed.notify_all()
         self._ensure()
 
     def flush(self, timeout: float) -> bool:
@@ -159,7 +165,7 @@ class Sender:
         full = len(self.outbox) >= self._config.event_batch_size
         if now < self._retry_at:
             return 0.0 if full and self._spool is not None else self._retry_at - now
-        if full or self._held or self._spooled or (self._hurry and len(self.outbox)):
+        if full or self._held or self._spooled or ((self._hurry or self._urgent) and len(self.outbox)):
             return 0.0
         if len(self.outbox):
             return self.outbox.since + self._config.event_flush_interval_seconds - now
@@ -184,9 +190,10 @@ class Sender:
         with self.outbox.changed:
             if self._held:
                 return self._held.popleft()
-            due = self._hurry or self._closing_at != _NEVER or not self._spooled
+            due = self._hurry or self._urgent or self._closing_at != _NEVER or not self._spooled
             if due or len(self.outbox) >= self._config.event_batch_size:
                 events = self.outbox.take()
+                self._urgent = self._urgent and len(self.outbox) > 0
                 if events:
                     return Batch(events)
         return self._from_spool()

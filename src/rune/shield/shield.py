@@ -18,9 +18,11 @@ import msgspec
 from rune.core.clock import Clock, SystemClock
 from rune.policy.scanners.finding import Finding
 from rune.shield import forks
+from rune.shield.approvals import Approvals, Asked
 from rune.shield.asyncs import in_thread
 from rune.shield.context import Context, Session, default_context, merged
 from rune.shield.debug import Debug
+from rune.shield.events import arguments_hash
 from rune.shield.faults import logger, our_fault
 from rune.shield.guard import UNFINISHED, UNJUDGED, Guard, Kind
 from rune.shield.options import Keywords, ShieldConfig, resolve
@@ -63,6 +65,7 @@ class Shield:
         self._sync = Sync(config, clock, self.guard, debug=debug) if syncs else None
         self._reports = Reports(config, clock, debug, put=self._sender.put if self._sender else None)
         self._afterthoughts = self._build_afterthoughts()
+        self._approvals = Approvals(config, clock)
         self._at_exit = _farewell(weakref.ref(self))
         forks.follow(self)
         if self._sender is not None:
@@ -118,8 +121,20 @@ class Shield:
         self, tool: str, arguments: object = None, context: Mapping[str, Any] | None = None, *,
         scan_arguments: bool = True,
     ) -> PolicyDecision:  # fmt: skip
-        """Whether a tool may be called so. A call that is allowed counts towards limits and sequences."""
+        """Whether a tool may be called so. A call that is allowed counts towards limits and sequences.
+
+        Where a policy says `require_approval` it waits for a person, `approval_timeout_seconds` at most.
+        """
         where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
+        decision = self._judged(tool, arguments, where, scan_arguments=scan_arguments)
+        if decision.action == "require_approval":
+            decision = self._approvals.decided(self._asked(decision, where, arguments))
+        return self._finished(decision, where, arguments)
+
+    def _judged(
+        self, tool: str, arguments: object, where: Context, *, scan_arguments: bool
+    ) -> PolicyDecision:
+        """What the policies say, before anybody is asked."""
         self._wait_for_policies()
         closed = self.config.fail_mode == "closed"
         decision = PolicyDecision()
@@ -129,6 +144,17 @@ class Shield:
             decision = self.guard.decide(tool, arguments, where, scan=scan_arguments)
         if fault.happened:
             self._stats.add("faults_total")
+        return decision
+
+    def _asked(self, decision: PolicyDecision, where: Context, arguments: object) -> Asked:
+        hashed = arguments_hash(self.guard.rulebook.salt, arguments)
+        return Asked(decision=decision, context=where, arguments=arguments, arguments_hash=hashed)
+
+    def _finished(self, decision: PolicyDecision, where: Context, arguments: object) -> PolicyDecision:
+        """The decision with its event; what a person allowed counts as what the policies allow."""
+        if decision.action == "require_approval" and decision.allowed:
+            with our_fault("counting an approved call"):
+                self.guard.approved(where.tool, arguments, where)
         self._stats.decided(blocked=not decision.allowed)
         decision = msgspec.structs.replace(decision, event_id=self._reports.new_id())
         self._reports.call(where, arguments, decision=decision, salt=self.guard.rulebook.salt)
@@ -209,10 +235,14 @@ class Shield:
         self, tool: str, arguments: object = None, context: Mapping[str, Any] | None = None, *,
         scan_arguments: bool = True,
     ) -> PolicyDecision:  # fmt: skip
-        """As `validate_action`, in a thread."""
-        return await in_thread(
-            lambda: self.validate_action(tool, arguments, context, scan_arguments=scan_arguments)
+        """As `validate_action`, in a thread; while it waits for a person it holds none."""
+        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
+        decision = await in_thread(
+            lambda: self._judged(tool, arguments, where, scan_arguments=scan_arguments)
         )
+        if decision.action == "require_approval":
+            decision = await self._approvals.adecided(self._asked(decision, where, arguments))
+        return self._finished(decision, where, arguments)
 
     async def aflush(self, timeout: float = 5.0) -> bool:
         """As `flush`, in a thread."""
@@ -251,6 +281,7 @@ class Shield:
             if self._afterthoughts is not None:
                 self._afterthoughts.close(timeout)
                 self._afterthoughts.judge.close()
+            self._approvals.close()
             if self._sync is not None:
                 self._sync.stop(EXIT_SECONDS)
             if self._sender is not None:
@@ -281,6 +312,7 @@ class Shield:
             **self._stats.report(),
             "policy_version": book.version,
             "policy_synced_at": book.synced_at.isoformat() if book.synced_at else None,
+            "approvals_waiting": self._approvals.depth,
             "queue_depth": self._sender.depth if self._sender is not None else 0,
         }
 
@@ -290,6 +322,7 @@ class Shield:
         self.guard.after_fork()
         if self._afterthoughts is not None:
             self._afterthoughts.after_fork()
+        self._approvals.after_fork()
         if self._sender is not None:
             self._sender.after_fork()
         if self._sync is not None:

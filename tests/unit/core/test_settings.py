@@ -47,6 +47,9 @@ EXAMPLES = {
     "events.retention-days": "7",
     "events.max-gib": "1",
     "webhooks.allow-private": "true",
+    "agents.endpoint": "https://runed.example.com:7861",
+    "agents.ca-file": "/etc/rune/certs/ca.pem",
+    "limits.approvals-per-minute": "5",
 }
 """Another value than the default for every setting that may have one."""
 

@@ -154,7 +154,7 @@ def test_a_problem_shows_its_line_with_a_caret_under_the_spot() -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["autoscale", "affinity", "agent", "registry", "imageRegistry"])
+@pytest.mark.parametrize("key", ["autoscale", "affinity", "registry", "imageRegistry"])
 def test_what_this_release_has_nothing_for_is_refused_with_the_reason(key: str) -> None:
     (message,) = messages(f"service:\n  name: a\n  command: [x]\n  {key}: {{}}\n")
     assert f"{key} is not supported: " in message

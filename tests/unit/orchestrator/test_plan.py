@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from rune.api.orchestrator.instances import DesiredState, Instance, InstanceMeta
 from rune.api.orchestrator.rollout import Rollout as Wishes
 from rune.api.orchestrator.services import Service, ServiceMetadata, ServiceStatus
 from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ServicePort, UpdateStrategy
-from rune.orchestrator.plan import Fleet, Retire, Rollout, Start, generation, plan, rollout_of
+from rune.orchestrator.plan import Action, Fleet, Retire, Rollout, Start, generation, plan, rollout_of
 from rune.orchestrator.verdicts import Around, judge
 
 NEWEST = 3
@@ -60,9 +61,7 @@ def fleet(wanted: Service, world: list[Instance], rollout: Rollout | None = None
     return Fleet(service=wanted, copies=world, now=now, rollout=rollout or Rollout())
 
 
-def perform(
-    world: list[Instance], actions: list[Start | Retire], serial: int, at: float = 0
-) -> list[Instance]:
+def perform(world: list[Instance], actions: Sequence[Action], serial: int, at: float = 0) -> list[Instance]:
     """The world a moment later: what was started is ready, what was retired is on its way out."""
     retired = {action.instance.id for action in actions if isinstance(action, Retire)}
     left = [item for item in world if item.desired is not DesiredState.DELETED]

@@ -43,6 +43,11 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "l3_per_minute": ("4", 4),
     "capture_content": ("true", True),
     "debug": ("1", True),
+    "api_key_file": ("/k/key", "/k/key"),
+    "approval_timeout_seconds": ("20", 20.0),
+    "approval_on_timeout": ("allow", "allow"),
+    "approval_waiting_max": ("3", 3),
+    "ca_file": ("/k/ca.pem", "/k/ca.pem"),
 }
 
 

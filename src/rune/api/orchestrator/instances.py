@@ -139,6 +139,12 @@ class Instance(Resource):
     """Since when it has been ready without a break; absent while it is not."""
     notes: list[str] = []
     """What it did not get at its last start, although its service asks for it."""
+    held: Text = ""
+    """Why it is kept from running, whatever its desired state; empty for one that nothing keeps."""
+    cut_off: bool = False
+    """It is to go on without a network."""
+    apart: bool = False
+    """It was cut off from its network."""
 
     @property
     def key(self) -> Key:

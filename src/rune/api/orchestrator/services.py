@@ -25,6 +25,7 @@ from rune.api.fields import (
 from rune.api.operation import Effect, Http, Kind, Operation, Rate, Streaming
 from rune.api.orchestrator import instances, specs
 from rune.api.orchestrator.deletions import Finalizer
+from rune.api.orchestrator.guard import ServiceAgent, ServiceGuard
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.rollout import Rollout
 from rune.api.orchestrator.scaling import (
@@ -158,6 +159,10 @@ class Service(Resource):
     rollout: Rollout | None = None
     scaling: Scaling | None = None
     """The last scaling that went step by step or was watched over, in answers only."""
+    agent: ServiceAgent | None = None
+    """The copies are an AI agent: each gets an API key of its own and is guarded."""
+    guard: ServiceGuard | None = None
+    """What agent security wants of it, in answers only."""
 
 
 class ServiceResponse(Message):

@@ -10,6 +10,8 @@ from rune.api.fields import MaybeText, Message, Total, UnixMillis
 from rune.api.operation import SECURITY, Effect, Http, Operation, Rate
 from rune.api.security.words import AgentId, Cursor, Label, Limit, NextCursor, ShownId, Tags, Updated
 
+Reason = Annotated[str, Meta(max_length=500, description="Why, in words that the audit log keeps.")]
+
 
 class Agent(Message):
     """An agent and what is known of it."""
@@ -26,6 +28,10 @@ class Agent(Message):
     event_count: Total = 0
     block_count: Total = 0
     last_seen: UnixMillis = None
+    service: str | None = None
+    """The workload that it is, as `namespace/name`, where Rune runs it."""
+    quarantine_reason: str | None = None
+    """Why it is in quarantine, where it is."""
 
 
 class ListAgentsRequest(Message):
@@ -94,7 +100,38 @@ class AgentDetails(Message):
     block_rate: float = 0.0
     """Of its events in those hours, the share that was blocked."""
     service: MaybeText = None
-    """The workload that runs it, where Rune runs it."""
+    """The workload that it is, as `namespace/name`, where Rune runs it."""
+    quarantined_at: UnixMillis = None
+    quarantined_by: MaybeText = None
+    """Somebody's name, or `policy`."""
+    quarantine_alert: MaybeText = None
+    """The alert that led to it."""
+
+
+class QuarantineAgentRequest(Message):
+    """Which agent, and why."""
+
+    agent_id: AgentId
+    reason: Reason = "by hand"
+
+
+class ReleaseAgentRequest(Message):
+    """Which agent, and why it is harmless."""
+
+    agent_id: AgentId
+    reason: Reason = ""
+
+
+class QuarantineResponse(Message):
+    """How the agent is now."""
+
+    agent_id: AgentId
+    quarantined: bool
+    reason: MaybeText = None
+    service: MaybeText = None
+    """The workload whose copies are stopped or cut off, or run again."""
+    keys: Total = 0
+    """API keys of its own, which are refused while it is in quarantine."""
 
 
 list_ = Operation(
@@ -150,4 +187,34 @@ update = Operation(
     cli="agents update {agent_id}",
     effect=Effect.SETTLE,
     rate=Rate.WRITE,
+)
+quarantine = Operation(
+    package=SECURITY,
+    service="AgentService",
+    resource="agents",
+    method="QuarantineAgent",
+    request=QuarantineAgentRequest,
+    response=QuarantineResponse,
+    summary="Put an agent into quarantine: its keys are refused, its workload is stopped or cut off.",
+    verb="update",
+    http=Http(verb="POST", path="/v1/agents/{agent_id}/quarantine", body="*"),
+    cli="agents quarantine {agent_id}",
+    effect=Effect.SETTLE,
+    rate=Rate.WRITE,
+    reason="reason",
+)
+release = Operation(
+    package=SECURITY,
+    service="AgentService",
+    resource="agents",
+    method="ReleaseAgent",
+    request=ReleaseAgentRequest,
+    response=QuarantineResponse,
+    summary="Release an agent from quarantine: its keys are good again, its workload runs again.",
+    verb="update",
+    http=Http(verb="POST", path="/v1/agents/{agent_id}/release", body="*"),
+    cli="agents release {agent_id}",
+    effect=Effect.SETTLE,
+    rate=Rate.WRITE,
+    reason="reason",
 )

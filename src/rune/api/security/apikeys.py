@@ -13,8 +13,8 @@ from rune.api.security.words import Cursor, Id, Label, Limit, NextCursor, Organi
 KeyPermission = Annotated[
     str,
     Meta(
-        pattern=r"^(agents|policies|alerts):write$(?!\n)",
-        description="One of agents:write, policies:write and alerts:write.",
+        pattern=r"^(agents|policies|alerts|approvals):write$(?!\n)",
+        description="One of agents:write, policies:write, alerts:write and approvals:write.",
     ),
 ]
 
@@ -41,7 +41,7 @@ class CreateApiKeyRequest(Message):
     """The key to make."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
-    permissions: Annotated[list[KeyPermission], Meta(max_length=3)] = []
+    permissions: Annotated[list[KeyPermission], Meta(max_length=4)] = []
     """Empty is full access."""
     test: bool = False
     """It begins with rune_test_ instead of rune_live_."""

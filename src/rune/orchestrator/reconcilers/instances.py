@@ -17,7 +17,7 @@ from rune.orchestrator.copies import template_of
 from rune.orchestrator.lifecycle import Note, Rest, Run, Stop, View, decide
 from rune.orchestrator.machine import Machine
 from rune.orchestrator.mounts import Missing
-from rune.orchestrator.runners.base import HasFiles, Pulling, Runner, State
+from rune.orchestrator.runners.base import HasFiles, HasNetworks, Pulling, Runner, State
 from rune.orchestrator.spec import Template
 from rune.orchestrator.traffic import variables
 from rune.orchestrator.workloads import with_credentials, workload
@@ -42,6 +42,7 @@ class InstanceReconciler:
         self._credentials = machine.credentials
         self._traffic = machine.traffic
         self._supplies = machine.supplies
+        self._introduces = machine.introduces
         self._clock = clock
         self._ending: dict[str, float] = {}
         """The grace of every stop that is under way."""
@@ -125,7 +126,8 @@ class InstanceReconciler:
                 noted = msgspec.structs.replace(instance, notes=list(supplied.notes))
                 await self._store.commit(Put(noted), operation="reconcile.instance")
                 return True
-            asked = await with_credentials(supplied.workload, template, self._credentials)
+            known = await self._introduces.introduced(supplied.workload, instance, template.spec)
+            asked = await with_credentials(known, template, self._credentials)
             await self._runners[instance.runner].ensure(asked)
         except (FailedPrecondition, InvalidArgument) as error:
             reason = error.reason if isinstance(error, Missing) else "RunnerStartError"
@@ -136,7 +138,11 @@ class InstanceReconciler:
         """Bring the mounted files of what runs up to date when a secret or configmap changed."""
         seen = runner.observe(instance.id)
         runs = seen.state is State.RUNNING and seen.attempt == instance.attempt
-        if template is None or not runs or not isinstance(runner, HasFiles):
+        if not runs:
+            return
+        self._introduces.forget(instance.id)
+        await self._connect(instance, runner)
+        if template is None or not isinstance(runner, HasFiles):
             return
         mounted = self._supplies.stamp(template.spec)
         stamp = (instance.attempt, *mounted)
@@ -144,6 +150,17 @@ class InstanceReconciler:
             supplied = await self._supplies.supply(workload(instance, template), template.spec)
             await runner.refresh(supplied.workload)
             self._stamps[instance.id] = stamp
+
+    async def _connect(self, instance: Instance, runner: Runner) -> None:
+        """Take its network, or give it back; once it was done, that is written down."""
+        if instance.cut_off is instance.apart or not isinstance(runner, HasNetworks):
+            return
+        if instance.cut_off:
+            await runner.cut_off(instance.id)
+        else:
+            await runner.reconnect(instance.id)
+        noted = msgspec.structs.replace(instance, apart=instance.cut_off)
+        await self._store.commit(Put(noted), operation="reconcile.instance")
 
     async def _note_refusal(self, instance: Instance, why: str, *, reason: str = "RunnerStartError") -> None:
         """It cannot be started as things are: say so, and try again later."""
@@ -204,6 +221,7 @@ class InstanceReconciler:
     async def _forget(self, instance: str) -> None:
         self._probes.drop(instance)
         self._stamps.pop(instance, None)
+        self._introduces.forget(instance)
         for runner in self._runners.values():
             if runner.observe(instance).state is not State.ABSENT:
                 await runner.remove(instance)

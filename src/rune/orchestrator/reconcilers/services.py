@@ -21,12 +21,15 @@ from rune.core.clock import Clock
 from rune.core.crud import put
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.errors import Conflict
-from rune.orchestrator import finalizers, rollouts, scaling
+from rune.orchestrator import finalizers, quarantine, rollouts, scaling
 from rune.orchestrator.copies import copies_of, new_copy, templates_of
 from rune.orchestrator.machine import Machine
 from rune.orchestrator.plan import (
     Action,
+    CutOff,
     Fleet,
+    Free,
+    Hold,
     Retire,
     Start,
     generation,
@@ -95,7 +98,9 @@ class ServiceReconciler:
         if service.ports and not service.address:
             service = msgspec.structs.replace(service, address=pick())
         scene = self._scene(service, copies)
-        writes = self._adopted(scene) or self._undone(scene) or self._scaled(scene)
+        writes: list[Write] = []
+        if not scene.fleet.is_quarantined:
+            writes = self._adopted(scene) or self._undone(scene) or self._scaled(scene)
         if writes:
             await self._store.commit(*writes, operation="reconcile.service")
             return 0.0
@@ -112,7 +117,7 @@ class ServiceReconciler:
         rollout = rollout_of(service, recreate=bool(newest and newest.recreate))
         fleet = Fleet(service=service, copies=mine, now=now, rollout=rollout)
         wait = self._waits.of(service, others, now=now)
-        is_held = bool(wait.why) or self._surge.keeps_waiting(service.key)
+        is_held = fleet.is_quarantined or bool(wait.why) or self._surge.keeps_waiting(service.key)
         undoes = rollouts.wishes(fleet).rollback and not service.deletion_id
         return Scene(
             fleet=fleet,
@@ -188,6 +193,8 @@ class ServiceReconciler:
                     writes.append(put(copy, ip=pick() if alone else ""))
                 case Retire(instance):
                     writes.append(self._retire(instance))
+                case Hold() | CutOff() | Free():
+                    writes.append(quarantine.carried_out(action, scene.service, now=scene.fleet.now))
         return [*writes, *self._noted(scene), *self._proven(scene), *_outdated(scene)]
 
     def _affordable(self, scene: Scene, actions: Sequence[Action]) -> list[Action]:

@@ -151,6 +151,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     files: Sequence[Files] = ()
     """Given to it before it starts; values may be secrets, and rest nowhere but where they are mounted."""
+    paths: Mapping[str, str] = {}
+    """Variables of a process that say where one of its files is, as a path below RUNE_MOUNTS."""
     limits: Limits = Limits()
     mounts: Sequence[Mount] = ()
     """For a process they mean a sandbox, since nobody else may see them; their targets must be there."""
@@ -163,6 +165,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of `command`, or of the image's entrypoint in place of the image's own arguments."""
     labels: Mapping[str, str] = {}
     ports: Sequence[Port] = ()
+    hosts: Sequence[str] = ()
+    """Names that lead to this machine."""
     networks: Sequence[str] = ()
     """Networks of the engine to join besides that of the namespace; they must be there."""
     security: Security = Security()
@@ -368,6 +372,19 @@ class HasUsage(Protocol):
 
 class FullRunner(Runner, HasLogs, HasExec, Protocol):
     """A runner that can do everything that is asked of instances."""
+
+
+@runtime_checkable
+class HasNetworks(Protocol):
+    """A runner that can take the network from what runs, and give it back."""
+
+    async def cut_off(self, instance: str) -> None:
+        """Nothing reaches it any more, and it reaches nothing. Does nothing when it does not run."""
+        ...
+
+    async def reconnect(self, instance: str) -> None:
+        """It has its network again. Does nothing when it does not run, or has it."""
+        ...
 
 
 @runtime_checkable

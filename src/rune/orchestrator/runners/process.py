@@ -265,7 +265,9 @@ class ProcessRunner:
         return msgspec.structs.replace(workload, mounts=mounts)
 
     def _request(self, workload: Workload, account: accounts.Account) -> Mapping[str, Any]:
-        mounts = {"RUNE_MOUNTS": str(self._shelf.folder(workload.instance))} if workload.files else {}
+        folder = self._shelf.folder(workload.instance)
+        mounts = {"RUNE_MOUNTS": str(folder)} if workload.files else {}
+        mounts |= {name: str(folder / path) for name, path in workload.paths.items()}
         return {
             "instance": workload.instance,
             "attempt": workload.attempt,

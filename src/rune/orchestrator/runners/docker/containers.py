@@ -171,10 +171,17 @@ def config(owner: str, workload: Workload) -> dict[str, Any]:
 
 def aliases(workload: Workload) -> list[str]:
     """The names by which others in the namespace find the service."""
-    if not workload.service:
-        return []
-    local = f"{workload.service}.{workload.namespace}"
-    return [workload.service, local, f"{local}.{DISCOVERY}"]
+    return _aliases(workload.service, workload.namespace)
+
+
+def aliases_of(container: Container) -> list[str]:
+    """The same of a container that was made."""
+    return _aliases(container.labels.get(SERVICE, ""), container.labels.get(NAMESPACE, ""))
+
+
+def _aliases(service: str, namespace: str) -> list[str]:
+    local = f"{service}.{namespace}"
+    return [service, local, f"{local}.{DISCOVERY}"] if service else []
 
 
 def _host(workload: Workload, network: str) -> dict[str, Any]:
@@ -191,6 +198,7 @@ def _host(workload: Workload, network: str) -> dict[str, Any]:
         "Memory": limits.memory,
         "MemorySwap": limits.memory,
         "MemoryReservation": limits.memory_request,
+        "ExtraHosts": [f"{name}:host-gateway" for name in workload.hosts],
         "PidsLimit": limits.processes or None,
         "ReadonlyRootfs": security.read_only_root,
         "Tmpfs": _scratch(workload),

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from rune.errors import Unavailable
 from rune.orchestrator.runners.docker import containers
+from rune.orchestrator.runners.docker.calls import inspect
 from rune.orchestrator.runners.docker.engine import Engine, Refused, decode
 
 logger = logging.getLogger(__name__)
@@ -98,3 +101,46 @@ class Networks:
 
     def _lock(self, namespace: str) -> asyncio.Lock:
         return self._locks.setdefault(namespace, asyncio.Lock())
+
+
+class Apart:
+    """Takes containers out of their networks, and puts them back; those that are gone are left alone."""
+
+    def __init__(
+        self, engine: Engine, owner: str, networks: Networks, *, see: Callable[[str, str], Awaitable[None]]
+    ) -> None:
+        self._engine = engine
+        self._owner = owner
+        self._networks = networks
+        self._see = see
+
+    async def cut_off(self, instance: str) -> None:
+        """Nothing reaches it any more, and it reaches nothing; published ports lead nowhere."""
+        for found in await self._running(instance):
+            for network in found.network.networks or {}:
+                await self._call(network, "disconnect", {"Container": found.id, "Force": True})
+            await self._see(found.id, instance)
+
+    async def reconnect(self, instance: str) -> None:
+        """It is in the network of its namespace again, under its names."""
+        for found in await self._running(instance):
+            namespace = found.labels.get(containers.NAMESPACE, "")
+            network = containers.network_name(self._owner, namespace)
+            if network not in (found.network.networks or {}):
+                names = {"Aliases": containers.aliases_of(found)}
+                async with self._networks.use(namespace):
+                    await self._call(network, "connect", {"Container": found.id, "EndpointConfig": names})
+            await self._see(found.id, instance)
+
+    async def _running(self, instance: str) -> list[containers.Container]:
+        labels = [f"{containers.OWNER}={self._owner}", f"{containers.INSTANCE}={instance}"]
+        wanted = msgspec.json.encode({"label": labels, "status": ["running", "paused"]}).decode()
+        answer = await self._engine.call(
+            "GET", "containers/json", what="list its containers", params={"filters": wanted}
+        )
+        shown = [await inspect(self._engine, each.id) for each in decode(answer, list[containers.Listed])]
+        return [each for each in shown if each is not None]
+
+    async def _call(self, network: str, verb: str, body: Mapping[str, Any]) -> None:
+        path = f"networks/{quote(network)}/{verb}"
+        await self._engine.call("POST", path, what=f"{verb} network {network!r}", body=body)

@@ -32,7 +32,7 @@ from rune.orchestrator.runners.docker.files import mounted
 from rune.orchestrator.runners.docker.images import Images
 from rune.orchestrator.runners.docker.ledger import Ledger
 from rune.orchestrator.runners.docker.logs import Reader, Window
-from rune.orchestrator.runners.docker.networks import Networks
+from rune.orchestrator.runners.docker.networks import Apart, Networks
 from rune.orchestrator.runners.docker.sessions import Commands
 from rune.orchestrator.runners.docker.stats import Stats
 from rune.orchestrator.runners.docker.watch import Watch
@@ -82,6 +82,8 @@ class DockerRunner:
         self._networks = Networks(self._engine, owner)
         self._commands = Commands(self._engine)
         self._watch = Watch(self._engine, owner, self)
+        apart = Apart(self._engine, owner, self._networks, see=self.look)
+        self.cut_off, self.reconnect = apart.cut_off, apart.reconnect
         self._starts = asyncio.Semaphore(STARTS)
         self._looks = asyncio.Semaphore(LOOKS)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -236,8 +238,6 @@ class DockerRunner:
     def lost(self) -> None:
         """The Engine is out of reach: whoever waits for an instance looks again."""
         self._ledger.wake()
-
-    # Steps of the verbs.
 
     def _running(self, instance: str) -> str:
         """The container that runs; raises FailedPrecondition when none does."""

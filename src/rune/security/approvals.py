@@ -1,0 +1,281 @@
+"""Handlers of approvals: a call asks, a person decides once, and whoever waits hears of it at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from rune.api.security import approvals as api
+from rune.core.call import Call
+from rune.core.clock import EPOCH, Clock
+from rune.core.dispatch import Dispatcher
+from rune.core.settle import settle
+from rune.core.store.base import Change, Delete, Put, Store, Write
+from rune.errors import (
+    FailedPrecondition,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
+from rune.security import raising
+from rune.security.detect import Raised
+from rune.security.kinds import Alert, Approval, Step, space
+from rune.security.pages import Cursors, newest_first
+
+PENDING, EXPIRED = "pending", "expired"
+MOST_PENDING: Final = 1_000
+"""Calls of an organization that wait at the same time."""
+MOST: Final = 10_000
+"""Approvals of an organization; past it the oldest that was decided goes."""
+TICK: Final = 0.5
+"""Seconds between two looks for calls that waited for too long."""
+LONGEST_HISTORY: Final = 100
+
+
+class Approvals:
+    """What can be done with approvals; `run` has to run meanwhile."""
+
+    def __init__(self, store: Store, cursors: Cursors, *, clock: Clock) -> None:
+        self._store = store
+        self._cursors = cursors
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._released = False
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        """Make these the handlers of the operations."""
+        dispatcher.handles(api.list_)(self.list)
+        dispatcher.handles(api.get)(self.get)
+        dispatcher.handles(api.approve)(self.approve)
+        dispatcher.handles(api.deny)(self.deny)
+        dispatcher.handles(api.request)(self.request)
+        dispatcher.handles(api.await_)(self.wait)
+
+    # For people
+
+    async def list(self, call: Call, ask: api.ListApprovalsRequest) -> api.ListApprovalsResponse:
+        """The approvals that match, the newest first."""
+        chosen = (
+            each
+            for each in self._store.list(Approval, space(call.principal.organization))
+            if ask.status in ("all", self._status(each)) and ask.agent_id in ("", each.agent_id)
+        )
+        found, cursor = self._cursors.page(
+            call, chosen, lambda each: newest_first(each.requested_at, each.id),
+            limit=ask.limit, cursor=ask.cursor,
+        )  # fmt: skip
+        return api.ListApprovalsResponse(approvals=list(map(self._shown, found)), next_cursor=cursor)
+
+    async def get(self, call: Call, ask: api.GetApprovalRequest) -> api.Approval:
+        """One approval."""
+        return self._shown(self._get(call, ask.approval_id))
+
+    async def approve(self, call: Call, ask: api.ApproveCallRequest) -> api.Approval:
+        """The call goes ahead."""
+        return await self._decide(call, ask.approval_id, "approved", note=ask.note)
+
+    async def deny(self, call: Call, ask: api.DenyCallRequest) -> api.Approval:
+        """The call is refused."""
+        return await self._decide(call, ask.approval_id, "denied", note=ask.note)
+
+    async def _decide(self, call: Call, approval_id: str, status: str, *, note: str) -> api.Approval:
+        """Once: raises FailedPrecondition for one that is decided, or that nobody waits for any more."""
+
+        def decide() -> list[Write]:
+            found = self._get(call, approval_id)
+            now = self._status(found)
+            if now != PENDING:
+                who = f" by {found.decided_by}" if found.decided_by else ""
+                raise FailedPrecondition(f"approval {approval_id} is {now}{who}: it is decided once")
+            after = replace(
+                found, status=status, decided_at=self._clock.now(), decided_by=call.principal.name, note=note
+            )
+            return [Put(after), *self._told(after)]
+
+        await settle(self._store, decide, operation=call.operation.name)
+        return self._shown(self._get(call, approval_id))
+
+    # For Shields
+
+    async def request(self, call: Call, ask: api.RequestApprovalRequest) -> api.Approval:
+        """A new approval with its alert; the same again is the one that there is."""
+        agent = call.principal.agent
+        if agent and agent != ask.agent_id:
+            raise PermissionDenied(f"this API key asks for agent {agent!r} alone, not for {ask.agent_id!r}")
+        where = space(call.principal.organization)
+
+        def decide() -> list[Write]:
+            if self._store.find(Approval, where, ask.approval_id) is not None:
+                return []
+            every = self._store.list(Approval, where)
+            if sum(each.status == PENDING for each in every) >= MOST_PENDING:
+                raise ResourceExhausted(f"{MOST_PENDING} calls wait for approval, the most that may")
+            return self._made(call.principal.organization, ask, every)
+
+        await settle(self._store, decide, operation=call.operation.name)
+        found = self._get(call, ask.approval_id)
+        if (found.waiter, found.agent_id) != (ask.waiter, ask.agent_id):
+            raise PermissionDenied(f"approval {ask.approval_id} is somebody else's")
+        return self._shown(found)
+
+    async def wait(self, call: Call, ask: api.AwaitApprovalsRequest) -> api.AwaitApprovalsResponse:
+        """What was decided since; where nothing was, at the next decision, or when the wait is over."""
+        try:
+            async with asyncio.timeout(ask.wait):
+                while True:
+                    changed = self._changed
+                    answer = self._since(call, ask)
+                    if answer.approvals or self._released:
+                        return answer
+                    await changed.wait()
+        except TimeoutError:
+            return self._since(call, ask)
+
+    def _since(self, call: Call, ask: api.AwaitApprovalsRequest) -> api.AwaitApprovalsResponse:
+        agent = call.principal.agent
+        found = [
+            each
+            for each in self._store.list(Approval, space(call.principal.organization))
+            if each.waiter == ask.waiter
+            and each.status != PENDING
+            and each.revision > ask.after
+            and agent in ("", each.agent_id)
+        ]
+        newest = max((each.revision for each in found), default=ask.after)
+        return api.AwaitApprovalsResponse(approvals=list(map(self._shown, found)), revision=newest)
+
+    def release(self) -> None:
+        """Answer all who wait: the server stops."""
+        self._released = True
+        self._wake()
+
+    # What runs beside
+
+    async def run(self) -> None:
+        """Wake who waits, and end what waited for too long, until cancelled or the store closes."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._expire())
+            await self._follow()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                self._wake()
+                async for change in self._store.watch(self._store.revision):
+                    self._heed(change)
+            except OutOfRange:
+                continue
+            except Unavailable:
+                return
+
+    def _heed(self, change: Change) -> None:
+        if any(mutation.key.kind == Approval.KIND for mutation in change.mutations):
+            self._wake()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            late = [each for each in self._store.list(Approval) if self._is_late(each)]
+            try:
+                for each in late:
+                    await settle(self._store, lambda each=each: self._late(each), operation="expire_approval")
+            except Unavailable:
+                return
+
+    def _late(self, found: Approval) -> list[Write]:
+        now = self._store.find(Approval, found.key.namespace, found.id)
+        if now is None or not self._is_late(now):
+            return []
+        after = replace(now, status=EXPIRED, decided_at=self._clock.now())
+        return [Put(after), *self._told(after)]
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # Parts
+
+    def _made(
+        self, organization: str, ask: api.RequestApprovalRequest, every: Sequence[Approval]
+    ) -> list[Write]:
+        now = self._clock.now()
+        raised = _raised(ask)
+        sighting = raising.Sighting(raised=raised, at=now)
+        writes = raising.writes(self._store, organization, [sighting], now=now)
+        alert = next(write.value for write in writes if isinstance(write, Put))
+        made = Approval(
+            organization=organization,
+            id=ask.approval_id,
+            waiter=ask.waiter,
+            agent_id=ask.agent_id,
+            tool=ask.tool,
+            rule=ask.rule,
+            severity=ask.severity or "medium",
+            session_id=ask.session_id,
+            arguments=ask.arguments,
+            arguments_hash=ask.arguments_hash,
+            alert_id=alert.id if isinstance(alert, Alert) else "",
+            requested_at=now,
+            expires_at=now + timedelta(seconds=ask.wait_seconds),
+        )
+        decided = sorted((each for each in every if each.status != PENDING), key=_age)
+        surplus = decided[: max(len(every) + 1 - MOST, 0)]
+        return [Put(made), *writes, *(Delete(each.key, each.revision) for each in surplus)]
+
+    def _told(self, approval: Approval) -> list[Write]:
+        """The alert's history; it is resolved when nobody waits for an answer and all got one."""
+        alert = self._store.find(Alert, space(approval.organization), approval.alert_id)
+        if alert is None:
+            return []
+        every = self._store.list(Approval, space(approval.organization))
+        others = [each for each in every if each.alert_id == alert.id and each.id != approval.id]
+        is_done = approval.status != EXPIRED and all(each.status != PENDING for each in others)
+        status = "resolved" if is_done and alert.is_live else alert.status
+        step = Step(
+            status=status,
+            was=alert.status,
+            at=approval.decided_at,
+            by=approval.decided_by or "nobody",
+            note=f"{approval.tool}: {approval.status}. {approval.note}".strip(),
+        )
+        return [Put(replace(alert, status=status, history=[*alert.history, step][-LONGEST_HISTORY:]))]
+
+    def _get(self, call: Call, approval_id: str) -> Approval:
+        found = self._store.find(Approval, space(call.principal.organization), approval_id)
+        if found is None:
+            raise NotFound(f"there is no approval {approval_id!r}")
+        return found
+
+    def _is_late(self, approval: Approval) -> bool:
+        end = approval.expires_at
+        return approval.status == PENDING and end is not None and end <= self._clock.now()
+
+    def _status(self, approval: Approval) -> str:
+        return EXPIRED if self._is_late(approval) else approval.status
+
+    def _shown(self, approval: Approval) -> api.Approval:
+        names = api.Approval.__struct_fields__
+        given = {name: getattr(approval, name) for name in names if name != "status"}
+        return api.Approval(**given, status=self._status(approval))
+
+
+def _raised(ask: api.RequestApprovalRequest) -> Raised:
+    """The same alert that the event of a call raises which nobody waits for."""
+    return Raised(
+        agent_id=ask.agent_id,
+        alert_type="approval_required",
+        severity=ask.severity or "medium",
+        title=f"Approval required ({ask.rule.rpartition('/')[2] or 'a policy'}) detected on {ask.agent_id}",
+        rule=ask.rule,
+        details={"tool": {"name": ask.tool}, "approval_id": ask.approval_id, "session_id": ask.session_id},
+    )
+
+
+def _age(approval: Approval) -> datetime:
+    return approval.decided_at or EPOCH
