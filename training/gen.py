@@ -2,12 +2,18 @@ import sys,random; sys.path.insert(0,'/work/wt/l2/training')
 import spin
 D='/work/wt/l2/training/corpus/'
 def make(n,seed=1):
-    import glob; As=[spin.read(open(f).read()) for f in sorted(glob.glob(D+'attacks*.txt'))]; b=spin.read(open(D+'benign_en.txt').read()); r=random.Random(seed)
+    import glob; As=[spin.read(open(f).read()) for f in sorted(glob.glob(D+'attacks*.txt'))]; Bs=[spin.read(open(f).read()) for f in sorted(glob.glob(D+'benign*.txt'))]; b=Bs[0]; r=random.Random(seed)
     bl=b['list']; 
     S=lambda t,l: spin.spin(t,l,r)
     out=[]
-    def prose(k): return [S('<prose>',bl) if r.random()<.75 else S('<hard>' if r.random()<.3 else '<ask>',bl) for _ in range(k)]
-    fams=[(a,f) for a in As for f in a['attack']]; bf=list(b['benign'])
+    def prose(k):
+        o=[]
+        for _ in range(k):
+            if r.random()<.5: o.append(S('<prose>',bl) if r.random()<.75 else S('<hard>' if r.random()<.3 else '<ask>',bl))
+            else:
+                bb,f=r.choice([(b,f) for b in Bs for f in b['benign']]); o.append(S(r.choice(bb['benign'][f]),bb['list']))
+        return o
+    fams=[(a,f) for a in As for f in a['attack']]; bf=[(b,f) for b in Bs for f in b['benign']]
     for i in range(n):
         a,f=r.choice(fams); t=S(r.choice(a['attack'][f]),a['list'])
         if r.random()<.45:
@@ -18,7 +24,7 @@ def make(n,seed=1):
     for i in range(n):
         if r.random()<.3: t=r.choice([' ','\n','\n\n']).join(prose(r.randint(1,9)))
         else:
-            f=r.choice(bf); t=S(r.choice(b['benign'][f]),bl)
+            bb,f=r.choice(bf); t=S(r.choice(bb['benign'][f]),bb['list'])
         if r.random()<.05: t=t.upper()
         elif r.random()<.2: t=t.lower()
         out.append((t,0))
