@@ -33,7 +33,7 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     l1_enabled: bool = True
     """Patterns: some tenths of a millisecond for a message."""
     l2_enabled: bool = False
-    """Vector similarity; needs the extra `runesec[vector]`."""
+    """Likeness to attacks, in any words: about a millisecond for a message; needs `runesec[vector]`."""
     l3_enabled: bool = False
     """A language model as judge."""
     on_block: OnBlock = "raise"
@@ -44,6 +44,10 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The risk from which a layer blocks."""
     flag_threshold: Risk = 0.5
     """The risk from which a layer flags."""
+    l2_block_threshold: Risk | None = None
+    """The risk from which L2 blocks, where that differs from `block_threshold`."""
+    l2_flag_threshold: Risk | None = None
+    """The risk from which L2 flags, where that differs from `flag_threshold`."""
     scan_timeout_ms: Positive = 5_000
     """Past it a scan ends at its next safe point, and `fail_mode` decides."""
     default_agent_id: str | None = None
@@ -93,6 +97,8 @@ class Keywords(TypedDict, total=False):
     fail_mode: FailMode
     block_threshold: float
     flag_threshold: float
+    l2_block_threshold: float | None
+    l2_flag_threshold: float | None
     scan_timeout_ms: int
     default_agent_id: str | None
     default_agent_tags: tuple[str, ...] | list[str]
@@ -167,8 +173,16 @@ def _refuse(config: ShieldConfig) -> None:
         found = [*_key_problems(config.api_key), *_endpoint_problems(config.endpoint)]
     if config.flag_threshold > config.block_threshold:
         found.append(Violation("flag_threshold", "is above block_threshold, and nothing would be flagged"))
+    if _or(config.l2_flag_threshold, config.flag_threshold) > _or(
+        config.l2_block_threshold, config.block_threshold
+    ):
+        found.append(Violation("l2_flag_threshold", "is above l2_block_threshold, and nothing would be flagged"))
     if found:
         raise InvalidArgument.of(found)
+
+
+def _or(mine: float | None, usual: float) -> float:
+    return usual if mine is None else mine
 
 
 def _key_problems(key: str | None) -> list[Violation]:

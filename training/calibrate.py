@@ -1,0 +1,68 @@
+"""Turns scores into confidences: how they rise with length, and where flagging and blocking begin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from texts import Text, documents
+
+from rune.policy.scanners.finding import BLOCK_AT, FLAG_AT, WEIGHTS
+from rune.policy.scanners.network import Network
+from rune.policy.scanners.similarity import SEVERITY
+from rune.policy.scanners.tokens import cut, plain
+
+FLAGGED, BLOCKED = 0.05, 0.006
+"""The share of harmless texts, hard ones included, that may be flagged, and blocked."""
+LENGTHS = (4_000, 16_000, 60_000)
+
+
+def scores(network: Network, found: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """For each text the score of its strongest window, and how many windows it has."""
+    best, count = np.full(len(found), -20.0), np.ones(len(found))
+    for at, text in enumerate(found):
+        windows = network.read([plain(token) for token, _, _ in cut(text)])
+        if windows:
+            best[at], count[at] = max(window.score for window in windows), len(windows)
+    return best, count
+
+
+def calibrate(path: Path, harmless: Sequence[Text]) -> dict[str, float]:
+    """The numbers of `similarity.Calibration` for these weights."""
+    network = Network(path)
+    short = [text.text for text in harmless]
+    best, count = scores(network, short)
+    per_doubling = _per_doubling(network, short, best)
+    fair = best - per_doubling * np.log2(count)
+    flag, block = (float(np.quantile(fair, 1 - share)) for share in (FLAGGED, BLOCKED))
+    return _fitted(flag, block, per_doubling)
+
+
+def _fitted(flag: float, block: float, per_doubling: float) -> dict[str, float]:
+    """A logistic curve through both operating points: where they lie, a finding weighs what flags and what blocks."""
+    flag_at, block_at = (least / WEIGHTS[SEVERITY] for least in (FLAG_AT, BLOCK_AT))
+    slope = (_logit(block_at) - _logit(flag_at)) / max(block - flag, 0.05)
+    return {
+        "slope": slope,
+        "offset": _logit(flag_at) - slope * flag,
+        "per_doubling": per_doubling,
+        "flag_at": flag_at,
+        "block_at": block_at,
+    }
+
+
+def _per_doubling(network: Network, short: Sequence[str], best: np.ndarray) -> float:
+    """How fast the flagging point of long harmless documents rises; documents are joined of texts not flagged alone."""
+    calm = [text for text, score in zip(short, best, strict=True) if score < np.quantile(best, 0.98)]
+    base = float(np.quantile(best, 1 - FLAGGED))
+    rises: list[float] = []
+    for size in LENGTHS:
+        made, count = scores(network, documents(calm, size=size, count=60, seed=11))
+        rises.append((float(np.quantile(made, 1 - FLAGGED)) - base) / math.log2(max(float(np.median(count)), 2)))
+    return max(0.0, float(np.median(rises)))
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))
