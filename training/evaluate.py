@@ -47,7 +47,8 @@ def main() -> None:
     if options.own:
         kept["own"] = _scored(params, rows)
         _report("own texts alone, L2", rows, kept["own"])
-        _report("own texts alone, L1 + L2", rows, both(one, kept["own"], rows))
+        kept["own_both"] = both(one, kept["own"], rows)
+        _report("own texts alone, L1 + L2", rows, kept["own_both"])
     left_out = np.full(len(rows), -20.0)
     for fold in FOLDS[: options.folds]:
         rest = [row for row in rows if row.source not in fold and row.source in texts.MAY_TRAIN]
@@ -55,9 +56,9 @@ def main() -> None:
         inside = [at for at, row in enumerate(rows) if row.source in fold]
         left_out[inside] = _scored(tuned, [rows[at] for at in inside])
         sys.stderr.write(f"fold {sorted(fold)} done\n")
-    kept["left_out"] = left_out
+    kept |= {"left_out": left_out, "left_out_both": both(one, left_out, rows)}
     _report("each group of sources left out once, L2", rows, left_out)
-    _report("each group of sources left out once, L1 + L2", rows, both(one, left_out, rows))
+    _report("each group of sources left out once, L1 + L2", rows, kept["left_out_both"])
     if options.out:
         np.savez(options.out, **kept)
 

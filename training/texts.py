@@ -34,6 +34,8 @@ Family = tuple[str, Sequence[str], spin.Lists]
 """Its name, its templates, and the lists they draw from."""
 IMPLICIT = 0.4
 """The weight of an attack that nothing in the text gives away."""
+OFTEN = {"ask": 3, "core_ask": 4, "core_constraint": 2, "core_override": 3}
+"""Families that are met more often than their number of templates says: what most people write."""
 QUOTED = 0.06
 """The share of harmless texts that quote an attack of ours."""
 
@@ -115,7 +117,8 @@ class Own:
 
     def _family(self, families: Sequence[Family]) -> Family:
         """A family, drawn the more often the more templates it has, but less than in proportion."""
-        return self._rng.choices(families, [len(templates) ** 0.5 for _, templates, _ in families])[0]
+        weights = [len(templates) ** 0.5 * OFTEN.get(name, 1) for name, templates, _ in families]
+        return self._rng.choices(families, weights)[0]
 
     def _attack(self) -> str:
         _, templates, lists = self._family(self._attacks)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -21,8 +23,11 @@ import texts
 import words
 from calibrate import calibrate
 
+from rune.policy.scanners.network import Network
+from rune.policy.scanners.tokens import cut, plain
+
 EPOCHS = 3
-WORDS = 18_000
+WORDS = 36_000
 SECOND_RATE = 1.2e-3
 BLEND = 0.6
 """The share of the deep reader in a score."""
@@ -58,7 +63,7 @@ def first_stage(*, size: int, seed: int, cache: Path) -> network.Params:
     own = texts.Own(seed)
     spun = [*own.attacks(size), *own.benign(size), *texts.library(size // 4, seed)]
     params = network.fresh(seed)
-    known, wanted = words.vectors(words.common((text.text for text in spun), WORDS), cache)
+    known, wanted = words.vectors((text.text for text in spun), cache, most=WORDS)
     params["table"] = words.fitted(params["table"] * 0.2, known, wanted, rounds=80)
     return network.train(params, encoded(spun, seed), epochs=EPOCHS, rate=3e-3, seed=seed)
 
@@ -66,9 +71,28 @@ def first_stage(*, size: int, seed: int, cache: Path) -> network.Params:
 def second_stage(params: network.Params, rows: Sequence[texts.Text], *, size: int, seed: int) -> network.Params:
     """The same, going on with development data among fresh texts of our own."""
     own = texts.Own(seed + 50)
+    rows = located(params, rows)
     mixed = [*own.attacks(size), *own.benign(size), *texts.library(size // 4, seed + 50)]
     mixed += texts.drawn(rows, own, count=size, seed=seed)
     return network.train(params, encoded(mixed, seed), epochs=2, rate=SECOND_RATE, seed=seed + 7)
+
+
+def located(params: network.Params, rows: Sequence[texts.Text]) -> list[texts.Text]:
+    """The rows, each long attack with the place where the first stage sees it strongest: a window without it teaches wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights"
+        network.write(params, path, {}, blend=BLEND)
+        reader = Network(path)
+        return [_located(reader, row) if row.is_attack else row for row in rows]
+
+
+def _located(reader: Network, row: texts.Text) -> texts.Text:
+    pieces = list(cut(row.text))
+    if len(pieces) <= network.LENGTHS[-1]:
+        return row
+    best = max(reader.read([plain(token) for token, _, _ in pieces]), key=lambda window: window.score)
+    at, end = pieces[best.first][1], pieces[best.last - 1][2]
+    return replace(row, at=at, length=end - at)
 
 
 def encoded(found: Sequence[texts.Text], seed: int) -> network.Encoded:

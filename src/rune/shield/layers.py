@@ -6,6 +6,7 @@ Nothing is interrupted: a layer looks at the deadline where it can stop, and say
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,7 +14,6 @@ import msgspec
 
 from rune.errors import FailedPrecondition
 from rune.policy.scanners.finding import WEIGHTS, Direction, Finding
-from rune.policy.scanners.similarity import available
 from rune.shield.faults import logger
 from rune.shield.options import ShieldConfig
 
@@ -165,9 +165,10 @@ def build_layers(config: ShieldConfig, now: Callable[[], float]) -> tuple[list[L
     Raises FailedPrecondition for a missing layer when `fail_mode` is `closed`.
     """
     layers: list[Layer] = [PatternLayer(config.rules_path, now)] if config.l1_enabled else []
-    if config.l2_enabled and available():
+    lacks_l2 = find_spec("numpy") is None
+    if config.l2_enabled and not lacks_l2:
         layers.append(SimilarityLayer(config, now))
-    asked = {"l2": config.l2_enabled and not available(), "l3": config.l3_enabled}
+    asked = {"l2": config.l2_enabled and lacks_l2, "l3": config.l3_enabled}
     missing = {name: MISSING[name] for name, wanted in asked.items() if wanted}
     for name, says in missing.items():
         if config.fail_mode == "closed":

@@ -72,15 +72,16 @@ class Network:
 
     def _look_up(self, words: list[str]) -> NDArray[Any]:
         known = self._words
-        unknown = {word for word in words if word not in known}
-        if unknown:
-            fresh = self._learn(sorted(unknown))
-            if len(known) + len(fresh) > REMEMBERED:
-                known = {word: known[word] for word in words if word in known}
-            known = self._words = known | fresh if len(fresh) > len(known) else _added(known, fresh)
+        fresh = self._learn(sorted({word for word in words if word not in known}))
+        if len(known) + len(fresh) > REMEMBERED:
+            known = {word: known[word] for word in words if word in known}
+        known.update(fresh)  # a dictionary that threads share only ever grows; a full one is left to those who read it
+        self._words = known
         return np.frombuffer(b"".join([known[word] for word in words]), self._entry)
 
     def _learn(self, words: list[str]) -> dict[str, bytes]:
+        if not words:
+            return {}
         rows = np.zeros((len(words), tokens.SLOTS), np.uint32)
         for at, word in enumerate(words):
             hashes = tokens.hashed(word)
@@ -149,11 +150,6 @@ def _convolve(vectors: Array, weights: Array, bias: Array, dilation: int) -> Arr
     seen = sliding_window_view(padded, 2 * reach + 1, axis=0)[..., ::dilation]
     flat = seen.transpose(0, 2, 1).reshape(len(vectors), -1)
     return np.maximum(flat @ weights + bias, 0)
-
-
-def _added(known: dict[str, bytes], fresh: dict[str, bytes]) -> dict[str, bytes]:
-    known.update(fresh)
-    return known
 
 
 _SMALL = (

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rune.policy.scanners.discounts import discounted, discounts
-from rune.policy.scanners.finding import WEIGHTS, Finding, Severity
+from rune.policy.scanners.finding import Finding, Severity
 from rune.policy.scanners.tokens import cut, plain
 
 if TYPE_CHECKING:
@@ -66,11 +65,6 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """The confidence that a text whose strongest window has this score is an attack."""
         fair = score - self.per_doubling * math.log2(max(windows, 1))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, self.slope * fair + self.offset))))
-
-
-def available() -> bool:
-    """Whether numpy and the weights are there."""
-    return find_spec("numpy") is not None and WEIGHTS_FILE.exists()
 
 
 class SimilarityScanner:
@@ -164,9 +158,7 @@ def _finding(
     start, end = span
     low = max(0, start - AROUND)
     less = [each for each in discounts(_lowered(text[low : end + AROUND]), start - low, end - low) if each[0] in COUNTED]
-    why = f"reads like {words}"
-    if count > 1:
-        why += f"; the strongest of {count} windows" if count else ""
+    why = f"reads like {words}" + (f"; one of {count} windows" if count > 1 else "")
     if less:
         why += f" (discounted: {', '.join(name for name, _ in less)})"
     return Finding(
@@ -196,5 +188,3 @@ def _stretches(text: str) -> Iterator[tuple[str, int]]:
     for begin in range(0, max(len(text) - AROUND, 1), STRETCH - AROUND):
         yield text[begin : begin + STRETCH], begin
 
-
-_ = WEIGHTS
