@@ -1,4 +1,4 @@
-"""How much of known attacks Rune finds, per source, and how often it is wrong on harmless text; beside two peers.
+"""How much of known attacks Rune finds, per source, and how often it errs on harmless text; beside peers.
 
     python benchmarks/scan_detect.py DATA_FOLDER [--sample N] [--left-out SCORES.npz] [--look SOURCE]
 
@@ -33,6 +33,11 @@ Detector = Callable[[str], float]
 Scores = NDArray[np.float64]
 DOCUMENTS = ((4_000, 200), (100_000, 20))
 SHARES = (0.01, 0.05)
+PEERS = {
+    "ai-injection-guard": ("prompt_shield", "PromptScanner"),
+    "clawguard-core": ("clawguard_core", "Scanner"),
+}
+"""Rule scanners that work offline: the module, and the class whose `scan` gives a `risk_score`."""
 
 
 def main() -> None:
@@ -59,10 +64,14 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--sample", type=int, default=0, help="rows per source, 0 for all")
-    parser.add_argument("--left-out", type=Path, help="scores of training/evaluate.py --out, for the same data")
+    parser.add_argument(
+        "--left-out", type=Path, help="scores of training/evaluate.py --out, for the same data"
+    )
     parser.add_argument("--look", default="", help="print what one source gets wrong")
     return parser.parse_args()
 
@@ -90,14 +99,13 @@ def _detectors() -> Iterator[tuple[str, Detector]]:
     for name, l2 in (("L1", False), ("L1 + L2 as shipped", True)):
         shield = Shield(events_enabled=False, l2_enabled=l2)
         yield name, lambda text, shield=shield: shield.scan_input(text).risk_score
-    for name, module, score in (
-        ("ai-injection-guard", "prompt_shield", lambda m: lambda t, s=m.PromptScanner(): float(s.scan(t).risk_score)),
-        ("clawguard-core", "clawguard_core", lambda m: lambda t, s=m.Scanner(): float(s.scan(t).risk_score)),
-    ):
+    for name, (module, scanner) in PEERS.items():
         try:
-            yield name, score(importlib.import_module(module))
+            peer: Any = getattr(importlib.import_module(module), scanner)()
         except ImportError:
             sys.stdout.write(f"{name} is not installed and is left out\n")
+            continue
+        yield name, lambda text, peer=peer: float(peer.scan(text).risk_score)
 
 
 def _totals(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row]) -> None:
@@ -105,13 +113,17 @@ def _totals(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row])
     explicit = np.array([row["attack"] and row.get("tier") != "implicit" for row in rows])
     hard = np.array([row["kind"] == "benign_hard" for row in rows])
     header = "AUROC  at 1 %  explicit  hard fp  at 5 %  explicit  hard fp"
-    sys.stdout.write(f"{len(rows)} texts, {attack.sum()} attacks, {explicit.sum()} explicit, {hard.sum()} hard\n")
+    sys.stdout.write(
+        f"{len(rows)} texts, {attack.sum()} attacks, {explicit.sum()} explicit, {hard.sum()} hard\n"
+    )
     sys.stdout.write(f"\n{'recall at a share of harmless texts':52} {header}\n")
     for name, score in zip(names, scores, strict=True):
         line = f"{name:52} {_auroc(score, attack):5.3f}"
         for share in SHARES:
             mark = _mark(score[~attack], share)
-            line += "".join(f" {100 * (score[group] > mark).mean():7.1f}" for group in (attack, explicit, hard))
+            line += "".join(
+                f" {100 * (score[group] > mark).mean():7.1f}" for group in (attack, explicit, hard)
+            )
         sys.stdout.write(line + "\n")
 
 
@@ -123,7 +135,9 @@ def _mark(harmless: Scores, share: float) -> float:
 def _auroc(score: Scores, attack: NDArray[np.bool_]) -> float:
     """The chance that an attack scores higher than a harmless text; a draw counts half."""
     harmless = np.sort(score[~attack])
-    below = np.searchsorted(harmless, score[attack], "left") + np.searchsorted(harmless, score[attack], "right")
+    below = np.searchsorted(harmless, score[attack], "left") + np.searchsorted(
+        harmless, score[attack], "right"
+    )
     return float(below.mean() / 2 / len(harmless))
 
 
@@ -131,7 +145,9 @@ def _sources(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row]
     groups: dict[str, list[int]] = defaultdict(list)
     attack = np.array([row["attack"] for row in rows])
     for at, row in enumerate(rows):
-        groups[f"{'attack' if row['attack'] else 'harmless'} {row['source']} {row.get('tier') or ''}"].append(at)
+        groups[f"{'attack' if row['attack'] else 'harmless'} {row['source']} {row.get('tier') or ''}"].append(
+            at
+        )
     for name, score in zip(names, scores, strict=True):
         marks = [_mark(score[~attack], share) for share in SHARES]
         sys.stdout.write(f"\n{name:60} rows  % above 1 %  % above 5 %\n")

@@ -29,19 +29,27 @@ def scores(network: Network, found: Sequence[str]) -> tuple[np.ndarray, np.ndarr
     return best, count
 
 
-def calibrate(path: Path, harmless: Sequence[Text]) -> dict[str, float]:
-    """The numbers of `similarity.Calibration` for these weights."""
+def calibrate(path: Path, harmless: Sequence[Text], left_out: Path | None = None) -> dict[str, float]:
+    """The numbers of `similarity.Calibration` for these weights.
+
+    The operating points are those of texts that training left out, where evaluate.py has measured them:
+    on texts that were trained on, every threshold looks better than it is.
+    """
     network = Network(path)
     short = [text.text for text in harmless]
     best, count = scores(network, short)
     per_doubling = _per_doubling(network, short, best)
+    if left_out is not None:
+        with np.load(left_out) as kept:
+            unseen = kept["may_train"]
+            best, count = kept["left_out"][unseen], kept["windows"][unseen]
     fair = best - per_doubling * np.log2(count)
     flag, block = (float(np.quantile(fair, 1 - share)) for share in (FLAGGED, BLOCKED))
     return _fitted(flag, block, per_doubling)
 
 
 def _fitted(flag: float, block: float, per_doubling: float) -> dict[str, float]:
-    """A logistic curve through both operating points: where they lie, a finding weighs what flags and what blocks."""
+    """A logistic curve through both operating points, where a finding weighs what flags and blocks."""
     flag_at, block_at = (least / WEIGHTS[SEVERITY] for least in (FLAG_AT, BLOCK_AT))
     slope = (_logit(block_at) - _logit(flag_at)) / max(block - flag, 0.05)
     return {
@@ -54,13 +62,15 @@ def _fitted(flag: float, block: float, per_doubling: float) -> dict[str, float]:
 
 
 def _per_doubling(network: Network, short: Sequence[str], best: np.ndarray) -> float:
-    """How fast the flagging point of long harmless documents rises; documents are joined of texts not flagged alone."""
+    """How fast the flagging point of long harmless documents rises, made of texts not flagged alone."""
     calm = [text for text, score in zip(short, best, strict=True) if score < np.quantile(best, 0.98)]
     base = float(np.quantile(best, 1 - FLAGGED))
     rises: list[float] = []
     for size in LENGTHS:
         made, count = scores(network, documents(calm, size=size, count=60, seed=11))
-        rises.append((float(np.quantile(made, 1 - FLAGGED)) - base) / math.log2(max(float(np.median(count)), 2)))
+        rises.append(
+            (float(np.quantile(made, 1 - FLAGGED)) - base) / math.log2(max(float(np.median(count)), 2))
+        )
     return max(0.0, float(np.median(rises)))
 
 

@@ -61,7 +61,9 @@ def _among(composer: Composer, text: str) -> str:
 
 
 def _mail(composer: Composer, text: str) -> str:
-    head = f"From: {composer.draw('mail')}\nTo: {composer.draw('mail')}\nSubject: {composer.draw('subject')}\n\n"
+    head = (
+        f"From: {composer.draw('mail')}\nTo: {composer.draw('mail')}\nSubject: {composer.draw('subject')}\n\n"
+    )
     body = f"{composer.draw('greeting')}\n\n{_among(composer, text)}\n\n{composer.draw('closing')}"
     return head + body if composer.rng.random() < 0.6 else body
 
@@ -92,23 +94,31 @@ def _near(composer: Composer, text: str) -> str:
 
 def _html(composer: Composer, text: str) -> str:
     inner = html.escape(text, quote=False) if composer.rng.random() < 0.5 else text
-    holder = composer.rng.choice([
-        f"<p>{inner}</p>",
-        f"<!-- {inner} -->",
-        f'<div style="display:none">{inner}</div>',
-        f'<img src="a.png" alt="{inner}">',
-        f"<li>{inner}</li>",
-        f'<span style="color:white;font-size:1px">{inner}</span>',
-    ])
+    holder = composer.rng.choice(
+        [
+            f"<p>{inner}</p>",
+            f"<!-- {inner} -->",
+            f'<div style="display:none">{inner}</div>',
+            f'<img src="a.png" alt="{inner}">',
+            f"<li>{inner}</li>",
+            f'<span style="color:white;font-size:1px">{inner}</span>',
+        ]
+    )
     page = [f"<p>{part}</p>" for part in composer.paragraphs(3)]
     page.insert(composer.rng.randint(0, len(page)), holder)
     title = composer.draw("subject")
-    return f"<html><head><title>{title}</title></head><body><h1>{title}</h1>\n" + "\n".join(page) + "\n</body></html>"
+    return (
+        f"<html><head><title>{title}</title></head><body><h1>{title}</h1>\n"
+        + "\n".join(page)
+        + "\n</body></html>"
+    )
 
 
 def _markdown(composer: Composer, text: str) -> str:
     bullets = "\n".join(f"- {part}" for part in composer.paragraphs(4))
-    shown = composer.rng.choice([text, f"- {text}", f"> {text}", f"**{text}**", f"| {composer.draw('name')} | {text} |"])
+    shown = composer.rng.choice(
+        [text, f"- {text}", f"> {text}", f"**{text}**", f"| {composer.draw('name')} | {text} |"]
+    )
     parts = [f"# {composer.draw('subject')}", composer.prose(), bullets]
     parts.insert(composer.rng.randint(1, 3), shown)
     return "\n\n".join(parts)
@@ -117,13 +127,15 @@ def _markdown(composer: Composer, text: str) -> str:
 def _code(composer: Composer, text: str) -> str:
     mark = composer.rng.choice(["# ", "// ", "-- ", " * "])
     comment = "\n".join(mark + line for line in text.split("\n"))
-    body = composer.rng.choice([
-        "def total(rows):\n    return sum(row.price for row in rows)",
-        "function total(rows) {\n  return rows.reduce((a, r) => a + r.price, 0);\n}",
-        "for name in names:\n    print(name.strip())",
-        "SELECT name, price FROM items WHERE price > 10;",
-        "import os\n\npath = os.path.join(root, 'data')",
-    ])
+    body = composer.rng.choice(
+        [
+            "def total(rows):\n    return sum(row.price for row in rows)",
+            "function total(rows) {\n  return rows.reduce((a, r) => a + r.price, 0);\n}",
+            "for name in names:\n    print(name.strip())",
+            "SELECT name, price FROM items WHERE price > 10;",
+            "import os\n\npath = os.path.join(root, 'data')",
+        ]
+    )
     parts = [comment, body]
     if composer.rng.random() < 0.5:
         parts.reverse()
@@ -131,7 +143,9 @@ def _code(composer: Composer, text: str) -> str:
 
 
 def _chat(composer: Composer, text: str) -> str:
-    one, two = composer.rng.choice([("User", "Assistant"), ("Human", "AI"), ("Customer", "Agent"), ("A", "B")])
+    one, two = composer.rng.choice(
+        [("User", "Assistant"), ("Human", "AI"), ("Customer", "Agent"), ("A", "B")]
+    )
     lines = [f"{one}: {composer.prose()}", f"{two}: {composer.prose()}", f"{one}: {text}"]
     if composer.rng.random() < 0.4:
         lines = lines[-1:]
@@ -139,17 +153,28 @@ def _chat(composer: Composer, text: str) -> str:
 
 
 def _table(composer: Composer, text: str) -> str:
-    rows = [f"{composer.draw('date')};{composer.draw('name')};{part}" for part in (*composer.paragraphs(4), text)]
+    rows = [
+        f"{composer.draw('date')};{composer.draw('name')};{part}" for part in (*composer.paragraphs(4), text)
+    ]
     composer.rng.shuffle(rows)
     return "date;name;note\n" + "\n".join(row.replace("\n", " ") for row in rows)
 
 
 def _file(composer: Composer, text: str) -> str:
-    return f"{composer.rng.choice(['File', 'Document', 'Source'])}: {composer.draw('filename')}\n---\n{_among(composer, text)}"
+    kind = composer.rng.choice(["File", "Document", "Source"])
+    return f"{kind}: {composer.draw('filename')}\n---\n{_among(composer, text)}"
 
 
 def _task(composer: Composer, text: str) -> str:
-    ask = composer.rng.choice(["Summarize this", "Translate the text below", "Answer from the document", "Resume este texto", "Fasse zusammen"])
+    ask = composer.rng.choice(
+        [
+            "Summarize this",
+            "Translate the text below",
+            "Answer from the document",
+            "Resume este texto",
+            "Fasse zusammen",
+        ]
+    )
     fence = composer.rng.choice(['"""', "```", "---", "<document>"])
     return f"{ask}:\n{fence}\n{_near(composer, text)}\n{fence.replace('<', '</')}"
 

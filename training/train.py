@@ -1,9 +1,9 @@
-"""Trains the model that ships, in two stages: our own texts and the standard library; then, if given, development data.
+"""Trains the model that ships: on our own texts and the standard library, then on development data, if given.
 
-    python train.py OUT [--data FOLDER] [--size 60000] [--seed 1]
+    python train.py OUT [--data FOLDER] [--left-out SCORES.npz] [--size 60000] [--seed 1]
 
-OUT is the file of weights; beside it stand the parameters before rounding (`.npz`), for evaluate.py. The folder holds
-`attacks.jsonl.gz` and `benign.jsonl.gz` (see README.md); it is read, and never stored.
+OUT is the file of weights; beside it stand the parameters before rounding (`.npz`), for evaluate.py. The
+folder holds `attacks.jsonl.gz` and `benign.jsonl.gz` (see README.md); it is read, and never stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from calibrate import calibrate
 from rune.policy.scanners.network import Network
 from rune.policy.scanners.tokens import cut, plain
 
-EPOCHS = 3
+EPOCHS = 2
 WORDS = 36_000
 SECOND_RATE = 1.2e-3
 BLEND = 0.6
@@ -37,13 +37,17 @@ def main() -> None:
     """Trains, calibrates on harmless texts held back, writes."""
     options = _options()
     params = first_stage(size=options.size, seed=options.seed, cache=options.words)
-    rows = [row for row in texts.development(options.data) if row.source in texts.MAY_TRAIN] if options.data else []
+    rows = (
+        [row for row in texts.development(options.data) if row.source in texts.MAY_TRAIN]
+        if options.data
+        else []
+    )
     if rows:
         params = second_stage(params, rows, size=options.size // 3, seed=options.seed)
     save(params, options.out.with_suffix(".npz"))
     header = {"trained_on": "own corpus, standard library" + (", development data" if rows else "")}
     network.write(params, options.out, header | {"calibration": {}}, blend=BLEND)
-    calibration = calibrate(options.out, held_back(rows, options.seed))
+    calibration = calibrate(options.out, held_back(rows, options.seed), options.left_out)
     network.write(params, options.out, header | {"calibration": calibration}, blend=BLEND)
     sys.stderr.write(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {calibration}\n")
 
@@ -51,10 +55,16 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--data", type=Path, help="a folder of development data whose licence allows training")
-    parser.add_argument("--size", type=int, default=60_000, help="attacks that are spun, and as many harmless texts")
+    parser.add_argument(
+        "--data", type=Path, help="a folder of development data whose licence allows training"
+    )
+    parser.add_argument(
+        "--size", type=int, default=60_000, help="attacks that are spun, and as many harmless texts"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--words", type=Path, default=Path("words.npz"), help="where word vectors are kept between runs")
+    parser.add_argument(
+        "--words", type=Path, default=Path("words.npz"), help="where word vectors are kept between runs"
+    )
     return parser.parse_args()
 
 
@@ -68,7 +78,9 @@ def first_stage(*, size: int, seed: int, cache: Path) -> network.Params:
     return network.train(params, encoded(spun, seed), epochs=EPOCHS, rate=3e-3, seed=seed)
 
 
-def second_stage(params: network.Params, rows: Sequence[texts.Text], *, size: int, seed: int) -> network.Params:
+def second_stage(
+    params: network.Params, rows: Sequence[texts.Text], *, size: int, seed: int
+) -> network.Params:
     """The same, going on with development data among fresh texts of our own."""
     own = texts.Own(seed + 50)
     rows = located(params, rows)
@@ -78,7 +90,7 @@ def second_stage(params: network.Params, rows: Sequence[texts.Text], *, size: in
 
 
 def located(params: network.Params, rows: Sequence[texts.Text]) -> list[texts.Text]:
-    """The rows, each long attack with the place where the first stage sees it strongest: a window without it teaches wrong."""
+    """The rows, each long attack with the place where the first stage sees it strongest."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights"
         network.write(params, path, {}, blend=BLEND)
@@ -102,7 +114,7 @@ def encoded(found: Sequence[texts.Text], seed: int) -> network.Encoded:
 
 
 def held_back(rows: Sequence[texts.Text], seed: int) -> list[texts.Text]:
-    """Harmless texts to calibrate on: other draws of our own, the library, and what development data there is."""
+    """Harmless texts to calibrate on: other draws, and what development data there is."""
     own = texts.Own(seed + 99)
     return [*own.benign(3_000), *texts.library(1_000, seed + 99), *(row for row in rows if not row.is_attack)]
 

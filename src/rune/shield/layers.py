@@ -115,7 +115,7 @@ class SimilarityLayer:
         self._to = common
 
     def scan(self, question: Question) -> Answer:
-        """Reads the windows of a text until the deadline; what they are worth is measured by L2's own thresholds."""
+        """Reads the windows of a text until the deadline, and weighs them by L2's own thresholds."""
         judged = (self._scanner or self.warm()).scan(
             question.text, is_late=lambda: self._now() > question.deadline
         )
@@ -140,7 +140,7 @@ class SimilarityLayer:
         return msgspec.structs.replace(finding, confidence=round(moved, 4))
 
     def _moved(self, risk: float) -> float:
-        """The risk on the common scale: L2's own thresholds lie where the common ones do, straight lines between."""
+        """The risk on the common scale, where L2's own thresholds lie upon the common ones."""
         marks = [(0.0, 0.0), *zip(self._from, self._to, strict=True), (1.0, 1.0)]
         for (low, low_to), (high, high_to) in pairwise(marks):
             if risk <= high:

@@ -176,7 +176,9 @@ def _refuse(config: ShieldConfig) -> None:
     if _or(config.l2_flag_threshold, config.flag_threshold) > _or(
         config.l2_block_threshold, config.block_threshold
     ):
-        found.append(Violation("l2_flag_threshold", "is above l2_block_threshold, and nothing would be flagged"))
+        found.append(
+            Violation("l2_flag_threshold", "is above l2_block_threshold, and nothing would be flagged")
+        )
     if found:
         raise InvalidArgument.of(found)
 

@@ -1,7 +1,7 @@
-"""The network of L2: reads a file of weights and scores the windows of a text with numpy. It knows no threats.
+"""The network of L2: reads a file of weights and scores the windows of a text with numpy.
 
-Two readers see each window: a wide one that adds up a weight for each word and pair of words, and a deep one, two
-convolutions over word vectors. The score of a window is a blend of both, as log-odds.
+Two readers see each window: a wide one that adds up a weight for each word and pair of words, and a deep one,
+two convolutions over word vectors. The score of a window is a blend of both, as log-odds.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Network:
         fresh = self._learn(sorted({word for word in words if word not in known}))
         if len(known) + len(fresh) > REMEMBERED:
             known = {word: known[word] for word in words if word in known}
-        known.update(fresh)  # a dictionary that threads share only ever grows; a full one is left to those who read it
+        known.update(
+            fresh
+        )  # a dictionary that threads share only ever grows; a full one is left to those who read it
         self._words = known
         return np.frombuffer(b"".join([known[word] for word in words]), self._entry)
 
@@ -96,8 +98,8 @@ class Network:
 
     def _piece(self, entries: NDArray[Any], start: int) -> list[Window]:
         part, count = self._part, len(entries)
-        hidden = _convolve(entries["vector"], part["first"], part["first_bias"], 1)
-        hidden = hidden + _convolve(hidden, part["second"], part["second_bias"], DILATION)
+        hidden = _convolve(entries["vector"], part["first"], part["first_bias"], dilation=1)
+        hidden = hidden + _convolve(hidden, part["second"], part["second_bias"], dilation=DILATION)
         wide = self._wide_of(entries["row"])
         blocks = max(-(-count // BLOCK), 1)
         found: list[Window] = []
@@ -142,7 +144,7 @@ def pairs(rows: Rows) -> Rows:
     return np.stack([kind * np.uint32(0x9E3779B1) >> np.uint32(32 - WIDE_BITS) for kind in kinds], axis=1)
 
 
-def _convolve(vectors: Array, weights: Array, bias: Array, dilation: int) -> Array:
+def _convolve(vectors: Array, weights: Array, bias: Array, *, dilation: int) -> Array:
     """A convolution of equal length with zeros beyond both ends, then everything below zero cut off."""
     reach = WIDTH // 2 * dilation
     padded = np.zeros((len(vectors) + 2 * reach, vectors.shape[1]), np.float32)
@@ -159,7 +161,7 @@ _SMALL = (
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header, and the arrays as views of the mapped file; raises FailedPrecondition for any other file."""
+    """The header, and the arrays as views of the mapped file; raises FailedPrecondition for another file."""
     try:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -170,7 +172,9 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         header = json.loads(mapped[begin : begin + length])
         arrays = {name: _array(mapped, place) for name, place in header["arrays"].items()}
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise FailedPrecondition(f"{path}: the L2 weights cannot be read ({error}); install Rune again") from error
+        raise FailedPrecondition(
+            f"{path}: the L2 weights cannot be read ({error}); install Rune again"
+        ) from error
     return header, arrays
 
 

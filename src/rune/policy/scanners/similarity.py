@@ -1,4 +1,4 @@
-"""L2: says how much a text reads like an attack, whatever its words; needs numpy (`pip install 'runesec[vector]'`).
+"""L2: says how much a text reads like an attack, whatever its words; needs numpy (`runesec[vector]`).
 
 The network scores overlapping windows. The strongest decides, and must be the stronger the more windows there
 were, so that a long harmless text is flagged no more often than a short one.
@@ -42,7 +42,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What L2 says of a text: `risk` is continuous from 0 to 1, findings are told from the flagging point on."""
+    """What L2 says of a text: `risk` runs from 0 to 1, findings are told from the flagging point on."""
 
     risk: float = 0.0
     findings: Sequence[Finding] = ()
@@ -78,7 +78,7 @@ class SimilarityScanner:
         self.calibration = msgspec.convert(self._network.header["calibration"], Calibration)
 
     def scan(self, text: str, *, is_late: Callable[[], bool] = lambda: False) -> Judgement:
-        """The judgement of a text; when `is_late` says so between two stretches, of what was read until then."""
+        """The judgement of a text, or of its first stretches when `is_late` says so between two."""
         found: list[tuple[Window, tuple[int, int]]] = []
         complete = True
         for stretch, begin in _stretches(text):
@@ -94,9 +94,7 @@ class SimilarityScanner:
             first, last = narrowed(window)
             yield window, (begin + pieces[first][1], begin + pieces[last - 1][2])
 
-    def _judged(
-        self, text: str, found: list[tuple[Window, tuple[int, int]]], *, complete: bool
-    ) -> Judgement:
+    def _judged(self, text: str, found: list[tuple[Window, tuple[int, int]]], *, complete: bool) -> Judgement:
         count, calibration = len(found), self.calibration
         risk = 0.0
         findings: list[Finding] = []
@@ -151,13 +149,15 @@ def sentence(text: str, start: int, end: int) -> tuple[int, int]:
 _BORDER = re.compile(r"[.!?](?=\s)|[。！？]|\n")
 
 
-def _finding(
-    text: str, window: Window, span: tuple[int, int], *, confidence: float, count: int
-) -> Finding:
+def _finding(text: str, window: Window, span: tuple[int, int], *, confidence: float, count: int) -> Finding:
     threat, words = FAMILIES[window.family]
     start, end = span
     low = max(0, start - AROUND)
-    less = [each for each in discounts(_lowered(text[low : end + AROUND]), start - low, end - low) if each[0] in COUNTED]
+    less = [
+        each
+        for each in discounts(_lowered(text[low : end + AROUND]), start - low, end - low)
+        if each[0] in COUNTED
+    ]
     why = f"reads like {words}" + (f"; one of {count} windows" if count > 1 else "")
     if less:
         why += f" (discounted: {', '.join(name for name, _ in less)})"
@@ -173,7 +173,15 @@ def _finding(
     )
 
 
-COUNTED = {"quoted as an example", "quoted", "in code", "documentation about attacks", "asked about", "negated", "reported"}
+COUNTED = {
+    "quoted as an example",
+    "quoted",
+    "in code",
+    "documentation about attacks",
+    "asked about",
+    "negated",
+    "reported",
+}
 """The discounts of L1 that also count here."""
 
 
@@ -187,4 +195,3 @@ def _stretches(text: str) -> Iterator[tuple[str, int]]:
     """The text in parts that overlap by about a window."""
     for begin in range(0, max(len(text) - AROUND, 1), STRETCH - AROUND):
         yield text[begin : begin + STRETCH], begin
-

@@ -35,7 +35,7 @@ def cut(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def plain(token: str) -> str:
-    """The token as it is hashed: lower-cased, compatibility forms and lookalikes beside Latin letters made plain."""
+    """The token as it is hashed: in small letters, with lookalikes beside Latin letters made plain."""
     if token.isascii():
         word = token.lower()
     else:
