@@ -90,7 +90,10 @@ class SimilarityScanner:
 
     def _windows(self, stretch: str, begin: int) -> Iterator[tuple[Window, tuple[int, int]]]:
         pieces = list(cut(stretch))
-        for window in self._network.read([plain(piece) for piece, _, _ in pieces]):
+        words = [plain(piece) for piece, _, _ in pieces]
+        if not any(map(str.isalnum, words)):
+            return  # marks alone ask for nothing
+        for window in self._network.read(words):
             first, last = narrowed(window)
             yield window, (begin + pieces[first][1], begin + pieces[last - 1][2])
 
