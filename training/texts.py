@@ -35,7 +35,7 @@ Family = tuple[str, Sequence[str], spin.Lists]
 """Its name, its templates, and the lists they draw from."""
 IMPLICIT = 0.4
 """The weight of an attack that nothing in the text gives away."""
-OFTEN = {"ask": 3, "core_ask": 4, "core_constraint": 2, "core_override": 3, "core_short": 2}
+OFTEN = {"ask": 3, "core_ask": 4, "core_constraint": 2, "first_override": 3, "core_short": 2}
 """Families that are met more often than their number of templates says: what most people write."""
 QUOTED = 0.06
 """The share of harmless texts that quote an attack of ours."""
