@@ -155,7 +155,9 @@ def _both_layers(before: float) -> None:
             wall.append((time.perf_counter() - mark) * 1e3)
         middle, last = rounds // 2, int(rounds * 0.99)
         figures = (sorted(cpu)[middle], sorted(cpu)[last], sorted(wall)[middle], sorted(wall)[last])
-        sys.stdout.write(f"{size:>10} characters     " + "".join(f"{figure:10.2f}" for figure in figures) + "\n")
+        sys.stdout.write(
+            f"{size:>10} characters     " + "".join(f"{figure:10.2f}" for figure in figures) + "\n"
+        )
     words = " ".join(f"w{number:x}q{number * 7919 % 99991:x}" for number in range(12_000))[:100_000]
     taken = min(_timed(lambda: shield.scan_input(words)) for _ in range(2))
     sys.stdout.write(f"100 KB of words never seen: {taken * 1e3:.1f} ms\n")

@@ -1,6 +1,6 @@
 """Trains the model that ships: on our own texts and the standard library, then on development data, if given.
 
-    python train.py OUT [--data FOLDER] [--left-out SCORES.npz] [--size 60000] [--seed 1]
+    python train.py OUT [--begin-with OWN.npz] [--data FOLDER] [--left-out SCORES.npz] [--size 60000] [--seed 1]
 
 OUT is the file of weights; beside it stand the parameters before rounding (`.npz`), for evaluate.py. The
 folder holds `attacks.jsonl.gz` and `benign.jsonl.gz` (see README.md); it is read, and never stored.
@@ -36,7 +36,10 @@ BLEND = 0.6
 def main() -> None:
     """Trains, calibrates on harmless texts held back, writes."""
     options = _options()
-    params = first_stage(size=options.size, seed=options.seed, cache=options.words)
+    if options.begin_with:
+        params = load(options.begin_with)
+    else:
+        params = first_stage(size=options.size, seed=options.seed, cache=options.words)
     rows = (
         [row for row in texts.development(options.data) if row.source in texts.MAY_TRAIN]
         if options.data
