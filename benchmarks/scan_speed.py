@@ -137,7 +137,7 @@ def _ordinary(scanner: PatternScanner, size: int, rounds: int) -> None:
 
 
 def _both_layers(before: float) -> None:
-    """What a scan through Shield takes with L1 and L2 on: processor time of all threads, and the time that passes."""
+    """What a scan with L1 and L2 takes: processor time of all threads, and the time that passes."""
     from rune import Shield  # noqa: PLC0415 - its cost is measured
 
     began = time.perf_counter()

@@ -1,6 +1,6 @@
 """Trains the model that ships: on our own texts and the standard library, then on development data, if given.
 
-    python train.py OUT [--begin-with OWN.npz] [--data FOLDER] [--left-out SCORES.npz] [--size 60000] [--seed 1]
+    python train.py OUT [--begin-with OWN.npz] [--data FOLDER] [--left-out SCORES.npz] [--size N]
 
 OUT is the file of weights; beside it stand the parameters before rounding (`.npz`), for evaluate.py. The
 folder holds `attacks.jsonl.gz` and `benign.jsonl.gz` (see README.md); it is read, and never stored.
@@ -58,6 +58,10 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--left-out", type=Path, help="scores of evaluate.py, to set the operating points by")
+    parser.add_argument(
+        "--begin-with", type=Path, help="what a first stage left (.npz), instead of another one"
+    )
     parser.add_argument(
         "--data", type=Path, help="a folder of development data whose licence allows training"
     )
