@@ -30,6 +30,8 @@ DILATION = 3
 PIECE = 4_096
 """Tokens that are read at once, so that memory is bounded."""
 WIDE_BITS = 18
+ALONE = 1 << 18
+"""Multiplications of one product that OpenBLAS does in the thread that asks."""
 REMEMBERED = 20_000
 """Words whose vectors are kept."""
 
@@ -150,8 +152,22 @@ def _convolve(vectors: Array, weights: Array, bias: Array, *, dilation: int) -> 
     padded = np.zeros((len(vectors) + 2 * reach, vectors.shape[1]), np.float32)
     padded[reach : reach + len(vectors)] = vectors
     seen = sliding_window_view(padded, 2 * reach + 1, axis=0)[..., ::dilation]
-    flat = seen.transpose(0, 2, 1).reshape(len(vectors), -1)
-    return np.maximum(flat @ weights + bias, 0)
+    return np.maximum(_product(seen.transpose(0, 2, 1).reshape(len(vectors), -1), weights) + bias, 0)
+
+
+def _product(rows: Array, weights: Array) -> Array:
+    """The matrix product, some rows at a time.
+
+    Past a size OpenBLAS shares a product among threads that spin while they wait: on a busy machine a scan then
+    took fifteen milliseconds, not one. A guest in somebody's process starts no threads.
+    """
+    depth, width = weights.shape
+    height = max(ALONE // (depth * width), 1)
+    count = -(-len(rows) // height)
+    padded = np.zeros((count * height, depth), np.float32)
+    padded[: len(rows)] = rows
+    made = padded.reshape(count, height, depth) @ weights
+    return made.reshape(-1, width)[: len(rows)]
 
 
 _SMALL = (
