@@ -158,8 +158,8 @@ def _convolve(vectors: Array, weights: Array, bias: Array, *, dilation: int) -> 
 def _product(rows: Array, weights: Array) -> Array:
     """The matrix product, some rows at a time.
 
-    Past a size OpenBLAS shares a product among threads that spin while they wait: on a busy machine a scan then
-    took fifteen milliseconds, not one. A guest in somebody's process starts no threads.
+    Past a size OpenBLAS shares a product among threads that spin while they wait: on a busy machine a scan
+    then took fifteen milliseconds, not one. A guest in somebody's process starts no threads.
     """
     depth, width = weights.shape
     height = max(ALONE // (depth * width), 1)
