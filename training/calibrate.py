@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from rune.policy.scanners.tokens import cut, plain
 
 FLAGGED, BLOCKED = 0.05, 0.006
 """The share of harmless texts, hard ones included, that may be flagged, and blocked."""
-LENGTHS = (4_000, 16_000, 60_000)
+LENGTHS = (1_000, 4_000, 16_000, 60_000)
 
 
 def scores(network: Network, found: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -36,42 +36,47 @@ def calibrate(path: Path, harmless: Sequence[Text], left_out: Path | None = None
     on texts that were trained on, every threshold looks better than it is.
     """
     network = Network(path)
-    short = [text.text for text in harmless]
-    best, count = scores(network, short)
-    per_doubling = _per_doubling(network, short, best)
+    best, count = scores(network, [text.text for text in harmless])
+    rise = max(_rises(network, harmless, best))
     if left_out is not None:
         with np.load(left_out) as kept:
             unseen = kept["may_train"]
             best, count = kept["left_out"][unseen], kept["windows"][unseen]
-    fair = best - per_doubling * np.log2(count)
+    fair = best - rise * np.sqrt(np.log2(count))
     flag, block = (float(np.quantile(fair, 1 - share)) for share in (FLAGGED, BLOCKED))
-    return _fitted(flag, block, per_doubling)
+    return _fitted(flag, block, rise=rise)
 
 
-def _fitted(flag: float, block: float, per_doubling: float) -> dict[str, float]:
+def _fitted(flag: float, block: float, *, rise: float) -> dict[str, float]:
     """A logistic curve through both operating points, where a finding weighs what flags and blocks."""
     flag_at, block_at = (least / WEIGHTS[SEVERITY] for least in (FLAG_AT, BLOCK_AT))
     slope = (_logit(block_at) - _logit(flag_at)) / max(block - flag, 0.05)
     return {
         "slope": slope,
         "offset": _logit(flag_at) - slope * flag,
-        "per_doubling": per_doubling,
+        "rise": rise,
         "flag_at": flag_at,
         "block_at": block_at,
     }
 
 
-def _per_doubling(network: Network, short: Sequence[str], best: np.ndarray) -> float:
-    """How fast the flagging point of long harmless documents rises, made of texts not flagged alone."""
-    calm = [text for text, score in zip(short, best, strict=True) if score < np.quantile(best, 0.98)]
-    base = float(np.quantile(best, 1 - FLAGGED))
-    rises: list[float] = []
-    for size in LENGTHS:
-        made, count = scores(network, documents(calm, size=size, count=60, seed=11))
-        rises.append(
-            (float(np.quantile(made, 1 - FLAGGED)) - base) / math.log2(max(float(np.median(count)), 2))
-        )
-    return max(0.0, float(np.median(rises)))
+def _rises(network: Network, harmless: Sequence[Text], best: np.ndarray) -> Iterator[float]:
+    """How far the flagging point of long harmless documents lies above that of the texts they are made of."""
+    for is_own in (True, False):
+        inside = [
+            at
+            for at, text in enumerate(harmless)
+            if text.source != "library" and (text.source == "own") is is_own
+        ]
+        if not inside:
+            continue
+        base = float(np.quantile(best[inside], 1 - FLAGGED))
+        for size in LENGTHS:
+            made, count = scores(
+                network, documents([harmless[at].text for at in inside], size=size, count=60, seed=11)
+            )
+            rise = float(np.quantile(made, 1 - FLAGGED)) - base
+            yield rise / math.sqrt(math.log2(max(float(np.median(count)), 2)))
 
 
 def _logit(share: float) -> float:

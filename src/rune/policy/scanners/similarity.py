@@ -41,6 +41,10 @@ FAMILIES: tuple[tuple[str, str], ...] = (
 """Threat types in the order of the network's second head, and how each is put in words."""
 
 
+Place = tuple["Window", tuple[int, int]]
+"""A window, and the characters in it that matter."""
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What L2 says of a text: `risk` runs from 0 to 1, findings are told from the flagging point on."""
 
@@ -54,8 +58,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     slope: float
     offset: float
-    per_doubling: float
-    """What the score must rise by each time a text has twice as many windows."""
+    rise: float
+    """What the score of a text of two windows must have more; of a longer one, by the root of its doublings."""
     flag_at: float
     """The confidence that about one in twenty harmless texts reaches, hard ones included."""
     block_at: float
@@ -63,7 +67,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     def confidence(self, score: float, windows: int) -> float:
         """The confidence that a text whose strongest window has this score is an attack."""
-        fair = score - self.per_doubling * math.log2(max(windows, 1))
+        fair = score - self.rise * math.sqrt(math.log2(max(windows, 1)))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, self.slope * fair + self.offset))))
 
 
@@ -79,16 +83,21 @@ class SimilarityScanner:
 
     def scan(self, text: str, *, is_late: Callable[[], bool] = lambda: False) -> Judgement:
         """The judgement of a text, or of its first stretches when `is_late` says so between two."""
-        found: list[tuple[Window, tuple[int, int]]] = []
+        found: list[Place] = []
         complete = True
         for stretch, begin in _stretches(text):
             if found and is_late():
                 complete = False
                 break
-            found += self._windows(stretch, begin)
+            found += self._stretch(stretch, begin)
         return self._judged(text, found, complete=complete)
 
-    def _windows(self, stretch: str, begin: int) -> Iterator[tuple[Window, tuple[int, int]]]:
+    def windows(self, text: str) -> Iterator[Place]:
+        """Every window of the text with the narrowed place of what speaks for an attack."""
+        for stretch, begin in _stretches(text):
+            yield from self._stretch(stretch, begin)
+
+    def _stretch(self, stretch: str, begin: int) -> Iterator[Place]:
         pieces = list(cut(stretch))
         words = [plain(piece) for piece, _, _ in pieces]
         if not any(map(str.isalnum, words)):
@@ -97,7 +106,7 @@ class SimilarityScanner:
             first, last = narrowed(window)
             yield window, (begin + pieces[first][1], begin + pieces[last - 1][2])
 
-    def _judged(self, text: str, found: list[tuple[Window, tuple[int, int]]], *, complete: bool) -> Judgement:
+    def _judged(self, text: str, found: list[Place], *, complete: bool) -> Judgement:
         count, calibration = len(found), self.calibration
         risk = 0.0
         findings: list[Finding] = []
