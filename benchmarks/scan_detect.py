@@ -1,108 +1,192 @@
-"""How much of known attacks the pattern layer finds, per source, and how often it is wrong on harmless text.
+"""How much of known attacks Rune finds, per source, and how often it errs on harmless text; beside peers.
 
-    python benchmarks/scan_detect.py DATA_FOLDER [--sample N] [--look SOURCE]
+    python benchmarks/scan_detect.py DATA_FOLDER [--sample N] [--left-out SCORES.npz] [--look SOURCE]
 
 The folder holds `attacks.jsonl.gz` and `benign.jsonl.gz`, one object a line with `text`, `source`, `kind`
-and an optional `tier`. Long clean documents are made by joining harmless texts. `--look` prints errors.
+and an optional `tier`. The weights that ship have seen part of such data: `--left-out` takes the scores that
+`training/evaluate.py --out` made with each group of sources left out once, and those are the honest figures.
+Long clean documents are made by joining harmless texts. Peers are measured where they are installed
+(`pip install ai-injection-guard clawguard-core`). `--look` prints what L1 and L2 together get wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import importlib
 import json
 import random
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rune.policy.scanners.finding import BLOCK_AT, FLAG_AT, risk_score
-from rune.policy.scanners.patterns import PatternScanner
+import numpy as np
+from numpy.typing import NDArray
+
+from rune import Shield
 
 Row = dict[str, Any]
-Score = tuple[int, int, int]
-"""Rows, of them flagged, of them blocked."""
+Detector = Callable[[str], float]
+Scores = NDArray[np.float64]
+DOCUMENTS = ((4_000, 200), (100_000, 20))
+SHARES = (0.01, 0.05)
+PEERS = {
+    "ai-injection-guard": ("prompt_shield", "PromptScanner"),
+    "clawguard-core": ("clawguard_core", "Scanner"),
+}
+"""Rule scanners that work offline: the module, and the class whose `scan` gives a `risk_score`."""
 
 
 def main() -> None:
-    """Prints one table: recall per source, then false alarms per source, then long documents."""
+    """Prints a table of totals, then one per source and for long documents."""
     options = _options()
-    scanner = PatternScanner()
-    attacks = _sample(list(_rows(options.data / "attacks.jsonl.gz")), options.sample)
-    benign = _sample(list(_rows(options.data / "benign.jsonl.gz")), options.sample)
+    rows = list(_rows(options.data))
     if options.look:
-        return _look(scanner, [r for r in attacks + benign if r["source"] == options.look], options.data)
-    _table(scanner, "attacks", attacks)
-    _table(scanner, "harmless", benign)
-    plain = [row["text"] for row in benign if row["kind"] == "benign"]
-    for size, count in ((4_000, 200), (100_000, 20)):
-        _documents(scanner, plain, size=size, count=count)
+        return _look([row for row in rows if row["source"] == options.look])
+    chosen = _sample(rows, options.sample)
+    names, scores = list[str](), list[Scores]()
+    for name, detector in _detectors():
+        began = time.perf_counter()
+        scores.append(np.array([detector(row["text"]) for row in chosen]))
+        names.append(f"{name} ({(time.perf_counter() - began) / len(chosen) * 1e3:.2f} ms a text)")
+    if options.left_out and not options.sample:
+        kept = np.load(options.left_out)
+        for title, key in (("own texts alone", "own"), ("sources left out once", "left_out")):
+            scores.append(kept[f"{key}_both"])
+            names.append(f"L1 + L2, {title}")
+    _totals(names, scores, chosen)
+    _sources(names, scores, chosen)
+    _documents(chosen)
     return None
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--sample", type=int, default=0, help="rows per source, 0 for all")
+    parser.add_argument(
+        "--left-out", type=Path, help="scores of training/evaluate.py --out, for the same data"
+    )
     parser.add_argument("--look", default="", help="print what one source gets wrong")
     return parser.parse_args()
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+def _rows(folder: Path) -> Iterator[Row]:
+    for name in ("attacks", "benign"):
+        with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line) | {"attack": name == "attacks"}
 
 
 def _sample(rows: list[Row], limit: int) -> list[Row]:
     if not limit:
         return rows
-    chosen: dict[str, list[Row]] = defaultdict(list)
+    chosen: dict[tuple[str, bool], list[Row]] = defaultdict(list)
     for row in random.Random(7).sample(rows, len(rows)):  # noqa: S311 - repeatable, not secret
-        if len(chosen[row["source"]]) < limit:
-            chosen[row["source"]].append(row)
+        group = chosen[row["source"], row["attack"]]
+        if len(group) < limit:
+            group.append(row)
     return [row for group in chosen.values() for row in group]
 
 
-def _risk(scanner: PatternScanner, text: str) -> float:
-    return risk_score(scanner.scan(text, direction="input", source="chat"))
+def _detectors() -> Iterator[tuple[str, Detector]]:
+    """L1, both layers as they ship, and the peers that are installed."""
+    for name, l2 in (("L1", False), ("L1 + L2 as shipped", True)):
+        shield = Shield(events_enabled=False, l2_enabled=l2)
+        yield name, lambda text, shield=shield: shield.scan_input(text).risk_score
+    for name, (module, scanner) in PEERS.items():
+        try:
+            peer: Any = getattr(importlib.import_module(module), scanner)()
+        except ImportError:
+            sys.stdout.write(f"{name} is not installed and is left out\n")
+            continue
+        yield name, lambda text, peer=peer: float(peer.scan(text).risk_score)
 
 
-def _table(scanner: PatternScanner, title: str, rows: Sequence[Row]) -> None:
-    groups: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        risk = _risk(scanner, row["text"])
-        for name in (f"{row['source']} {row['kind']} {row.get('tier') or ''}", f"ALL {row['kind']}", "ALL"):
-            groups[name].append(risk)
-    sys.stdout.write(f"\n{title:60} rows  flag %  block %\n")
-    for name, risks in sorted(groups.items()):
-        flagged, blocked = (100 * sum(r >= at for r in risks) / len(risks) for at in (FLAG_AT, BLOCK_AT))
-        sys.stdout.write(f"{name:60} {len(risks):4}  {flagged:6.2f}  {blocked:6.2f}\n")
+def _totals(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row]) -> None:
+    attack = np.array([row["attack"] for row in rows])
+    explicit = np.array([row["attack"] and row.get("tier") != "implicit" for row in rows])
+    hard = np.array([row["kind"] == "benign_hard" for row in rows])
+    header = "AUROC  at 1 %  explicit  hard fp  at 5 %  explicit  hard fp"
+    sys.stdout.write(
+        f"{len(rows)} texts, {attack.sum()} attacks, {explicit.sum()} explicit, {hard.sum()} hard\n"
+    )
+    sys.stdout.write(f"\n{'recall at a share of harmless texts':52} {header}\n")
+    for name, score in zip(names, scores, strict=True):
+        line = f"{name:52} {_auroc(score, attack):5.3f}"
+        for share in SHARES:
+            mark = _mark(score[~attack], share)
+            line += "".join(
+                f" {100 * (score[group] > mark).mean():7.1f}" for group in (attack, explicit, hard)
+            )
+        sys.stdout.write(line + "\n")
 
 
-def _documents(scanner: PatternScanner, texts: list[str], *, size: int, count: int) -> None:
-    chance, risks = random.Random(3), list[float]()  # noqa: S311 - repeatable, not secret
+def _mark(harmless: Scores, share: float) -> float:
+    """The lowest score that at most this share of the harmless texts is above."""
+    return float(np.quantile(harmless, 1 - share, method="higher"))
+
+
+def _auroc(score: Scores, attack: NDArray[np.bool_]) -> float:
+    """The chance that an attack scores higher than a harmless text; a draw counts half."""
+    harmless = np.sort(score[~attack])
+    below = np.searchsorted(harmless, score[attack], "left") + np.searchsorted(
+        harmless, score[attack], "right"
+    )
+    return float(below.mean() / 2 / len(harmless))
+
+
+def _sources(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row]) -> None:
+    groups: dict[str, list[int]] = defaultdict(list)
+    attack = np.array([row["attack"] for row in rows])
+    for at, row in enumerate(rows):
+        groups[f"{'attack' if row['attack'] else 'harmless'} {row['source']} {row.get('tier') or ''}"].append(
+            at
+        )
+    for name, score in zip(names, scores, strict=True):
+        marks = [_mark(score[~attack], share) for share in SHARES]
+        sys.stdout.write(f"\n{name:60} rows  % above 1 %  % above 5 %\n")
+        for group, inside in sorted(groups.items()):
+            above = [100 * (score[inside] > mark).mean() for mark in marks]
+            sys.stdout.write(f"{group:60} {len(inside):4}  {above[0]:11.1f}  {above[1]:11.1f}\n")
+
+
+def _documents(rows: Sequence[Row]) -> None:
+    texts = [row["text"] for row in rows if row["kind"] == "benign"]
+    sys.stdout.write(f"\n{'clean documents':52}   rows  flag %  block %\n")
+    for l2 in (False, True):
+        shield = Shield(events_enabled=False, l2_enabled=l2)
+        for size, count in DOCUMENTS:
+            found = [shield.scan_input(text) for text in _joined(texts, size=size, count=count)]
+            flagged = 100 * sum(result.risk_score >= 0.5 for result in found) / count
+            blocked = 100 * sum(result.blocked for result in found) / count
+            title = f"{'L1 + L2' if l2 else 'L1'}, {size} characters"
+            sys.stdout.write(f"{title:52}   {count:4}  {flagged:6.1f}  {blocked:7.1f}\n")
+
+
+def _joined(texts: Sequence[str], *, size: int, count: int) -> Iterator[str]:
+    chance = random.Random(3)  # noqa: S311 - repeatable, not secret
     for _ in range(count):
         parts, length = list[str](), 0
         while length < size:
             parts.append(chance.choice(texts))
             length += len(parts[-1]) + 2
-        risks.append(_risk(scanner, "\n\n".join(parts)[:size]))
-    flagged, blocked = (100 * sum(r >= at for r in risks) / len(risks) for at in (FLAG_AT, BLOCK_AT))
-    sys.stdout.write(
-        f"{f'clean documents of {size} characters':60} {count:4}  {flagged:6.2f}  {blocked:6.2f}\n"
-    )
+        yield "\n\n".join(parts)[:size]
 
 
-def _look(scanner: PatternScanner, rows: Sequence[Row], _data: Path) -> None:
+def _look(rows: Sequence[Row]) -> None:
+    shield = Shield(events_enabled=False, l2_enabled=True)
     for row in rows:
-        findings = scanner.scan(row["text"], direction="input", source="chat")
-        risk, harmless = risk_score(findings), row["kind"].startswith("benign")
-        if harmless == (risk >= FLAG_AT):
+        result = shield.scan_input(row["text"])
+        if row["attack"] != (result.risk_score >= 0.5):
+            found = [(threat["rule"], threat["confidence"]) for threat in result.threats_detected]
             shown = row["text"][:500].replace("\n", "\\n")
-            sys.stdout.write(f"{risk:.2f} {[(f.rule, f.confidence) for f in findings]} {shown}\n")
+            sys.stdout.write(f"{result.risk_score:.2f} {found} {shown}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time and memory of the pattern layer, beside the bare hyperscan call on the same bytes.
+"""Time and memory of the pattern layer, beside the bare hyperscan call; then of L1 and L2 together.
 
 python benchmarks/scan_speed.py
 """
@@ -114,6 +114,7 @@ def main() -> None:
         taken = min(_timed(lambda text=text: scanner.scan(text, direction="output")) for _ in range(2))
         sys.stdout.write(f"{piece[:38]!r:40} {taken * 1e3:.1f}\n")
     sys.stdout.write(f"\nimport and build {started * 1e3:.0f} ms, memory added {_memory() - before:.0f} MB\n")
+    _both_layers(before)
 
 
 def _ordinary(scanner: PatternScanner, size: int, rounds: int) -> None:
@@ -133,6 +134,34 @@ def _ordinary(scanner: PatternScanner, size: int, rounds: int) -> None:
         f"{size:>10} characters      {ours[middle] * 1e3:9.3f} {ours[last] * 1e3:9.3f}"
         f" {bare[middle] * 1e3:18.3f} {ratio:7.1f}\n"
     )
+
+
+def _both_layers(before: float) -> None:
+    """What a scan with L1 and L2 takes: processor time of all threads, and the time that passes."""
+    from rune import Shield  # noqa: PLC0415 - its cost is measured
+
+    began = time.perf_counter()
+    shield = Shield(events_enabled=False, l2_enabled=True)
+    shield.scan_input("hello")
+    started = time.perf_counter() - began
+    sys.stdout.write(f"\n{'L1 + L2 through Shield':24} median ms    p99 ms   wall median  wall p99\n")
+    for size, rounds in ((1_000, 400), (4_000, 200), (100_000, 20)):
+        cpu, wall = list[float](), list[float]()
+        for seed in range(rounds):
+            text = _text(size, seed)
+            start, mark = time.process_time(), time.perf_counter()
+            shield.scan_input(text)
+            cpu.append((time.process_time() - start) * 1e3)
+            wall.append((time.perf_counter() - mark) * 1e3)
+        middle, last = rounds // 2, int(rounds * 0.99)
+        figures = (sorted(cpu)[middle], sorted(cpu)[last], sorted(wall)[middle], sorted(wall)[last])
+        sys.stdout.write(
+            f"{size:>10} characters     " + "".join(f"{figure:10.2f}" for figure in figures) + "\n"
+        )
+    words = " ".join(f"w{number:x}q{number * 7919 % 99991:x}" for number in range(12_000))[:100_000]
+    taken = min(_timed(lambda: shield.scan_input(words)) for _ in range(2))
+    sys.stdout.write(f"100 KB of words never seen: {taken * 1e3:.1f} ms\n")
+    sys.stdout.write(f"first scan {started * 1e3:.0f} ms, memory added in all {_memory() - before:.0f} MB\n")
 
 
 def _text(size: int, seed: int) -> str:

@@ -37,6 +37,7 @@ class _Reading:
         self.results: dict[str, str] = {}
         self.executed: list[str] = []
         self.complete = True
+        self.risk = 0.0
 
 
 class Guard:
@@ -125,6 +126,7 @@ class Guard:
         if len(kept) != len(found):
             self._stats.add("suppressed_total", len(found) - len(kept))
             reading.results |= {name: self._verdict(_of(kept, name)) for name in reading.executed}
+            reading.risk = 0.0
         result = self._weighed(kept, reading)
         return kept, result if reading.complete else self._unfinished(result)
 
@@ -142,6 +144,7 @@ class Guard:
             if not answer.note:
                 reading.executed.append(layer.name)
             reading.findings += answer.findings
+            reading.risk = max(reading.risk, answer.risk)
             reading.results[layer.name] = answer.note or self._verdict(answer.findings)
             reading.complete = reading.complete and answer.complete
             if reading.results[layer.name] == "block":
@@ -164,11 +167,14 @@ class Guard:
         l1: LayerResult = first if first in {"flag", "block"} else "pass"  # pyright: ignore[reportAssignmentType] - just checked
         if not findings:
             return ScanResult(
-                layers_executed=reading.executed, l2_result=results.get("l2"), l3_result=results.get("l3")
+                risk_score=reading.risk,
+                layers_executed=reading.executed,
+                l2_result=results.get("l2"),
+                l3_result=results.get("l3"),
             )
         types = {finding.type for finding in findings}
         worst = max(findings, key=lambda finding: finding.weight)
-        risk = risk_score(findings)
+        risk = max(risk_score(findings), reading.risk)
         return ScanResult(
             blocked=risk >= self._config.block_threshold,
             risk_score=risk,

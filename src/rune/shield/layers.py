@@ -6,18 +6,21 @@ Nothing is interrupted: a layer looks at the deadline where it can stop, and say
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from rune.errors import FailedPrecondition
-from rune.policy.scanners.finding import Direction, Finding
+from rune.policy.scanners.finding import WEIGHTS, Direction, Finding
 from rune.shield.faults import logger
 from rune.shield.options import ShieldConfig
 
 if TYPE_CHECKING:
     from rune.policy.scanners.judge import Judge
     from rune.policy.scanners.rules import Rule
+    from rune.policy.scanners.similarity import SimilarityScanner
 
 STRETCH = 128_000
 """Characters that L1 reads between two looks at the clock."""
@@ -48,6 +51,8 @@ class Answer(msgspec.Struct, frozen=True):
     complete: bool = True
     note: str = ""
     """What the result says of the layer in the place of pass, flag or block."""
+    risk: float = 0.0
+    """How sure a layer that sees degrees is of the whole text, also where it has no finding to tell."""
 
 
 class Layer(Protocol):
@@ -143,6 +148,53 @@ def build_judge(config: ShieldConfig, now: Callable[[], float]) -> Judge | None:
     return Judge(endpoint, now=now, token=lambda: secrets.token_hex(16))
 
 
+class SimilarityLayer:
+    """L2. The weights are mapped with the first scan, or by `warm`."""
+
+    name: Literal["l2"] = "l2"
+
+    def __init__(self, config: ShieldConfig, now: Callable[[], float]) -> None:
+        self._now = now
+        self._scanner: SimilarityScanner | None = None
+        common = (config.flag_threshold, config.block_threshold)
+        own = (config.l2_flag_threshold, config.l2_block_threshold)
+        self._from = tuple(usual if mine is None else mine for mine, usual in zip(own, common, strict=True))
+        self._to = common
+
+    def scan(self, question: Question) -> Answer:
+        """Reads the windows of a text until the deadline, and weighs them by L2's own thresholds."""
+        judged = (self._scanner or self.warm()).scan(
+            question.text, is_late=lambda: self._now() > question.deadline
+        )
+        if self._from == self._to:
+            return Answer(judged.findings, complete=judged.complete, risk=judged.risk)
+        return Answer(
+            [self._weighed(finding) for finding in judged.findings],
+            complete=judged.complete,
+            risk=self._moved(judged.risk),
+        )
+
+    def warm(self) -> SimilarityScanner:
+        """Loads numpy and maps the weights; two threads at once both succeed."""
+        from rune.policy.scanners.similarity import SimilarityScanner  # noqa: PLC0415 - loads numpy
+
+        self._scanner = SimilarityScanner()
+        return self._scanner
+
+    def _weighed(self, finding: Finding) -> Finding:
+        share = WEIGHTS[finding.severity]
+        moved = min(self._moved(finding.weight) / share, 1.0)
+        return msgspec.structs.replace(finding, confidence=round(moved, 4))
+
+    def _moved(self, risk: float) -> float:
+        """The risk on the common scale, where L2's own thresholds lie upon the common ones."""
+        marks = [(0.0, 0.0), *zip(self._from, self._to, strict=True), (1.0, 1.0)]
+        for (low, low_to), (high, high_to) in pairwise(marks):
+            if risk <= high:
+                return low_to + (high_to - low_to) * (risk - low) / max(high - low, 1e-9)
+        return risk
+
+
 def _own_rules(path: str) -> Sequence[Rule]:
     from rune.policy.scanners.rules import load_rules  # noqa: PLC0415 - reads YAML
 
@@ -162,9 +214,12 @@ def build_layers(
     Raises FailedPrecondition for a missing layer when `fail_mode` is `closed`.
     """
     layers: list[Layer] = [PatternLayer(config.rules_path, now)] if config.l1_enabled else []
+    lacks_l2 = find_spec("numpy") is None
+    if config.l2_enabled and not lacks_l2:
+        layers.append(SimilarityLayer(config, now))
     if judge is not None and config.l3_mode == "sync":
         layers.append(JudgeLayer(judge))
-    asked = {"l2": config.l2_enabled, "l3": config.l3_enabled and judge is None}
+    asked = {"l2": config.l2_enabled and lacks_l2, "l3": config.l3_enabled and judge is None}
     missing = {name: MISSING[name] for name, wanted in asked.items() if wanted}
     for name, says in missing.items():
         if config.fail_mode == "closed":

@@ -40,7 +40,7 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     l1_enabled: bool = True
     """Patterns: some tenths of a millisecond for a message."""
     l2_enabled: bool = False
-    """Vector similarity; needs the extra `runesec[vector]`."""
+    """Likeness to attacks, in any words: about a millisecond for a message; needs `runesec[vector]`."""
     l3_enabled: bool = False
     """A language model as judge."""
     l3_base_url: str = ""
@@ -63,6 +63,10 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The risk from which a layer blocks."""
     flag_threshold: Risk = 0.5
     """The risk from which a layer flags."""
+    l2_block_threshold: Risk | None = None
+    """The risk from which L2 blocks, where that differs from `block_threshold`."""
+    l2_flag_threshold: Risk | None = None
+    """The risk from which L2 flags, where that differs from `flag_threshold`."""
     scan_timeout_ms: Positive = 5_000
     """Past it a scan ends at its next safe point, and `fail_mode` decides."""
     default_agent_id: str | None = None
@@ -127,6 +131,8 @@ class Keywords(TypedDict, total=False):
     fail_mode: FailMode
     block_threshold: float
     flag_threshold: float
+    l2_block_threshold: float | None
+    l2_flag_threshold: float | None
     scan_timeout_ms: int
     default_agent_id: str | None
     default_agent_tags: tuple[str, ...] | list[str]
@@ -220,6 +226,12 @@ def _refuse(config: ShieldConfig) -> None:
         found += _judge_problems(config)
     if config.flag_threshold > config.block_threshold:
         found.append(Violation("flag_threshold", "is above block_threshold, and nothing would be flagged"))
+    if _or(config.l2_flag_threshold, config.flag_threshold) > _or(
+        config.l2_block_threshold, config.block_threshold
+    ):
+        found.append(
+            Violation("l2_flag_threshold", "is above l2_block_threshold, and nothing would be flagged")
+        )
     if found:
         raise InvalidArgument.of(found)
 
@@ -232,6 +244,10 @@ def _judge_problems(config: ShieldConfig) -> list[Violation]:
     found += [Violation("l3_base_url", each.description) for each in _endpoint_problems(config.l3_base_url)]
     key = config.l3_api_key
     return found + [Violation("l3_api_key", each.description) for each in (_key_problems(key) if key else [])]
+
+
+def _or(mine: float | None, usual: float) -> float:
+    return usual if mine is None else mine
 
 
 def _key_problems(key: str | None) -> list[Violation]:

@@ -24,6 +24,8 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "event_spool_path": ("/s", "/s"),
     "block_threshold": ("0.9", 0.9),
     "flag_threshold": ("0.25", 0.25),
+    "l2_block_threshold": ("0.7", 0.7),
+    "l2_flag_threshold": ("0.4", 0.4),
     "policy_sync_interval_seconds": ("7", 7.0),
     "event_flush_interval_seconds": ("0.5", 0.5),
     "connection_timeout_seconds": ("3", 3.0),
