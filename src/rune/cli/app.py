@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "alerts": ("alerts:alerts", "Alerts, false positives and webhooks."),
     "policy": ("policy:policy", "Security policies: write, test, replay, switch."),
     "events": ("events:events", "Security events, and figures over them."),
+    "ui": ("ui:ui", "Open the dashboard in a browser, logged in."),
     "admin": ("admin:admin", "Users, policies, tokens, registries, API keys and the audit log."),
     "dev": ("dev:dev", "Run a whole runed on a scratch folder until this command ends."),
     "completion": ("completion:completion", "Print the script that lets a shell complete commands."),

@@ -11,7 +11,19 @@ from rune.api.orchestrator.admin import Grant, PolicyRule
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Screen
 from rune.dashboard.html import el
 from rune.dashboard.parts import (
-    badge, button, choice, empty, field, folded, form, heading, path, row, secret, table, when,
+    badge,
+    button,
+    choice,
+    empty,
+    field,
+    folded,
+    form,
+    heading,
+    path,
+    row,
+    secret,
+    table,
+    when,
 )  # fmt: skip
 from rune.errors import InvalidArgument, Violation
 
@@ -48,7 +60,16 @@ def _token(ask: Ask, each: admin.TokenInfo, of: str) -> Markup:
     if state == "active" and ask.may(auth.revoke_token):
         asked = f"Revoke {each.name or each.id}? What it has open ends at once."
         lever = button("Revoke", path("tokens", each.id, "revoke"), confirm=asked, kind="danger")
-    return row(each.id, each.name or each.id, of, badge(state), when(each.issued_at), when(each.expires_at), when(each.last_used_at), lever)
+    return row(
+        each.id,
+        each.name or each.id,
+        of,
+        badge(state),
+        when(each.issued_at),
+        when(each.expires_at),
+        when(each.last_used_at),
+        lever,
+    )
 
 
 async def show_users(ask: Ask) -> Screen:
@@ -74,7 +95,14 @@ def _user(ask: Ask, each: admin.Subject) -> Markup:
     if ask.may(users.delete):
         asked = f"Delete {each.name}, with all its tokens?"
         levers.append(button("Delete", path("users", each.name, "delete"), confirm=asked, kind="danger"))
-    return row(each.name, each.name, each.kind, each.email, ", ".join(each.policies), el("span", *levers, class_="ways"))
+    return row(
+        each.name,
+        each.name,
+        each.kind,
+        each.email,
+        ", ".join(each.policies),
+        el("span", *levers, class_="ways"),
+    )
 
 
 async def grants(ask: Ask) -> Screen:
@@ -83,7 +111,14 @@ async def grants(ask: Ask) -> Screen:
     rows = (_grant(ask, each) for each in found)
     listing = table(("Grant", "Description", "Allows", ""), rows, label="Grants")
     hint = "One rule a line: what, verbs with commas between, and a namespace (left out: all). services get,list,scale web"
-    area = el("textarea", name="rules", rows=4, required=True, maxlength=65536, placeholder="services get,list default")
+    area = el(
+        "textarea",
+        name="rules",
+        rows=4,
+        required=True,
+        maxlength=65536,
+        placeholder="services get,list default",
+    )
     fresh = folded("New grant", form(
         "/grants/create",
         field("name", "Name", required=True, maxlength=63),
@@ -92,7 +127,9 @@ async def grants(ask: Ask) -> Screen:
         el("p", hint, class_="dim"),
         press="Create",
     )) if ask.may(admin.create_grant) else None  # fmt: skip
-    return Screen(title="Grants", body=(heading("Grants"), listing if found else empty("No grants", hint), fresh))
+    return Screen(
+        title="Grants", body=(heading("Grants"), listing if found else empty("No grants", hint), fresh)
+    )
 
 
 def _grant(ask: Ask, each: Grant) -> Markup:
@@ -100,7 +137,10 @@ def _grant(ask: Ask, each: Grant) -> Markup:
     if not each.builtin and ask.may(admin.delete_grant):
         asked = f"Delete {each.name}? Whoever has it loses what it allows."
         lever = button("Delete", path("grants", each.name, "delete"), confirm=asked, kind="danger")
-    rules = (el("li", f"{rule.resource}: {', '.join(rule.verbs)} in {rule.namespace or '*'}") for rule in each.rules)
+    rules = (
+        el("li", f"{rule.resource}: {', '.join(rule.verbs)} in {rule.namespace or '*'}")
+        for rule in each.rules
+    )
     return row(each.name, each.name, each.description, el("ul", rules, class_="rules"), lever)
 
 
@@ -163,7 +203,9 @@ def _listed(ask: Ask) -> list[str]:
 def _rule(line: str) -> PolicyRule:
     words = line.split()
     if not 2 <= len(words) <= WORDS:
-        raise InvalidArgument.of([Violation("rules", f"{line[:60]!r} is not: what, verbs, and maybe a namespace")])
+        raise InvalidArgument.of(
+            [Violation("rules", f"{line[:60]!r} is not: what, verbs, and maybe a namespace")]
+        )
     return PolicyRule(resource=words[0], verbs=words[1].split(","), namespace="".join(words[2:]))
 
 

@@ -17,8 +17,25 @@ from rune.dashboard import alerts, events
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.html import el, join
 from rune.dashboard.parts import (
-    PAGE, badge, button, choice, empty, facts, field, filters, folded, form, heading, link, long_table, path, row,
-    section, spark, table, when,
+    PAGE,
+    badge,
+    button,
+    choice,
+    empty,
+    facts,
+    field,
+    filters,
+    folded,
+    form,
+    heading,
+    link,
+    long_table,
+    path,
+    row,
+    section,
+    spark,
+    table,
+    when,
 )  # fmt: skip
 
 LINKS: Final = (Link(path="/agents", label="Agents", needs=api.list_),)
@@ -76,7 +93,10 @@ def _row(each: api.Agent) -> Markup:
 
 def _risk(score: float) -> Markup:
     label = f"risk {score:.2f} of 1"
-    return join(el("meter", value=f"{score:.3f}", max=1, low=0.5, high=0.8, optimum=0, aria_label=label), f" {score:.2f}")
+    return join(
+        el("meter", value=f"{score:.3f}", max=1, low=0.5, high=0.8, optimum=0, aria_label=label),
+        f" {score:.2f}",
+    )
 
 
 async def one(ask: Ask) -> Screen:
@@ -96,7 +116,9 @@ async def one(ask: Ask) -> Screen:
         ("Service", found.service or "none that Rune runs"),
     ))  # fmt: skip
     body = (heading(each.name or name, _switch(ask, each), back=("/agents", "Agents")), shown)
-    return Screen(title=each.name or name, body=(*body, *await _activity(ask, name), await _alerts(ask, name)))
+    return Screen(
+        title=each.name or name, body=(*body, *await _activity(ask, name), await _alerts(ask, name))
+    )
 
 
 def _switch(ask: Ask, each: api.Agent) -> Markup | None:
@@ -124,8 +146,15 @@ async def _activity(ask: Ask, name: str) -> Sequence[Markup]:
     used = [row(tool, tool, count) for tool, count in tools.most_common(20)]
     return (
         section("Activity", spark(counts, label), el("p", label, class_="dim")),
-        section("Tools used", table(("Tool", "Calls"), used, label="Tools") if used else el("p", "None.", class_="dim")),
-        section("Timeline", events.timeline(recent[:50]), beside=link(path("events", agent=name), "All its events")),
+        section(
+            "Tools used",
+            table(("Tool", "Calls"), used, label="Tools") if used else el("p", "None.", class_="dim"),
+        ),
+        section(
+            "Timeline",
+            events.timeline(recent[:50]),
+            beside=link(path("events", agent=name), "All its events"),
+        ),
     )
 
 
@@ -141,9 +170,13 @@ def _over_time(recent: Sequence[SecurityEvent], now: datetime) -> list[int]:
 async def _alerts(ask: Ask, name: str) -> Markup | None:
     if not ask.may(alerts_api.list_):
         return None
-    found = await ask.call(alerts_api.list_, alerts_api.ListAlertsRequest(status="all", agent_id=name, limit=20))
+    found = await ask.call(
+        alerts_api.list_, alerts_api.ListAlertsRequest(status="all", agent_id=name, limit=20)
+    )
     rows = [alerts.alert_row(each, is_picked=False) for each in found.alerts]
-    return section("Alerts", table(alerts.COLUMNS, rows, label="Alerts") if rows else el("p", "None.", class_="dim"))
+    return section(
+        "Alerts", table(alerts.COLUMNS, rows, label="Alerts") if rows else el("p", "None.", class_="dim")
+    )
 
 
 async def quarantine(ask: Ask) -> Done:

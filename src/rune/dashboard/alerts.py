@@ -12,8 +12,24 @@ from rune.api.security import alerts as api
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.html import el, join
 from rune.dashboard.parts import (
-    PAGE, badge, button, choice, empty, facts, field, filters, form, heading, link, long_table, path, row,
-    section, table, tabs, text, when,
+    PAGE,
+    badge,
+    button,
+    choice,
+    empty,
+    facts,
+    field,
+    filters,
+    form,
+    heading,
+    link,
+    long_table,
+    path,
+    row,
+    section,
+    tabs,
+    text,
+    when,
 )  # fmt: skip
 from rune.errors import InvalidArgument, RuneError
 
@@ -22,7 +38,13 @@ COLUMNS: Final = ("Severity", "Alert", "Agent", "Status", "Times", "Last seen")
 STATUSES: Final = {
     "open": "Open", "investigating": "Investigating", "resolved": "Resolved", "false_positive": "False positive",
 }  # fmt: skip
-SEVERITIES: Final = {"": "Any severity", "critical": "Critical", "high": "High", "medium": "Medium", "low": "Low"}
+SEVERITIES: Final = {
+    "": "Any severity",
+    "critical": "Critical",
+    "high": "High",
+    "medium": "Medium",
+    "low": "Low",
+}
 KINDS: Final = frozenset({"security-alert"})
 MOST_AT_ONCE: Final = 500
 
@@ -33,7 +55,7 @@ def nothing() -> Markup:
         "No alerts",
         "An alert is raised when a guarded agent's event is blocked, is risky, or breaks a policy. "
         "Guard an agent with three lines, and what it does is watched:",
-        'from rune import Shield\nshield = Shield()\nshield.scan_input(text)',
+        "from rune import Shield\nshield = Shield()\nshield.scan_input(text)",
     )
 
 
@@ -53,7 +75,9 @@ async def show(ask: Ask) -> Screen:
         listing = join(_bulk(ask), long_table(ask, _columns(ask), part, label="Alerts"))
     else:
         listing = nothing()
-    return Screen(title="Alerts", body=(heading("Alerts", *ways), tabs(status, pairs, "Status"), narrow, listing))
+    return Screen(
+        title="Alerts", body=(heading("Alerts", *ways), tabs(status, pairs, "Status"), narrow, listing)
+    )
 
 
 def _columns(ask: Ask) -> tuple[str, ...]:
@@ -93,7 +117,9 @@ async def rows(ask: Ask) -> Part:
 def alert_row(each: api.Alert, *, is_picked: bool) -> Markup:
     """One alert, with a box to pick it where it may be changed."""
     at = path("alerts", each.id)
-    box = el("input", type="checkbox", name="id", value=each.id, form="bulk", aria_label=f"Pick: {each.title}")
+    box = el(
+        "input", type="checkbox", name="id", value=each.id, form="bulk", aria_label=f"Pick: {each.title}"
+    )
     return row(
         each.id,
         *((box,) if is_picked else ()),
@@ -155,7 +181,9 @@ def _history(changes: Iterable[api.AlertChange]) -> Markup:
            el("p", each.note) if each.note else None)
         for each in changes
     ]  # fmt: skip
-    return el("ol", items, class_="timeline") if items else el("p", "Nobody has touched it yet.", class_="dim")
+    return (
+        el("ol", items, class_="timeline") if items else el("p", "Nobody has touched it yet.", class_="dim")
+    )
 
 
 async def false_positives(ask: Ask) -> Screen:
@@ -163,8 +191,14 @@ async def false_positives(ask: Ask) -> Screen:
     part = await false_positive_rows(ask)
     columns = ("Threat", "Rule", "What", "Agent", "By", "Since", "")
     hint = "Nothing is let pass. Mark an alert as a false positive, and every scanner lets exactly that pass from then on."
-    listing = long_table(ask, columns, part, label="False positives") if part.rows else empty("No false positives", hint)
-    return Screen(title="False positives", body=(heading("False positives", back=("/alerts", "Alerts")), listing))
+    listing = (
+        long_table(ask, columns, part, label="False positives")
+        if part.rows
+        else empty("No false positives", hint)
+    )
+    return Screen(
+        title="False positives", body=(heading("False positives", back=("/alerts", "Alerts")), listing)
+    )
 
 
 async def false_positive_rows(ask: Ask) -> Part:
@@ -202,7 +236,9 @@ async def update_many(ask: Ask) -> Done:
         try:
             await ask.call(api.update, asked)
         except RuneError as failure:
-            raise type(failure)(f"{count} of {len(picked)} changed; then {alert_id}: {failure.message}") from failure
+            raise type(failure)(
+                f"{count} of {len(picked)} changed; then {alert_id}: {failure.message}"
+            ) from failure
     return Done(said=f"{len(picked)} alerts are {STATUSES[status].lower()} now.")
 
 
@@ -215,13 +251,20 @@ def _status(ask: Ask) -> str:
 
 async def forget(ask: Ask) -> Done:
     """Let scanners find it again."""
-    await ask.call(api.delete_false_positive, api.DeleteFalsePositiveRequest(false_positive_id=ask.given("id")))
+    await ask.call(
+        api.delete_false_positive, api.DeleteFalsePositiveRequest(false_positive_id=ask.given("id"))
+    )
     return Done(said="Scanners find it again.")
 
 
 PAGES: Final = (
     Page(path="/alerts", show=show, rows=rows, watches=KINDS),
-    Page(path="/alerts/false-positives", show=false_positives, rows=false_positive_rows, watches=frozenset({"false-positive"})),
+    Page(
+        path="/alerts/false-positives",
+        show=false_positives,
+        rows=false_positive_rows,
+        watches=frozenset({"false-positive"}),
+    ),
     Page(path="/alerts/{id}", show=one, watches=KINDS),
 )
 ACTIONS: Final = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -12,16 +14,20 @@ from starlette.routing import BaseRoute, Match, Route, WebSocketRoute, request_r
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from rune.client.local import Dispatch
 from rune.dashboard import tail, terminal
 from rune.dashboard.ask import Done, Screen
 from rune.dashboard.book import MENU, Book, whole
 from rune.dashboard.gate import Gate
 from rune.dashboard.live import OVER, Live
+from rune.dashboard.notices import Changes, Notices
 from rune.dashboard.parts import chunk
 from rune.dashboard.road import Road, fields
-from rune.dashboard.sessions import Session
+from rune.dashboard.sessions import Session, Sessions
 from rune.dashboard.shell import HEADERS, files, frame, inside, tag
 from rune.errors import NotFound, RuneError, Unauthenticated
+from rune.server.pages import Front
+from rune.server.rest import Rest
 
 REFUSED = 4403
 FOREVER = "public, max-age=86400"
@@ -32,6 +38,28 @@ class Dashboard:
 
     def __init__(self, road: Road, book: Book | None = None) -> None:
         self.road, self._book = road, book or whole()
+
+    @classmethod
+    def over(cls, dispatch: Dispatch, changes: Changes, rest: Rest) -> Front:
+        """The dashboard of a server."""
+        road = Road(
+            dispatch=dispatch,
+            clock=rest.clock,
+            origins=rest.origins,
+            streams=rest.streams,
+            notices=Notices(changes),
+            sessions=Sessions(rest.clock),
+        )
+        found = cls(road)
+        return Front(routes=found.routes(), lifespan=found.lifespan)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object) -> AsyncGenerator[None]:
+        """Passes changes on while the door is open."""
+        async with asyncio.TaskGroup() as group:
+            passing = group.create_task(self.road.notices.run())
+            yield
+            passing.cancel()
 
     def routes(self) -> Sequence[BaseRoute]:
         """What goes before the operations of REST, whose paths begin with /v1."""
@@ -128,7 +156,11 @@ class _Pages(BaseRoute):
         self._book, self._app = book, request_response(show)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        is_page = scope["type"] == "http" and scope["method"] == "GET" and self._book.knows(_path(HTTPConnection(scope)))
+        is_page = (
+            scope["type"] == "http"
+            and scope["method"] == "GET"
+            and self._book.knows(_path(HTTPConnection(scope)))
+        )
         return (Match.FULL if is_page else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,4 +188,3 @@ def _log_in(*, is_script: bool) -> Response:
     if is_script:
         return JSONResponse({"error": "log in first", "to": "/login"}, 401, HEADERS)
     return RedirectResponse("/login", 303, HEADERS)
-

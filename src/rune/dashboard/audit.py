@@ -32,18 +32,34 @@ async def show(ask: Ask) -> Screen:
     )
     narrow = filters(
         "/settings/audit",
-        *(field(name, name.capitalize(), value=asked.get(name, ""), type="search") for name in ("actor", "action", "resource", "namespace")),
+        *(
+            field(name, name.capitalize(), value=asked.get(name, ""), type="search")
+            for name in ("actor", "action", "resource", "namespace")
+        ),
         choice("most", "Show", COUNTS, most),
     )
     hint = "Every change and every refusal is written here, chained by hash. Nothing fits what is asked for."
-    listing = table(COLUMNS, map(_row, found.events), label="Audit log") if found.events else empty("No entries", hint)
+    listing = (
+        table(COLUMNS, map(_row, found.events), label="Audit log")
+        if found.events
+        else empty("No entries", hint)
+    )
     levers = (button("Verify", "/audit/verify"),) if ask.may(api.verify) else ()
     return Screen(title="Audit log", body=(heading("Audit log", *levers), narrow, listing))
 
 
 def _row(each: api.AuditEvent) -> Markup:
     message = el("span", each.message[:300], class_="dim")
-    return row(each.id, when(each.timestamp), each.actor, each.action, each.resource_ref, each.namespace, badge(each.outcome), message)
+    return row(
+        each.id,
+        when(each.timestamp),
+        each.actor,
+        each.action,
+        each.resource_ref,
+        each.namespace,
+        badge(each.outcome),
+        message,
+    )
 
 
 async def verify(ask: Ask) -> Done:
@@ -54,6 +70,8 @@ async def verify(ask: Ask) -> Done:
     return Done(said=f"The log is not as it was written: {found.problem}")
 
 
-_KINDS: Final = frozenset({"service", "instance", "namespace", "secret", "configmap", "security-policy", "security-alert", "apikey"})
+_KINDS: Final = frozenset(
+    {"service", "instance", "namespace", "secret", "configmap", "security-policy", "security-alert", "apikey"}
+)
 PAGES: Final = (Page(path="/settings/audit", show=show, watches=_KINDS),)
 ACTIONS: Final = (Action(path="/audit/verify", act=verify),)

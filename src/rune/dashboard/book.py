@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.requests import HTTPConnection
 
 from rune.dashboard import (
-    access, agents, alerts, audit, configs, events, instances, keys, namespaces, nodes, overview, policies,
-    search, services, suite,
+    access,
+    agents,
+    alerts,
+    audit,
+    configs,
+    events,
+    instances,
+    keys,
+    namespaces,
+    nodes,
+    overview,
+    policies,
+    search,
+    services,
+    suite,
 )  # fmt: skip
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.road import Road
@@ -60,7 +74,7 @@ class Book:
         if found is None:
             return trouble("Not found", f"There is no page at {path.partition('?')[0]}.")
         page, values = found
-        ask = await road.ask(browser, session, path, values=values)
+        ask = replace(await road.ask(browser, session, path), values=values)
         try:
             return await page.show(ask)
         except Unauthenticated:
@@ -75,7 +89,7 @@ class Book:
             raise NotFound("there is no such table")
         page, values = found
         assert page.rows  # noqa: S101 - looked at above
-        return await page.rows(await road.ask(browser, session, path, values=values))
+        return await page.rows(replace(await road.ask(browser, session, path), values=values))
 
     async def act(self, ask: Ask) -> Done:
         """Do what the form at the path does."""
@@ -94,7 +108,7 @@ class Book:
         return page, self._values(page.path, match)
 
     def _values(self, template: str, match: Match[Page] | Match[Action]) -> Mapping[str, str]:
-        return dict(zip(self._names[template], match.values, strict=True))
+        return dict(zip(self._names[template], map(unquote, match.values), strict=True))
 
 
 def whole() -> Book:

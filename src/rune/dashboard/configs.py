@@ -14,7 +14,21 @@ from rune.api.orchestrator.secrets import Secret
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.html import el
 from rune.dashboard.parts import (
-    PAGE, button, empty, facts, field, folded, form, heading, link, long_table, path, row, section, table, when,
+    PAGE,
+    button,
+    empty,
+    facts,
+    field,
+    folded,
+    form,
+    heading,
+    link,
+    long_table,
+    path,
+    row,
+    section,
+    table,
+    when,
 )  # fmt: skip
 
 LINKS: Final = (
@@ -28,8 +42,15 @@ async def show_secrets(ask: Ask) -> Screen:
     """All secrets, by name."""
     part = await secret_rows(ask)
     hint = "A secret is sealed where it is stored, and reaches services as files or variables. This page never shows a value."
-    listing = long_table(ask, COLUMNS, part, label="Secrets") if part.rows else empty("No secrets", hint, "rune create secret db --from-literal password=…")
-    return Screen(title="Secrets", body=(heading("Secrets"), listing, _new("secrets", "secret", may=ask.may(secrets.create))))
+    listing = (
+        long_table(ask, COLUMNS, part, label="Secrets")
+        if part.rows
+        else empty("No secrets", hint, "rune create secret db --from-literal password=…")
+    )
+    return Screen(
+        title="Secrets",
+        body=(heading("Secrets"), listing, _new("secrets", "secret", may=ask.may(secrets.create))),
+    )
 
 
 async def secret_rows(ask: Ask) -> Part:
@@ -44,7 +65,11 @@ async def show_configmaps(ask: Ask) -> Screen:
     """All configmaps, by name."""
     part = await configmap_rows(ask)
     hint = "A configmap holds plain settings that services get as files or variables, and files change while they run."
-    listing = long_table(ask, COLUMNS, part, label="Configmaps") if part.rows else empty("No configmaps", hint, "rune create configmap web --from-literal colour=blue")
+    listing = (
+        long_table(ask, COLUMNS, part, label="Configmaps")
+        if part.rows
+        else empty("No configmaps", hint, "rune create configmap web --from-literal colour=blue")
+    )
     form = _new("configmaps", "configmap", may=ask.may(configmaps.create))
     return Screen(title="Configmaps", body=(heading("Configmaps"), listing, form))
 
@@ -60,7 +85,15 @@ async def configmap_rows(ask: Ask) -> Part:
 def _row(noun: str, each: Secret | Configmap, keys: list[str]) -> Markup:
     at = path(noun, each.namespace, each.name)
     named = ", ".join(sorted(keys)[:8]) + (" …" if len(keys) > 8 else "")  # noqa: PLR2004 - as many as fit
-    return row(f"{each.namespace}/{each.name}", link(at, each.name), each.namespace, named, each.version, when(each.updated_at), to=at)
+    return row(
+        f"{each.namespace}/{each.name}",
+        link(at, each.name),
+        each.namespace,
+        named,
+        each.version,
+        when(each.updated_at),
+        to=at,
+    )
 
 
 def _new(noun: str, word: str, *, may: bool) -> Markup | None:
@@ -76,14 +109,26 @@ def _new(noun: str, word: str, *, may: bool) -> Markup | None:
 
 
 def _pair(key: str = "") -> Iterable[Markup]:
-    area = el("textarea", name="value", rows=2, autocomplete="off", spellcheck="false", maxlength=65536, class_="private")
-    return field("key", "Key", value=key, required=True, maxlength=253), el("label", el("span", "Value"), area)
+    area = el(
+        "textarea",
+        name="value",
+        rows=2,
+        autocomplete="off",
+        spellcheck="false",
+        maxlength=65536,
+        class_="private",
+    )
+    return field("key", "Key", value=key, required=True, maxlength=253), el(
+        "label", el("span", "Value"), area
+    )
 
 
 async def one_secret(ask: Ask) -> Screen:
     """One secret: its keys and its versions, never a value."""
     namespace, name = ask.values["namespace"], ask.values["name"]
-    found = (await ask.call(secrets.get, secrets.GetSecretRequest(name=name, namespace=namespace))).secret or Secret(name=name)
+    found = (
+        await ask.call(secrets.get, secrets.GetSecretRequest(name=name, namespace=namespace))
+    ).secret or Secret(name=name)
     versions: list[Secret] = []
     if ask.may(secrets.list_versions):
         asked = secrets.ListSecretVersionsRequest(name=name, namespace=namespace)
@@ -109,7 +154,7 @@ async def one_configmap(ask: Ask) -> Screen:
     )  # fmt: skip
 
 
-def _screen(  # noqa: PLR0913, PLR0917 - two nouns, one page
+def _screen(  # noqa: PLR0917 - two nouns, one page
     ask: Ask, noun: str, found: Secret | Configmap, keys: list[str], versions: Iterable[Secret | Configmap],
     *, may: tuple[bool, bool, bool],
 ) -> Screen:  # fmt: skip
@@ -125,13 +170,23 @@ def _screen(  # noqa: PLR0913, PLR0917 - two nouns, one page
     def back(version: int) -> Markup | None:
         if not can_roll_back or version == found.version:
             return None
-        return button("Roll back", f"{at}/rollback", confirm=f"Make version {version} the newest?", version=str(version))
+        return button(
+            "Roll back", f"{at}/rollback", confirm=f"Make version {version} the newest?", version=str(version)
+        )
 
     kept = (row(key, key, el("span", "•••", aria_label="hidden"), drop(key)) for key in sorted(keys))
-    older = (row(str(each.version), each.version, when(each.updated_at), back(each.version)) for each in versions)
+    older = (
+        row(str(each.version), each.version, when(each.updated_at), back(each.version)) for each in versions
+    )
     body = (
         heading(found.name, *levers, back=(f"/{noun}", noun.capitalize())),
-        facts((("Namespace", found.namespace), ("Version", str(found.version)), ("Changed", when(found.updated_at)))),
+        facts(
+            (
+                ("Namespace", found.namespace),
+                ("Version", str(found.version)),
+                ("Changed", when(found.updated_at)),
+            )
+        ),
         section("Keys", table(("Key", "Value", ""), kept, label="Keys")),
         folded("Set a key", form(f"{at}/set", *_pair(), press="Set")) if can_set else None,
         section("Versions", table(("Version", "Made", ""), older, label="Versions")),
@@ -141,16 +196,25 @@ def _screen(  # noqa: PLR0913, PLR0917 - two nouns, one page
 
 async def create_secret(ask: Ask) -> Done:
     """A secret of one key."""
-    secret = Secret(name=ask.given("name"), namespace=ask.given("namespace"), data={ask.given("key"): ask.text("value")})
+    secret = Secret(
+        name=ask.given("name"), namespace=ask.given("namespace"), data={ask.given("key"): ask.text("value")}
+    )
     await ask.call(secrets.create, secrets.CreateSecretRequest(secret=secret))
-    return Done(said=f"Secret {secret.name} is sealed.", to=path("secrets", secret.namespace or "default", secret.name))
+    return Done(
+        said=f"Secret {secret.name} is sealed.",
+        to=path("secrets", secret.namespace or "default", secret.name),
+    )
 
 
 async def create_configmap(ask: Ask) -> Done:
     """A configmap of one key."""
-    made = Configmap(name=ask.given("name"), namespace=ask.given("namespace"), data={ask.given("key"): ask.text("value")})
+    made = Configmap(
+        name=ask.given("name"), namespace=ask.given("namespace"), data={ask.given("key"): ask.text("value")}
+    )
     await ask.call(configmaps.create, configmaps.CreateConfigmapRequest(configmap=made))
-    return Done(said=f"Configmap {made.name} is there.", to=path("configmaps", made.namespace or "default", made.name))
+    return Done(
+        said=f"Configmap {made.name} is there.", to=path("configmaps", made.namespace or "default", made.name)
+    )
 
 
 async def set_secret(ask: Ask) -> Done:
@@ -181,13 +245,18 @@ async def roll_back_secret(ask: Ask) -> Done:
 async def roll_back_configmap(ask: Ask) -> Done:
     """An earlier version as the newest."""
     where = {"name": ask.values["name"], "namespace": ask.values["namespace"]}
-    await ask.call(configmaps.rollback, configmaps.RollbackConfigmapRequest(**where, to_version=ask.number("version")))
+    await ask.call(
+        configmaps.rollback, configmaps.RollbackConfigmapRequest(**where, to_version=ask.number("version"))
+    )
     return Done(said=f"The newest version says what version {ask.number('version')} said.")
 
 
 async def delete_secret(ask: Ask) -> Done:
     """For good."""
-    await ask.call(secrets.delete, secrets.DeleteSecretRequest(name=ask.values["name"], namespace=ask.values["namespace"]))
+    await ask.call(
+        secrets.delete,
+        secrets.DeleteSecretRequest(name=ask.values["name"], namespace=ask.values["namespace"]),
+    )
     return Done(said="The secret is deleted.", to="/secrets")
 
 

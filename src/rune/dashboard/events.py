@@ -15,7 +15,21 @@ from rune.api.security.events import SecurityEvent
 from rune.dashboard.ask import Action, Ask, Link, Page, Part, Screen
 from rune.dashboard.html import el
 from rune.dashboard.parts import (
-    PAGE, badge, choice, empty, facts, field, filters, heading, link, long_table, path, row, section, text, when,
+    PAGE,
+    badge,
+    choice,
+    empty,
+    facts,
+    field,
+    filters,
+    heading,
+    link,
+    long_table,
+    path,
+    row,
+    section,
+    text,
+    when,
 )  # fmt: skip
 
 LINKS: Final = (Link(path="/events", label="Events", needs=api.list_),)
@@ -127,7 +141,11 @@ async def one(ask: Ask) -> Screen:
         ("Session", event.session_id or "none"),
         ("Policy", event.policy_result.policy or event.policy_result.rule if event.policy_result else "none"),
     ))  # fmt: skip
-    body = (heading(event.event_id, back=("/events", "Events")), shown, section("Whole", text(whole, label="Event as JSON")))
+    body = (
+        heading(event.event_id, back=("/events", "Events")),
+        shown,
+        section("Whole", text(whole, label="Event as JSON")),
+    )
     return Screen(title="Event", body=body)
 
 

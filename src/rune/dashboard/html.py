@@ -13,7 +13,7 @@ Value = str | int | float | bool | None
 VOID = frozenset({"input", "br", "meta", "link", "hr", "col"})
 
 
-def el(name: str, *children: Node, **attributes: Value) -> Markup:
+def el(name: str, /, *children: Node, **attributes: Value) -> Markup:
     """An element. `class_` is class, `data_key` is data-key; None and False leave an attribute out."""
     head = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in VOID:

@@ -15,7 +15,19 @@ from rune.api.orchestrator.instances import Instance
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.html import el, join
 from rune.dashboard.parts import (
-    PAGE, badge, button, choice, empty, facts, heading, link, long_table, path, row, short, when,
+    PAGE,
+    badge,
+    button,
+    choice,
+    empty,
+    facts,
+    heading,
+    link,
+    long_table,
+    path,
+    row,
+    short,
+    when,
 )  # fmt: skip
 from rune.dashboard.terminal import COMMANDS
 from rune.errors import PermissionDenied
@@ -29,7 +41,9 @@ MIB: Final = 1 << 20
 async def show(ask: Ask) -> Screen:
     """All of them."""
     part = await rows(ask)
-    nothing = empty("No instances", "An instance is one running copy of a service. Cast a service, and they appear here.")
+    nothing = empty(
+        "No instances", "An instance is one running copy of a service. Cast a service, and they appear here."
+    )
     listing = long_table(ask, COLUMNS, part, label="Instances") if part.rows else nothing
     return Screen(title="Instances", body=(heading("Instances"), listing))
 
@@ -81,7 +95,9 @@ async def one(ask: Ask) -> Screen:
         ("Made", when(each.created_at)),
         ("Notes", "; ".join(each.notes) or "none"),
     ))  # fmt: skip
-    return Screen(title=each.id, body=(heading(each.id, *_levers(ask, each), back=("/instances", "Instances")), shown))
+    return Screen(
+        title=each.id, body=(heading(each.id, *_levers(ask, each), back=("/instances", "Instances")), shown)
+    )
 
 
 def _levers(ask: Ask, each: Instance) -> Iterable[Markup]:
@@ -101,20 +117,30 @@ def log_screen(title: str, back: tuple[str, str], *, namespace: str, target: str
     at = f"/ui/logs{path(namespace, target)}"
     tools = el(
         "div",
-        el("label", el("span", "Only lines with"), el("input", type="search", data_filter=True, maxlength="200")),
+        el(
+            "label",
+            el("span", "Only lines with"),
+            el("input", type="search", data_filter=True, maxlength="200"),
+        ),
         el("label", el("input", type="checkbox", checked=True, data_follow=True), el("span", "Follow")),
         el("button", "Clear", type="button", data_clear=True),
         el("span", "connecting …", role="status", data_state=True, class_="dim"),
         class_="filters",
     )
-    lines = el("div", role="log", aria_label=title, tabindex="0", class_="lines", data_lines=True, aria_live="off")
-    return Screen(title=title, body=(heading(title, back=back), el("div", tools, lines, data_logs=at, data_keep=True)))
+    lines = el(
+        "div", role="log", aria_label=title, tabindex="0", class_="lines", data_lines=True, aria_live="off"
+    )
+    return Screen(
+        title=title, body=(heading(title, back=back), el("div", tools, lines, data_logs=at, data_keep=True))
+    )
 
 
 async def lines(ask: Ask) -> Screen:
     """What it writes, as it writes it."""
     namespace, name = ask.values["namespace"], ask.values["id"]
-    return log_screen(f"Logs of {name}", (path("instances", namespace, name), name), namespace=namespace, target=name)
+    return log_screen(
+        f"Logs of {name}", (path("instances", namespace, name), name), namespace=namespace, target=name
+    )
 
 
 async def terminal(ask: Ask) -> Screen:
@@ -131,8 +157,20 @@ async def terminal(ask: Ask) -> Screen:
         el("span", "not connected", role="status", data_state=True, class_="dim"),
         class_="filters",
     )
-    screen = el("div", class_="screen", tabindex="0", role="textbox", aria_label=title, aria_multiline="true", data_screen=True)
-    hint = el("p", "Ctrl+Shift+Escape leaves the terminal with the keyboard. Everything run here is in the audit log.", class_="dim")
+    screen = el(
+        "div",
+        class_="screen",
+        tabindex="0",
+        role="textbox",
+        aria_label=title,
+        aria_multiline="true",
+        data_screen=True,
+    )
+    hint = el(
+        "p",
+        "Ctrl+Shift+Escape leaves the terminal with the keyboard. Everything run here is in the audit log.",
+        class_="dim",
+    )
     return Screen(
         title=title,
         body=(

@@ -10,7 +10,20 @@ from rune.api.security import apikeys as api
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.html import el
 from rune.dashboard.parts import (
-    PAGE, badge, button, choice, empty, field, folded, form, heading, long_table, path, row, secret, when,
+    PAGE,
+    badge,
+    button,
+    choice,
+    empty,
+    field,
+    folded,
+    form,
+    heading,
+    long_table,
+    path,
+    row,
+    secret,
+    when,
 )  # fmt: skip
 
 LINKS: Final = (Link(path="/settings/keys", label="API keys", needs=api.list_),)
@@ -51,7 +64,8 @@ def _new(ask: Ask) -> Markup | None:
     if not ask.may(api.create):
         return None
     boxes = (
-        el("label", el("input", type="checkbox", name="permission", value=each), el("span", each)) for each in PERMISSIONS
+        el("label", el("input", type="checkbox", name="permission", value=each), el("span", each))
+        for each in PERMISSIONS
     )
     return folded("New API key", form(
         "/keys/create",

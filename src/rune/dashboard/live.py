@@ -68,11 +68,12 @@ class Live:
     async def _listen(self, bell: Bell) -> None:
         """Where the page is; raises WebSocketDisconnect when it is closed."""
         while True:
-            try:
-                self._place = msgspec.json.decode(await self._socket.receive_text(), type=Place)
-            except msgspec.MsgspecError:
-                continue
-            bell.rung.set()
+            frame = await self._socket.receive()
+            if frame["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect
+            with suppress(msgspec.MsgspecError):
+                self._place = msgspec.json.decode(frame.get("text") or "", type=Place)
+                bell.rung.set()
 
     async def _end(self) -> None:
         await self._session.ended.wait()
@@ -102,5 +103,5 @@ class Live:
         if place is not self._place or now == place.tag:
             return
         self._place = Place(place.path, now)
-        told = {"path": place.path, "title": screen.title, "main": content, "tag": now}
+        told = {"path": place.path, "title": screen.title, "main": str(content), "tag": now}
         await self._socket.send_text(msgspec.json.encode(told).decode())

@@ -28,8 +28,17 @@ def _row(ask: Ask, each: Namespace) -> Markup:
     lever = None
     if ask.may(api.delete) and each.name not in BUILT_IN and not is_going:
         to = path("namespaces", each.name, "delete")
-        lever = button("Delete", to, confirm=f"Delete {each.name}? One that is not empty is kept.", kind="danger")
-    return row(each.name, each.name, each.description, badge("deleting" if is_going else "active"), when(each.created_at), lever)
+        lever = button(
+            "Delete", to, confirm=f"Delete {each.name}? One that is not empty is kept.", kind="danger"
+        )
+    return row(
+        each.name,
+        each.name,
+        each.description,
+        badge("deleting" if is_going else "active"),
+        when(each.created_at),
+        lever,
+    )
 
 
 def _new(ask: Ask) -> Markup | None:

@@ -37,8 +37,13 @@ def _node(each: api.ComponentHealth) -> Markup:
         ("Memory", f"{has.mem_used_bytes / GIB:.1f} of {has.mem_total_bytes / GIB:.1f} GiB" if has else "unknown"),
         ("Seen", when(each.timestamp)),
     ))  # fmt: skip
-    checks = [row(str(place), badge(short(check.status)), check.message) for place, check in enumerate(each.check_results)]
-    listed = table(("State", "Check"), checks, label="Checks") if checks else el("p", "No checks.", class_="dim")
+    checks = [
+        row(str(place), badge(short(check.status)), check.message)
+        for place, check in enumerate(each.check_results)
+    ]
+    listed = (
+        table(("State", "Check"), checks, label="Checks") if checks else el("p", "No checks.", class_="dim")
+    )
     return section(each.name or each.id, shown, listed)
 
 

@@ -79,8 +79,14 @@ async def _events(ask: Ask) -> Markup:
     events, blocked = ([getattr(point, name) for point in series.points] for name in ("events", "blocked"))
     label = f"{sum(events)} events in the last 24 hours, {sum(blocked)} of them blocked"
     rows = (row(each.threat_type, each.threat_type, each.events, each.blocked) for each in threats.threats)
-    shown = table(("Threat", "Events", "Blocked"), rows, label="Most frequent threats") if threats.threats else None
-    return section("Security events", spark(events, label, over=blocked), Markup("<p>") + label + Markup("</p>"), shown)
+    shown = (
+        table(("Threat", "Events", "Blocked"), rows, label="Most frequent threats")
+        if threats.threats
+        else None
+    )
+    return section(
+        "Security events", spark(events, label, over=blocked), Markup("<p>") + label + Markup("</p>"), shown
+    )
 
 
 PAGES: Final = (

@@ -33,7 +33,7 @@ def path(*segments: str, **query: str) -> str:
     return "/" + "/".join(quote(segment, safe="") for segment in segments) + (f"?{asked}" if asked else "")
 
 
-def link(to: str, *label: Node, **attributes: str) -> Markup:
+def link(to: str, /, *label: Node, **attributes: str) -> Markup:
     """A link to another page of ours."""
     return el("a", *label, href=to, **attributes)
 
@@ -78,14 +78,18 @@ def empty(title: str, words: str, command: str = "") -> Markup:
 
 def table(columns: Sequence[str], rows: Iterable[Markup], *, label: str) -> Markup:
     """A table whose rows are all there."""
-    head = el("thead", el("tr", (el("th", name, scope="col") for name in columns)))
+    head = el("thead", el("tr", map(_column, columns)))
     whole = el("table", head, el("tbody", rows), aria_label=label)
     return el("div", whole, class_="table", tabindex="0", role="region", aria_label=label)
 
 
+def _column(name: str) -> Markup:
+    return el("th", name or el("span", "Actions", class_="hidden"), scope="col")
+
+
 def long_table(ask: Ask, columns: Sequence[str], part: Part, *, label: str, group: str = "") -> Markup:
     """A table that brings its rows as it is scrolled, and holds only those in view."""
-    head = el("thead", el("tr", (el("th", name, scope="col") for name in columns)))
+    head = el("thead", el("tr", map(_column, columns)))
     whole = el(
         "table", head, chunk(part), aria_label=label, data_long=ask.path, data_cursor=part.cursor or None
     )
@@ -129,11 +133,13 @@ def _line(points: Sequence[int], top: int, name: str) -> Markup:
     return el("polyline", points=dots, class_=name)
 
 
-def button(label: str, to: str, *, confirm: str = "", kind: str = "", **hidden: str) -> Markup:
+def button(label: str, to: str, /, *, confirm: str = "", kind: str = "", **hidden: str) -> Markup:
     """A button that does something at once, or after a question."""
     fields = (el("input", type="hidden", name=name, value=value) for name, value in hidden.items())
     press = el("button", label, type="submit", class_=kind or None)
-    return el("form", fields, press, method="post", action=f"{DO}{to}", class_="one", data_confirm=confirm or None)
+    return el(
+        "form", fields, press, method="post", action=f"{DO}{to}", class_="one", data_confirm=confirm or None
+    )
 
 
 def form(to: str, *children: Node, press: str, kind: str = "", confirm: str = "") -> Markup:
@@ -145,7 +151,7 @@ def form(to: str, *children: Node, press: str, kind: str = "", confirm: str = ""
     )  # fmt: skip
 
 
-def field(name: str, label: str, **attributes: str | int | bool | None) -> Markup:
+def field(name: str, label: str, /, **attributes: str | int | bool | None) -> Markup:
     """A line to type in, with its label."""
     return el("label", el("span", label), el("input", name=name, autocomplete="off", **attributes))
 
@@ -159,7 +165,16 @@ def choice(name: str, label: str, options: Mapping[str, str], chosen: str = "") 
 def filters(to: str, *children: Node) -> Markup:
     """Fields that narrow a list as soon as they change."""
     press = el("button", "Apply", type="submit")
-    return el("form", children, press, method="get", action=to, class_="filters", role="search")
+    return el(
+        "form",
+        children,
+        press,
+        method="get",
+        action=to,
+        class_="filters",
+        role="search",
+        aria_label="Narrow the list",
+    )
 
 
 def folded(label: str, *children: Node) -> Markup:

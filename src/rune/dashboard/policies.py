@@ -12,8 +12,24 @@ from rune.api.security import policies as api
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.html import Node, el, join
 from rune.dashboard.parts import (
-    PAGE, badge, button, choice, empty, facts, field, folded, form, heading, link, long_table, path, row, section,
-    table, text, when,
+    PAGE,
+    badge,
+    button,
+    choice,
+    empty,
+    facts,
+    field,
+    folded,
+    form,
+    heading,
+    link,
+    long_table,
+    path,
+    row,
+    section,
+    table,
+    text,
+    when,
 )  # fmt: skip
 from rune.dashboard.suite import DIRECTIONS
 from rune.errors import NotFound
@@ -42,7 +58,9 @@ async def show(ask: Ask) -> Screen:
     part = await rows(ask)
     ways = (link("/policies/new", "New policy", class_="button"),) if ask.may(api.create) else ()
     hint = "A policy says what agents may do. Without one, Shields use what they find risky by themselves."
-    listing = long_table(ask, COLUMNS, part, label="Policies") if part.rows else empty("No policies", hint, FIRST)
+    listing = (
+        long_table(ask, COLUMNS, part, label="Policies") if part.rows else empty("No policies", hint, FIRST)
+    )
     return Screen(title="Policies", body=(heading("Policies", *ways), listing))
 
 
@@ -70,18 +88,26 @@ async def new(ask: Ask) -> Screen:
     """An editor with a first policy in it."""
     del ask
     fields = (field("name", "Name", required=True, maxlength=200), _editor(FIRST))
-    body = (heading("New policy", back=("/policies", "Policies")), form("/policies/create", fields, press="Create"))
+    body = (
+        heading("New policy", back=("/policies", "Policies")),
+        form("/policies/create", fields, press="Create"),
+    )
     return Screen(title="New policy", body=body)
 
 
 def _editor(content: str, *, is_readonly: bool = False) -> Markup:
     """YAML, checked by the server while it is typed."""
     area = el(
-        "textarea", "\n", content, name="yaml", rows=24, spellcheck="false", autocapitalize="off", wrap="off",
+        "textarea", "\n", content, name="yaml", id="yaml", rows=24, spellcheck="false", autocapitalize="off", wrap="off",
         aria_describedby="verdict", data_check="/ui/do/policies/check", readonly=is_readonly, maxlength=256 << 10,
     )  # fmt: skip
-    label = el("label", el("span", "YAML"), el("div", el("div", class_="lines-at", aria_hidden="true"), area, class_="editor"))
-    return join(label, el("p", "", id="verdict", role="status", class_="verdict"))
+    numbers = el("div", class_="lines-at", aria_hidden="true")
+    label = el("label", el("span", "YAML"), for_="yaml")
+    return join(
+        label,
+        el("div", numbers, area, class_="editor"),
+        el("p", "", id="verdict", role="status", class_="verdict"),
+    )
 
 
 async def one(ask: Ask) -> Screen:
@@ -97,10 +123,21 @@ async def one(ask: Ask) -> Screen:
         ("Version", str(found.version)),
         ("Changed", when(found.updated_at)),
     ))  # fmt: skip
-    fields = (field("name", "Name", value=found.name, required=True, maxlength=200), _editor(found.yaml_content))
-    editing = form(f"{at}/save", fields, press="Save", kind="saves") if may else text(found.yaml_content, label="YAML")
+    fields = (
+        field("name", "Name", value=found.name, required=True, maxlength=200),
+        _editor(found.yaml_content),
+    )
+    editing = (
+        form(f"{at}/save", fields, press="Save", kind="saves")
+        if may
+        else text(found.yaml_content, label="YAML")
+    )
     trials = (_try(at), _replay(ask, at))
-    body = (heading(found.name, *levers, back=("/policies", "Policies")), shown, el("div", editing, data_keep=found.version))
+    body = (
+        heading(found.name, *levers, back=("/policies", "Policies")),
+        shown,
+        el("div", editing, data_keep=found.version),
+    )
     return Screen(title=found.name, body=(*body, *trials, await _versions(ask, found)))
 
 
@@ -108,10 +145,16 @@ def _try(at: str) -> Markup:
     fields = (
         choice("direction", "What happens", {**DIRECTIONS}, "tool_call"),
         field("tool", "Tool", maxlength=128),
-        el("label", el("span", "Text, or a tool's arguments as JSON"), el("textarea", name="text", rows=3, maxlength=65536)),
+        el(
+            "label",
+            el("span", "Text, or a tool's arguments as JSON"),
+            el("textarea", name="text", rows=3, maxlength=65536),
+        ),
     )
     hint = "Decides one action by the text in the editor, saved or not. Nothing is stored."
-    return folded("Test", el("p", hint, class_="dim"), form(f"{at}/try", fields, press="Decide", kind="with-yaml"))
+    return folded(
+        "Test", el("p", hint, class_="dim"), form(f"{at}/try", fields, press="Decide", kind="with-yaml")
+    )
 
 
 def _replay(ask: Ask, at: str) -> Markup | None:
@@ -120,7 +163,9 @@ def _replay(ask: Ask, at: str) -> Markup | None:
     spans = {"1": "the last hour", "24": "the last day", "168": "the last week"}
     hint = "Judges recorded events by the text in the editor, and shows which would be decided otherwise."
     fields = (choice("hours", "Events of", spans, "24"), field("agent", "Agent", maxlength=128))
-    return folded("Replay", el("p", hint, class_="dim"), form(f"{at}/replay", fields, press="Replay", kind="with-yaml"))
+    return folded(
+        "Replay", el("p", hint, class_="dim"), form(f"{at}/replay", fields, press="Replay", kind="with-yaml")
+    )
 
 
 async def _versions(ask: Ask, found: api.GetSecurityPolicyResponse) -> Markup:
@@ -156,7 +201,9 @@ async def version(ask: Ask) -> Screen:
         section(f"Against version {chosen.version - 1}" if before else "The first version", _diff(before.yaml_content if before else "", chosen.yaml_content)),
     ]  # fmt: skip
     if newest is not chosen:
-        body.append(section(f"From here to version {newest.version}", _diff(chosen.yaml_content, newest.yaml_content)))
+        body.append(
+            section(f"From here to version {newest.version}", _diff(chosen.yaml_content, newest.yaml_content))
+        )
     return Screen(title=title, body=body)
 
 
@@ -166,7 +213,11 @@ def _diff(before: str, after: str) -> Markup:
     lines = [line for line in list(found)[2 : LINES_SHOWN + 2] if not line.startswith("@@")]
     kinds = {"+": "plus", "-": "minus"}
     shown = (el("span", line, "\n", class_=kinds.get(line[:1], "same")) for line in lines)
-    return el("pre", shown or "nothing", class_="diff", tabindex="0", role="region", aria_label="Changes") if lines else _same()
+    return (
+        el("pre", shown or "nothing", class_="diff", tabindex="0", role="region", aria_label="Changes")
+        if lines
+        else _same()
+    )
 
 
 def _same() -> Markup:

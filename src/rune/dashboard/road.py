@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, parse_qsl, unquote
+from urllib.parse import parse_qs, parse_qsl
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -54,8 +53,8 @@ class Road:
             raise Unauthenticated("log in first")
         return session
 
-    async def ask(self, browser: HTTPConnection, session: Session, path: str, **more: Mapping[str, str]) -> Ask:
-        """A question about a path, with a form if there is one; raises Unauthenticated once the token is lost."""
+    async def ask(self, browser: HTTPConnection, session: Session, path: str) -> Ask:
+        """A question about a path; raises Unauthenticated once the token is lost."""
         client = self.client(browser, session.token)
         known = await client.call(auth.list_permissions, auth.ListMyPermissionsRequest())
         return Ask(
@@ -63,7 +62,7 @@ class Road:
             name=session.name,
             operations=frozenset(known.operations),
             path=path,
-            values={key: unquote(value) for key, value in more.get("values", {}).items()},
+            values={},
             query=dict(parse_qsl(path.partition("?")[2], max_num_fields=MOST_FIELDS)),
             now=self.clock.now(),
         )

@@ -32,9 +32,15 @@ async def show(ask: Ask) -> Screen:
             ("Agents", await _agents(ask)), ("Alerts", await _alerts(ask)), ("Policies", await _policies(ask)),
         ]  # fmt: skip
         shown = [_group(name, found, words) for name, found in groups]
-        body += shown if any(shown) else [empty("Nothing found", "Search looks at names and titles, not into logs or events.")]
+        body += (
+            shown
+            if any(shown)
+            else [empty("Nothing found", "Search looks at names and titles, not into logs or events.")]
+        )
     else:
-        body.append(empty("Search", "Type part of the name of a service, an agent, a policy or anything else."))
+        body.append(
+            empty("Search", "Type part of the name of a service, an agent, a policy or anything else.")
+        )
     return Screen(title="Search", body=body)
 
 
@@ -48,28 +54,40 @@ async def _services(ask: Ask) -> Found:
     if not ask.may(services.list_):
         return []
     found = await ask.call(services.list_, services.ListServicesRequest(namespace="*"))
-    return [(path("services", each.namespace, each.name), f"{each.namespace}/{each.name}") for each in found.services]
+    return [
+        (path("services", each.namespace, each.name), f"{each.namespace}/{each.name}")
+        for each in found.services
+    ]
 
 
 async def _instances(ask: Ask) -> Found:
     if not ask.may(instances.list_):
         return []
     found = await ask.call(instances.list_, instances.ListInstancesRequest(namespace="*"))
-    return [(path("instances", each.namespace, each.id), f"{each.namespace}/{each.id}") for each in found.instances]
+    return [
+        (path("instances", each.namespace, each.id), f"{each.namespace}/{each.id}")
+        for each in found.instances
+    ]
 
 
 async def _secrets(ask: Ask) -> Found:
     if not ask.may(secrets.list_):
         return []
     found = await ask.call(secrets.list_, secrets.ListSecretsRequest(namespace="*"))
-    return [(path("secrets", each.namespace, each.name), f"{each.namespace}/{each.name}") for each in found.secrets]
+    return [
+        (path("secrets", each.namespace, each.name), f"{each.namespace}/{each.name}")
+        for each in found.secrets
+    ]
 
 
 async def _configmaps(ask: Ask) -> Found:
     if not ask.may(configmaps.list_):
         return []
     found = await ask.call(configmaps.list_, configmaps.ListConfigmapsRequest(namespace="*"))
-    return [(path("configmaps", each.namespace, each.name), f"{each.namespace}/{each.name}") for each in found.configmaps]
+    return [
+        (path("configmaps", each.namespace, each.name), f"{each.namespace}/{each.name}")
+        for each in found.configmaps
+    ]
 
 
 async def _namespaces(ask: Ask) -> Found:
@@ -84,7 +102,9 @@ async def _agents(ask: Ask) -> Found:
     cursor = ""
     for _ in range(PAGES_READ if ask.may(agents.list_) else 0):
         found = await ask.call(agents.list_, agents.ListAgentsRequest(limit=200, cursor=cursor))
-        hits += [(path("agents", each.agent_id), f"{each.agent_id} {each.name}".strip()) for each in found.agents]
+        hits += [
+            (path("agents", each.agent_id), f"{each.agent_id} {each.name}".strip()) for each in found.agents
+        ]
         if not (cursor := found.next_cursor or ""):
             break
     return hits

@@ -17,8 +17,24 @@ from rune.dashboard import instances
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.html import el, join
 from rune.dashboard.parts import (
-    PAGE, badge, button, empty, facts, field, folded, form, heading, link, long_table, path, row, section, short,
-    table, text, when,
+    PAGE,
+    badge,
+    button,
+    empty,
+    facts,
+    field,
+    folded,
+    form,
+    heading,
+    link,
+    long_table,
+    path,
+    row,
+    section,
+    short,
+    table,
+    text,
+    when,
 )  # fmt: skip
 
 LINKS: Final = (Link(path="/services", label="Services", needs=api.list_),)
@@ -97,7 +113,9 @@ def _progress(update: api.UpdateStatus) -> Markup:
 async def one(ask: Ask) -> Screen:
     """One, with its copies and what it was before."""
     namespace, name = _names(ask)
-    found = (await ask.call(api.get, api.GetServiceRequest(name=name, namespace=namespace))).service or Service(name=name)
+    found = (
+        await ask.call(api.get, api.GetServiceRequest(name=name, namespace=namespace))
+    ).service or Service(name=name)
     body = (
         heading(name, *_levers(ask, found), back=("/services", "Services")),
         _facts(found),

@@ -59,7 +59,7 @@ def document(title: str, *body: Node, theme: str = "", script: bool = True) -> s
         el("script", type="module", src=_at("app.js")) if script else None,
     )
     themed = theme if theme in ("light", "dark") else None
-    return "<!doctype html>" + el("html", head, el("body", *body), lang="en", data_theme=themed)
+    return Markup("<!doctype html>") + el("html", head, el("body", *body), lang="en", data_theme=themed)
 
 
 def frame(ask: Ask, screen: Screen, menu: dict[str, tuple[Link, ...]], theme: str) -> str:
@@ -107,7 +107,9 @@ def _menu(ask: Ask, menu: dict[str, tuple[Link, ...]]) -> Markup:
            el("input", type="search", name="q", placeholder="Search  ( / )", maxlength="100")),
         action="/search", method="get", role="search", class_="find",
     )  # fmt: skip
-    return el("nav", find, [group(name, links) for name, links in menu.items()], id="menu", aria_label="Pages")
+    return el(
+        "nav", find, [group(name, links) for name, links in menu.items()], id="menu", aria_label="Pages"
+    )
 
 
 def _foot(ask: Ask) -> Markup:

@@ -46,7 +46,12 @@ async def try_one(ask: Ask) -> Done:
         raise InvalidArgument(f"what happens is one of {', '.join(DIRECTIONS)}")
     arguments = _arguments(content) if direction == "tool_call" else None
     case = suites.Case(
-        name="trial", expect="allow", direction=direction, tool=ask.given("tool"), text=content, arguments=arguments
+        name="trial",
+        expect="allow",
+        direction=direction,
+        tool=ask.given("tool"),
+        text=content,
+        arguments=arguments,
     )
     found = await _apart(suites.decide, _yaml(ask), case)
     shown = facts((
@@ -86,7 +91,9 @@ async def _recorded(ask: Ask, hours: int) -> list[SecurityEvent]:
     found: list[SecurityEvent] = []
     cursor, since = "", ask.now - timedelta(hours=hours)
     while len(found) < MOST:
-        asked = api.ListSecurityEventsRequest(agent_id=ask.given("agent"), since=since, limit=AT_ONCE, cursor=cursor)
+        asked = api.ListSecurityEventsRequest(
+            agent_id=ask.given("agent"), since=since, limit=AT_ONCE, cursor=cursor
+        )
         answer = await ask.call(api.list_, asked)
         found += answer.events
         if not answer.next_cursor:
@@ -96,7 +103,11 @@ async def _recorded(ask: Ask, hours: int) -> list[SecurityEvent]:
 
 
 def _counts(counts: Counter[str]) -> Markup:
-    return table(("Decision", "Events"), (row(word, badge(word), count) for word, count in counts.items()), label="Decisions")
+    return table(
+        ("Decision", "Events"),
+        (row(word, badge(word), count) for word, count in counts.items()),
+        label="Decisions",
+    )
 
 
 def _changed(changed: Sequence[Row]) -> Markup:

@@ -47,7 +47,9 @@ async def serve(road: Road, socket: WebSocket, session: Session) -> None:
     except* (WebSocketDisconnect, RuntimeError, OSError, _Left):
         failed = ""  # nobody is there to be told
     with suppress(WebSocketDisconnect, RuntimeError, OSError):
-        await socket.send_text(msgspec.json.encode({"end": failed or "there is nothing more to follow"}).decode())
+        await socket.send_text(
+            msgspec.json.encode({"end": failed or "there is nothing more to follow"}).decode()
+        )
         await socket.close()
 
 

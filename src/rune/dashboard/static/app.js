@@ -117,7 +117,7 @@ window.addEventListener("popstate", () => main?.dataset.tag && go(place(), { bac
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;
-  if (form.dataset.plain || !main?.dataset.tag || form.method === "dialog") return;
+  if ("plain" in form.dataset || !main?.dataset.tag || form.method === "dialog") return;
   event.preventDefault();
   const fields = new URLSearchParams(new FormData(form));
   if (form.method === "get") {
