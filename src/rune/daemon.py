@@ -68,7 +68,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = (*orchestrator_plane.KINDS, *security_kinds.KINDS, *rights.KINDS)
 BROWSING = {Rate.READ: 12_000, Rate.WRITE: 600}
-"""Calls a minute that all browsers of an organization may make; agents and programs have quotas of their own."""
+"""Calls a minute that all browsers of an organization may make, beside the quotas of programs."""
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
 

@@ -81,14 +81,19 @@ async def test_a_policy_is_checked_while_it_is_typed_saved_and_rolled_back(
         await page.get_by_label("YAML").fill(POLICY.replace("action: block", "action: alert"))
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("table", name="Versions").locator("tbody tr")).to_have_count(2)
-        await page.get_by_role("link", name="Changes").first.click()
-        await expect(page.locator(".diff .plus")).to_contain_text("action: alert")
-        await page.get_by_role("link", name="the policy").click()
         await page.get_by_role("button", name="Roll back").click()
         await reader.agree()
         await expect(page.get_by_label("YAML")).to_have_value(POLICY)
+        await page.get_by_role("link", name="Changes").nth(1).click()
+        await expect(page.locator(".diff .plus")).to_contain_text("action: alert")
+        await page.get_by_role("link", name="the policy").click()
+        await page.get_by_role("button", name="Roll back").first.click()
+        await reader.agree()
+        await expect(page.get_by_label("YAML")).to_have_value(
+            POLICY.replace("action: block", "action: alert")
+        )
         found = (await server.call(policies.list_, policies.ListPoliciesRequest())).policies[0]
-        assert found.version == 3
+        assert found.version == 4
 
 
 async def test_a_policy_is_tried_and_replayed_before_it_is_saved(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ async def delay_of(page: Page, words: str) -> float:
     """Milliseconds from now until the words are on screen; the page itself keeps the time."""
     return await page.evaluate(
         """words => new Promise((done) => {
-            const begun = performance.now();
-            const look = () => document.body.innerText.includes(words) && (seen.disconnect(), done(performance.now() - begun));
+            const now = () => performance.now(), begun = now();
+            const there = () => document.body.innerText.includes(words);
+            const look = () => there() && (seen.disconnect(), done(now() - begun));
             const seen = new MutationObserver(look);
             seen.observe(document.body, { subtree: true, childList: true, characterData: true });
             look();

@@ -20,8 +20,8 @@ class _Answer(msgspec.Struct, frozen=True):
 def login_code(base: str, token: str, *, trust: Trust | None = None, insecure: bool = False) -> str:
     """A code that logs a browser in at `base`, once and within a minute.
 
-    Raises Unauthenticated for a token that is no good, FailedPrecondition where there is no dashboard or the token
-    would travel unencrypted, Unavailable where nobody answers.
+    Raises Unauthenticated for a token that is no good, FailedPrecondition where there is no dashboard or the
+    token would travel unencrypted, Unavailable where nobody answers.
     """
     if not base.startswith("https://"):
         refuse_plain(base, token, insecure=insecure)
@@ -35,7 +35,7 @@ def login_code(base: str, token: str, *, trust: Trust | None = None, insecure: b
         told = msgspec.json.decode(answer.content, type=_Answer)
     except msgspec.MsgspecError:
         told = _Answer()
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
+    if answer.status_code == Unauthenticated.codes.http:
         raise Unauthenticated(told.error or "the token is not good there")
     if not told.code:
         raise FailedPrecondition(

@@ -1,1 +1,1 @@
-"""The dashboard: pages of HTML over the client, kept up to date by the change log. `app.py` puts it together."""
+"""The dashboard: pages over the client, kept up to date by the change log. `app.py` puts it together."""

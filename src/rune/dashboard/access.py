@@ -110,7 +110,9 @@ async def grants(ask: Ask) -> Screen:
     found = (await ask.call(admin.list_grants, admin.PolicyListRequest())).policies
     rows = (_grant(ask, each) for each in found)
     listing = table(("Grant", "Description", "Allows", ""), rows, label="Grants")
-    hint = "One rule a line: what, verbs with commas between, and a namespace (left out: all). services get,list,scale web"
+    hint = (
+        "One rule a line: what, verbs with commas between, a namespace (left out: all): services get,list web"
+    )
     area = el(
         "textarea",
         name="rules",
@@ -202,7 +204,7 @@ def _listed(ask: Ask) -> list[str]:
 
 def _rule(line: str) -> PolicyRule:
     words = line.split()
-    if not 2 <= len(words) <= WORDS:
+    if not WORDS - 1 <= len(words) <= WORDS:
         raise InvalidArgument.of(
             [Violation("rules", f"{line[:60]!r} is not: what, verbs, and maybe a namespace")]
         )

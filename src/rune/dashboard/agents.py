@@ -57,7 +57,8 @@ async def show(ask: Ask) -> Screen:
 def _nothing() -> Markup:
     return empty(
         "No agents",
-        "An agent appears here with the first event that it sends. Give it an API key (Settings, API keys), and three lines:",
+        "An agent appears here with the first event that it sends. "
+        "Give it an API key (Settings, API keys), and three lines:",
         'from rune import Shield\nshield = Shield(default_agent_id="support-bot")\nshield.scan_input(text)',
     )
 
@@ -86,7 +87,8 @@ async def rows(ask: Ask) -> Part:
 def _row(each: api.Agent) -> Markup:
     at = path("agents", each.agent_id)
     return row(
-        each.agent_id, link(at, each.agent_id), each.name, each.framework, badge(each.status), _risk(each.risk_score),
+        each.agent_id, link(at, each.agent_id), each.name, each.framework, badge(each.status),
+        _risk(each.risk_score),
         each.event_count, each.block_count, when(each.last_seen), to=at,
     )  # fmt: skip
 
@@ -110,7 +112,7 @@ async def one(ask: Ask) -> Screen:
         ("Framework", each.framework or "unknown"),
         ("Tags", ", ".join(each.tags) or "none"),
         ("Events", f"{each.event_count}, {each.block_count} of them blocked"),
-        ("Usual", f"{found.events_per_hour:.1f} events an hour, {found.block_rate:.1%} blocked ({found.baseline_hours} h known)"),
+        ("Usual", _usual(found)),
         ("Last seen", when(each.last_seen)),
         ("Registered", when(found.registered_at)),
         ("Service", found.service or "none that Rune runs"),
@@ -119,6 +121,11 @@ async def one(ask: Ask) -> Screen:
     return Screen(
         title=each.name or name, body=(*body, *await _activity(ask, name), await _alerts(ask, name))
     )
+
+
+def _usual(found: api.AgentDetails) -> str:
+    rate = f"{found.events_per_hour:.1f} events an hour, {found.block_rate:.1%} of them blocked"
+    return f"{rate} ({found.baseline_hours} h known)"
 
 
 def _switch(ask: Ask, each: api.Agent) -> Markup | None:

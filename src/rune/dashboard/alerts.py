@@ -1,4 +1,4 @@
-"""Alerts: the triage board, many at a time or one with its history; a false positive teaches every scanner."""
+"""Alerts: the triage board, many at a time or one with its history. A false positive teaches all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from rune.errors import InvalidArgument, RuneError
 LINKS: Final = (Link(path="/alerts", label="Alerts", needs=api.list_),)
 COLUMNS: Final = ("Severity", "Alert", "Agent", "Status", "Times", "Last seen")
 STATUSES: Final = {
-    "open": "Open", "investigating": "Investigating", "resolved": "Resolved", "false_positive": "False positive",
+    "open": "Open", "investigating": "Investigating", "resolved": "Resolved",
+    "false_positive": "False positive",
 }  # fmt: skip
 SEVERITIES: Final = {
     "": "Any severity",
@@ -190,7 +191,7 @@ async def false_positives(ask: Ask) -> Screen:
     """What scanners let pass."""
     part = await false_positive_rows(ask)
     columns = ("Threat", "Rule", "What", "Agent", "By", "Since", "")
-    hint = "Nothing is let pass. Mark an alert as a false positive, and every scanner lets exactly that pass from then on."
+    hint = "Nothing is let pass. Mark an alert as a false positive, and every scanner lets exactly that pass."
     listing = (
         long_table(ask, columns, part, label="False positives")
         if part.rows
@@ -210,11 +211,15 @@ async def false_positive_rows(ask: Ask) -> Part:
         row(
             each.id, each.threat_type, each.rule, each.pattern or (each.fingerprint or "")[:16],
             each.agent_id or "every agent", each.created_by, when(each.created_at),
-            button("Forget", "/false-positives/forget", confirm="Let scanners find this again?", id=each.id) if may else None,
+            _forgetting(each.id) if may else None,
         )
         for each in found.false_positives
     ]  # fmt: skip
     return Part(rows=shown, cursor=found.next_cursor or "")
+
+
+def _forgetting(pattern: str) -> Markup:
+    return button("Forget", "/false-positives/forget", confirm="Let scanners find this again?", id=pattern)
 
 
 async def update(ask: Ask) -> Done:

@@ -1,4 +1,4 @@
-"""The dashboard as routes: pages, rows and actions for a browser that is logged in, and its open connections."""
+"""The dashboard as routes: pages, rows and actions for browsers that are logged in, and connections."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Dashboard:
             session = self.road.session(request)
             if part == "rows":
                 return await self._rows(request, session, path)
-            screen = await self._book.draw(self.road, request, session, path)
+            screen = await self._book.draw(self.road, request, session, path=path)
             ask = await self.road.ask(request, session, path)
         except Unauthenticated:
             return _log_in(is_script=bool(part))
@@ -90,7 +90,7 @@ class Dashboard:
         if part == "page":
             return _told(screen)
         theme = request.cookies.get("rune_theme", "")
-        return Response(frame(ask, screen, dict(MENU), theme), 200, HEADERS, "text/html")
+        return Response(frame(ask, screen, MENU, theme=theme), 200, HEADERS, "text/html")
 
     async def act(self, request: Request) -> Response:
         """A form; what comes of it is told in words."""
@@ -120,7 +120,7 @@ class Dashboard:
     async def live(self, socket: WebSocket) -> None:
         """An open page."""
         if session := await self._accepted(socket):
-            await Live(self.road, self._book, socket, session).serve()
+            await Live(self.road, self._book, socket, session=session).serve()
 
     async def logs(self, socket: WebSocket) -> None:
         """The lines of a service or an instance, as they come."""
@@ -145,12 +145,12 @@ class Dashboard:
         return session
 
     async def _rows(self, request: Request, session: Session, path: str) -> Response:
-        part = await self._book.rows(self.road, request, session, path)
+        part = await self._book.rows(self.road, request, session, path=path)
         return Response(str(chunk(part)), 200, HEADERS, "text/html")
 
 
 class _Pages(BaseRoute):
-    """Takes what the book has a page for, by the path as it was sent: an encoded slash in a name stays one."""
+    """Takes what the book has a page for, by the path as it was sent: an encoded slash stays one."""
 
     def __init__(self, book: Book, show: Callable[[Request], Awaitable[Response]]) -> None:
         self._book, self._app = book, request_response(show)

@@ -68,7 +68,7 @@ class Book:
         found = self._page(path)
         return found[0].watches if found else frozenset()
 
-    async def draw(self, road: Road, browser: HTTPConnection, session: Session, path: str) -> Screen:
+    async def draw(self, road: Road, browser: HTTPConnection, session: Session, *, path: str) -> Screen:
         """The page at a path, or what is wrong with it; raises Unauthenticated when the session is over."""
         found = self._page(path)
         if found is None:
@@ -82,7 +82,7 @@ class Book:
         except RuneError as failure:
             return trouble(_title(failure), failure.message)
 
-    async def rows(self, road: Road, browser: HTTPConnection, session: Session, path: str) -> Part:
+    async def rows(self, road: Road, browser: HTTPConnection, session: Session, *, path: str) -> Part:
         """Further rows of a page's table."""
         found = self._page(path)
         if found is None or found[0].rows is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from markupsafe import Markup
 
@@ -35,13 +35,14 @@ LINKS: Final = (
     Link(path="/secrets", label="Secrets", needs=secrets.list_),
     Link(path="/configmaps", label="Configmaps", needs=configmaps.list_),
 )
+Patch = TypeVar("Patch", secrets.PatchSecretRequest, configmaps.PatchConfigmapRequest)
 COLUMNS: Final = ("Name", "Namespace", "Keys", "Version", "Changed")
 
 
 async def show_secrets(ask: Ask) -> Screen:
     """All secrets, by name."""
     part = await secret_rows(ask)
-    hint = "A secret is sealed where it is stored, and reaches services as files or variables. This page never shows a value."
+    hint = "A secret is sealed, and reaches services as files or variables. This page never shows a value."
     listing = (
         long_table(ask, COLUMNS, part, label="Secrets")
         if part.rows
@@ -64,7 +65,7 @@ async def secret_rows(ask: Ask) -> Part:
 async def show_configmaps(ask: Ask) -> Screen:
     """All configmaps, by name."""
     part = await configmap_rows(ask)
-    hint = "A configmap holds plain settings that services get as files or variables, and files change while they run."
+    hint = "A configmap holds plain settings that services get as variables, or as files that change live."
     listing = (
         long_table(ask, COLUMNS, part, label="Configmaps")
         if part.rows
@@ -219,20 +220,22 @@ async def create_configmap(ask: Ask) -> Done:
 
 async def set_secret(ask: Ask) -> Done:
     """Set a key of a secret, or remove one."""
-    await ask.call(secrets.patch, secrets.PatchSecretRequest(**_change(ask)))
+    await ask.call(secrets.patch, _change(secrets.PatchSecretRequest, ask))
     return Done(said="Changed: it is a new version.")
 
 
 async def set_configmap(ask: Ask) -> Done:
     """Set a key of a configmap, or remove one."""
-    await ask.call(configmaps.patch, configmaps.PatchConfigmapRequest(**_change(ask)))
+    await ask.call(configmaps.patch, _change(configmaps.PatchConfigmapRequest, ask))
     return Done(said="Changed: it is a new version.")
 
 
-def _change(ask: Ask) -> dict[str, object]:
-    where = {"name": ask.values["name"], "namespace": ask.values["namespace"]}
-    gone = ask.given("gone")
-    return {**where, "unset": [gone]} if gone else {**where, "set": {ask.given("key"): ask.text("value")}}
+def _change(request: type[Patch], ask: Ask) -> Patch:
+    """What a form wants changed: a key set, or a key gone."""
+    namespace, name, gone = ask.values["namespace"], ask.values["name"], ask.given("gone")
+    if gone:
+        return request(name=name, namespace=namespace, unset=[gone])
+    return request(name=name, namespace=namespace, set={ask.given("key"): ask.text("value")})
 
 
 async def roll_back_secret(ask: Ask) -> Done:

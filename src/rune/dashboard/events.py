@@ -34,9 +34,8 @@ from rune.dashboard.parts import (
 
 LINKS: Final = (Link(path="/events", label="Events", needs=api.list_),)
 COLUMNS: Final = ("Time", "Agent", "Type", "Tool", "Threat", "Risk", "Verdict", "Event")
-TYPES: Final = {"": "Any type", **{
-    word: word.replace("_", " ") for word in ("scan", "tool_call", "tool_result", "policy_violation", "session", "custom")
-}}  # fmt: skip
+WORDS: Final = ("scan", "tool_call", "tool_result", "policy_violation", "session", "custom")
+TYPES: Final = {"": "Any type", **{word: word.replace("_", " ") for word in WORDS}}
 VERDICTS: Final = {"": "Any verdict", "yes": "Blocked", "no": "Not blocked"}
 SPANS: Final = {"": "Any time", "1": "Last hour", "24": "Last day", "168": "Last week"}
 
@@ -60,8 +59,8 @@ async def show(ask: Ask) -> Screen:
 def _nothing() -> Markup:
     return empty(
         "No events",
-        "Nothing was reported that fits. Guarded agents report every scan, tool call and policy decision: never the text, "
-        "only what was found in it.",
+        "Nothing was reported that fits. Guarded agents report every scan, tool call and policy decision: "
+        "never the text, only what was found in it.",
         "rune events list",
     )
 
@@ -117,10 +116,13 @@ def verdict(event: SecurityEvent) -> str:
 def timeline(recent: Iterable[SecurityEvent]) -> Markup:
     """Events in a row, newest first."""
     items = (
-        el("li", when(event.timestamp), " ", badge(verdict(event)), " ", link(path("events", event.event_id), _said(event)))
-        for event in recent
-    )  # fmt: skip
+        el("li", when(event.timestamp), " ", badge(verdict(event)), " ", _short(event)) for event in recent
+    )
     return el("ol", items, class_="timeline")
+
+
+def _short(event: SecurityEvent) -> Markup:
+    return link(path("events", event.event_id), _said(event))
 
 
 def _said(event: SecurityEvent) -> str:

@@ -1,4 +1,4 @@
-"""The gate: log-in with a token or a one-time code, and log-out. Wrong ones are heard more and more slowly."""
+"""The gate: log-in with a token or a one-time code, and log-out. Guesses are heard more and more slowly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rune.dashboard.shell import HEADERS, document
 from rune.errors import ResourceExhausted, RuneError, Unauthenticated
 
 GUESSES = Quota(count=10, seconds=60, burst=20)
-HINT = "The first token of a server comes from `rune admin bootstrap`, further ones from `rune admin token create`."
+HINT = "The first token of a server comes from `rune admin bootstrap`, others from `rune admin token create`."
 BEARER = "bearer "
 
 

@@ -30,12 +30,13 @@ LINKS: Final = (Link(path="/settings/keys", label="API keys", needs=api.list_),)
 COLUMNS: Final = ("Name", "Begins with", "May", "Agent", "State", "Made", "Expires", "")
 PERMISSIONS: Final = ("agents:write", "policies:write", "alerts:write")
 DAY: Final = 86_400
+SPANS: Final = {"0": "never", "30": "in 30 days", "90": "in 90 days", "365": "in a year"}
 
 
 async def show(ask: Ask) -> Screen:
     """All of them, without their texts."""
     part = await rows(ask)
-    hint = "An agent brings an API key with its events. Make one below, and set it as RUNE_API_KEY where the agent runs."
+    hint = "An agent brings an API key with its events. Make one, and set it as RUNE_API_KEY where it runs."
     listing = long_table(ask, COLUMNS, part, label="API keys") if part.rows else empty("No API keys", hint)
     return Screen(title="API keys", body=(heading("API keys"), _new(ask), listing))
 
@@ -71,7 +72,7 @@ def _new(ask: Ask) -> Markup | None:
         "/keys/create",
         field("name", "Name", required=True, maxlength=200),
         field("agent", "Only for agent", maxlength=200),
-        choice("days", "Expires", {"0": "never", "30": "in 30 days", "90": "in 90 days", "365": "in a year"}, "90"),
+        choice("days", "Expires", SPANS, "90"),
         el("fieldset", el("legend", "May write (none picked: everything)"), boxes),
         press="Make key",
     ))  # fmt: skip

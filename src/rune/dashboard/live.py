@@ -24,9 +24,9 @@ LOOK: Final = 20.0
 """Seconds after which a session is looked at again although nothing has changed: tokens expire."""
 GATHER: Final = 0.02
 """Seconds in which what changes at the same time comes together."""
-SHARE: Final = 4
+SHARE: Final = 2
 """Drawing all open pages takes at most one in so many seconds of one core; then they wait longer."""
-SLOWEST: Final = 5.0
+SLOWEST: Final = 2.0
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
 class Live:
     """One connection."""
 
-    def __init__(self, road: Road, book: Book, socket: WebSocket, session: Session) -> None:
+    def __init__(self, road: Road, book: Book, socket: WebSocket, *, session: Session) -> None:
         self._road, self._book, self._socket, self._session = road, book, socket, session
         self._place = Place("/")
 
@@ -97,7 +97,7 @@ class Live:
         """Send what is to be seen, if it is not what the page shows."""
         place = self._place
         bell.watches = self._book.watches(place.path)  # first: what changes from here on rings
-        screen = await self._book.draw(self._road, self._socket, self._session, place.path)
+        screen = await self._book.draw(self._road, self._socket, self._session, path=place.path)
         content = inside(screen)
         now = tag(content)
         if place is not self._place or now == place.tag:

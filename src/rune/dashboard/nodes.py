@@ -34,7 +34,7 @@ def _node(each: api.ComponentHealth) -> Markup:
         ("Status", badge(short(each.status))),
         ("Message", each.message or "none"),
         ("CPU", f"{has.cpu_used_percent:.0f} % of {has.cpu_cores:g} cores" if has else "unknown"),
-        ("Memory", f"{has.mem_used_bytes / GIB:.1f} of {has.mem_total_bytes / GIB:.1f} GiB" if has else "unknown"),
+        ("Memory", _memory(has) if has else "unknown"),
         ("Seen", when(each.timestamp)),
     ))  # fmt: skip
     checks = [
@@ -45,6 +45,10 @@ def _node(each: api.ComponentHealth) -> Markup:
         table(("State", "Check"), checks, label="Checks") if checks else el("p", "No checks.", class_="dim")
     )
     return section(each.name or each.id, shown, listed)
+
+
+def _memory(has: api.NodeResources) -> str:
+    return f"{has.mem_used_bytes / GIB:.1f} of {has.mem_total_bytes / GIB:.1f} GiB"
 
 
 PAGES: Final = (Page(path="/nodes", show=show, watches=frozenset({"instance"})),)

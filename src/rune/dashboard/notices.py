@@ -1,4 +1,4 @@
-"""From one reader of the change log to the open pages: each is rung when something that it shows has changed."""
+"""From one reader of the change log to the open pages: each is rung when what it shows has changed."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ DO = "/ui/do"
 """Where actions are, before their own paths."""
 
 COLOURS: Mapping[str, str] = {
-    "critical": "bad", "high": "bad", "failed": "bad", "quarantined": "bad", "denied": "bad", "blocked": "bad",
-    "revoked": "bad", "unhealthy": "bad",
+    "critical": "bad", "high": "bad", "failed": "bad", "quarantined": "bad", "denied": "bad",
+    "blocked": "bad", "revoked": "bad", "unhealthy": "bad",
     "medium": "warn", "investigating": "warn", "open": "warn", "pending": "warn", "updating": "warn",
     "starting": "warn", "stopping": "warn", "degraded": "warn", "expired": "warn", "flagged": "warn",
     "running": "good", "active": "good", "ready": "good", "healthy": "good", "resolved": "good", "ok": "good",
@@ -40,7 +40,7 @@ def link(to: str, /, *label: Node, **attributes: str) -> Markup:
 
 def heading(title: str, *beside: Node, back: tuple[str, str] | None = None) -> Markup:
     """The page's name, the way back, and what can be done here."""
-    way = el("p", link(back[0], f"‹ {back[1]}"), class_="back") if back else None
+    way = el("p", link(back[0], f"← {back[1]}"), class_="back") if back else None
     return el(
         "header", way, el("h1", title, tabindex="-1"), el("div", *beside, class_="actions"), class_="head"
     )
@@ -156,7 +156,9 @@ def field(name: str, label: str, /, **attributes: str | int | bool | None) -> Ma
     return el("label", el("span", label), el("input", name=name, autocomplete="off", **attributes))
 
 
-def choice(name: str, label: str, options: Mapping[str, str], chosen: str = "") -> Markup:
+def choice(  # noqa: PLR0917 - as a form reads: its name, its label, what there is, what it is
+    name: str, label: str, options: Mapping[str, str], chosen: str = ""
+) -> Markup:
     """One of several."""
     every = (el("option", shown, value=key, selected=key == chosen) for key, shown in options.items())
     return el("label", el("span", label), el("select", every, name=name))

@@ -95,11 +95,11 @@ async def new(ask: Ask) -> Screen:
     return Screen(title="New policy", body=body)
 
 
-def _editor(content: str, *, is_readonly: bool = False) -> Markup:
+def _editor(content: str) -> Markup:
     """YAML, checked by the server while it is typed."""
     area = el(
-        "textarea", "\n", content, name="yaml", id="yaml", rows=24, spellcheck="false", autocapitalize="off", wrap="off",
-        aria_describedby="verdict", data_check="/ui/do/policies/check", readonly=is_readonly, maxlength=256 << 10,
+        "textarea", "\n", content, name="yaml", id="yaml", rows=24, spellcheck="false", autocapitalize="off",
+        wrap="off", aria_describedby="verdict", data_check="/ui/do/policies/check", maxlength=256 << 10,
     )  # fmt: skip
     numbers = el("div", class_="lines-at", aria_hidden="true")
     label = el("label", el("span", "YAML"), for_="yaml")
@@ -198,13 +198,19 @@ async def version(ask: Ask) -> Screen:
     title = f"Version {number}"
     body = [
         heading(title, back=(path("policies", policy_id), "the policy")),
-        section(f"Against version {chosen.version - 1}" if before else "The first version", _diff(before.yaml_content if before else "", chosen.yaml_content)),
-    ]  # fmt: skip
+        _against(before, chosen),
+    ]
     if newest is not chosen:
         body.append(
             section(f"From here to version {newest.version}", _diff(chosen.yaml_content, newest.yaml_content))
         )
     return Screen(title=title, body=body)
+
+
+def _against(before: api.PolicyVersion | None, chosen: api.PolicyVersion) -> Markup:
+    if before is None:
+        return section("The first version", _diff("", chosen.yaml_content))
+    return section(f"Against version {before.version}", _diff(before.yaml_content, chosen.yaml_content))
 
 
 def _diff(before: str, after: str) -> Markup:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, parse_qsl
 
 from starlette.requests import HTTPConnection, Request
@@ -96,13 +95,13 @@ def cookie_name(browser: HTTPConnection) -> str:
 def remember(answer: Response, browser: HTTPConnection, cookie: str) -> None:
     """Give the browser a session's cookie: no script reads it, no other site's page sends it."""
     name = cookie_name(browser)
-    said = SimpleCookie({name: cookie})
-    said[name].update({"path": "/", "httponly": True, "samesite": "Strict", "max-age": int(LONGEST)})
-    if name.startswith("__Host-"):
-        said[name]["secure"] = True
-    answer.headers.append("set-cookie", said[name].OutputString())
+    secure = "; Secure" if name.startswith("__Host-") else ""
+    said = f"{name}={cookie}; HttpOnly; Max-Age={int(LONGEST)}; Path=/; SameSite=Strict{secure}"
+    answer.headers.append("set-cookie", said)
 
 
 def forget(answer: Response, browser: HTTPConnection) -> None:
     """Take it back."""
-    answer.delete_cookie(cookie_name(browser), path="/", httponly=True, samesite="strict")
+    name = cookie_name(browser)
+    secure = "; Secure" if name.startswith("__Host-") else ""
+    answer.headers.append("set-cookie", f"{name}=; HttpOnly; Max-Age=0; Path=/; SameSite=Strict{secure}")

@@ -27,10 +27,15 @@ async def show(ask: Ask) -> Screen:
     body: list[Markup | None] = [heading("Search"), again]
     if words:
         groups = [
-            ("Services", await _services(ask)), ("Instances", await _instances(ask)), ("Secrets", await _secrets(ask)),
-            ("Configmaps", await _configmaps(ask)), ("Namespaces", await _namespaces(ask)),
-            ("Agents", await _agents(ask)), ("Alerts", await _alerts(ask)), ("Policies", await _policies(ask)),
-        ]  # fmt: skip
+            ("Services", await _services(ask)),
+            ("Instances", await _instances(ask)),
+            ("Secrets", await _secrets(ask)),
+            ("Configmaps", await _configmaps(ask)),
+            ("Namespaces", await _namespaces(ask)),
+            ("Agents", await _agents(ask)),
+            ("Alerts", await _alerts(ask)),
+            ("Policies", await _policies(ask)),
+        ]
         shown = [_group(name, found, words) for name, found in groups]
         body += (
             shown

@@ -147,11 +147,15 @@ def _facts(found: Service) -> Markup:
         ("Namespace", found.namespace),
         ("Copies", join(_copies(found), f" (wanted: {found.scale})")),
         ("Rollout", join(_progress(update), " ", update.message) if update else "none"),
-        ("Runs", found.image or " ".join([found.process.command, *found.process.args])[:500] if found.image or found.process else ""),
+        ("Runs", found.image or _command(found)),
         ("Address", found.address or "none"),
         ("Exposed at", exposure.address if exposure else "nowhere"),
         ("Waits for", ", ".join(each.service for each in found.dependencies) or "nothing"),
     ))  # fmt: skip
+
+
+def _command(found: Service) -> str:
+    return " ".join([found.process.command, *found.process.args])[:500] if found.process else ""
 
 
 def _scaling(ask: Ask, found: Service) -> Markup | None:
@@ -183,7 +187,10 @@ async def _revisions(ask: Ask, found: Service) -> Markup | None:
         return button(f"Back to {each.number}", to, confirm=asked, to=str(each.number))
 
     rows = (
-        row(str(each.number), each.number, badge(short(each.state)), each.instances, when(each.created_at), each.note, levers(each))
+        row(
+            str(each.number), each.number, badge(short(each.state)), each.instances, when(each.created_at),
+            each.note, levers(each),
+        )
         for each in kept
     )  # fmt: skip
     columns = ("Revision", "State", "Copies", "Made", "Note", "")

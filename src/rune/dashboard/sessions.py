@@ -1,4 +1,4 @@
-"""Sessions: a cookie stands for a credential that stays in this process, and one-time codes that begin one."""
+"""Sessions: a cookie stands for a credential that stays here; one-time codes begin one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ MOST: Final = 1000
 """Sessions; one more ends the one that began first."""
 CODE_SECONDS: Final = 60.0
 MOST_CODES: Final = 100
+MOST_EACH: Final = 50
+"""Sessions of one subject: whoever begins more ends their own, nobody else's."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +53,9 @@ class Sessions:
 
     def begin(self, token: str, name: str) -> str:
         """A new session for a credential that was found good; returns what the cookie says."""
+        own = [key for key, session in self._open.items() if session.name == name]
+        if len(own) >= MOST_EACH:
+            self._end(own[0])
         if len(self._open) >= MOST:
             self._end(next(iter(self._open)))
         cookie, now = secrets.token_urlsafe(32), self._clock.monotonic()
@@ -83,9 +88,11 @@ class Sessions:
         return session.ended.is_set() or session.used > session.until
 
     def code(self, token: str) -> str:
-        """A code that begins one session within a minute."""
+        """A code that begins one session within a minute; the one before, of the same token, is void."""
         now = self._clock.monotonic()
-        self._codes = {key: code for key, code in self._codes.items() if code.until > now}
+        self._codes = {
+            key: code for key, code in self._codes.items() if code.until > now and code.token != token
+        }
         while len(self._codes) >= MOST_CODES:
             del self._codes[next(iter(self._codes))]
         text = secrets.token_urlsafe(24)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -15,11 +16,11 @@ from rune.dashboard.html import Node, el, join
 from rune.dashboard.parts import heading, link
 
 FOLDER: Final = Path(__file__).parent / "static"
-POLICY: Final = "; ".join((
-    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
-    "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",
-    "trusted-types rune",
-))  # fmt: skip
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types rune"
+)
 """No inline script, no eval, nothing from elsewhere; and script may make HTML of our own answers alone."""
 HEADERS: Final = {
     "content-security-policy": POLICY,
@@ -62,7 +63,7 @@ def document(title: str, *body: Node, theme: str = "", script: bool = True) -> s
     return Markup("<!doctype html>") + el("html", head, el("body", *body), lang="en", data_theme=themed)
 
 
-def frame(ask: Ask, screen: Screen, menu: dict[str, tuple[Link, ...]], theme: str) -> str:
+def frame(ask: Ask, screen: Screen, menu: Mapping[str, tuple[Link, ...]], *, theme: str) -> str:
     """A page inside the menu."""
     return document(
         screen.title,
@@ -95,7 +96,7 @@ def _brand() -> Markup:
     return el("div", link("/", "Rune", class_="brand"), toggle, class_="top")
 
 
-def _menu(ask: Ask, menu: dict[str, tuple[Link, ...]]) -> Markup:
+def _menu(ask: Ask, menu: Mapping[str, tuple[Link, ...]]) -> Markup:
     def group(name: str, links: tuple[Link, ...]) -> Node:
         shown = [each for each in links if each.needs is None or ask.may(each.needs)]
         items = (el("li", link(each.path, each.label)) for each in shown)

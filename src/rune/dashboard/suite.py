@@ -12,6 +12,7 @@ import msgspec
 from markupsafe import Markup
 
 from rune.api.security import events as api
+from rune.api.security import policies
 from rune.api.security.events import SecurityEvent
 from rune.dashboard.ask import Action, Ask, Done, Page
 from rune.dashboard.html import el, join
@@ -41,18 +42,18 @@ LARGEST: Final = 256 << 10
 async def try_one(ask: Ask) -> Done:
     """What the text would decide about one action."""
     content = ask.text("text")
-    direction = next((each for each in DIRECTIONS if each == ask.given("direction")), None)
-    if direction is None:
-        raise InvalidArgument(f"what happens is one of {', '.join(DIRECTIONS)}")
-    arguments = _arguments(content) if direction == "tool_call" else None
-    case = suites.Case(
-        name="trial",
-        expect="allow",
-        direction=direction,
-        tool=ask.given("tool"),
-        text=content,
-        arguments=arguments,
-    )
+    given = {
+        "name": "trial",
+        "expect": "allow",
+        "direction": ask.given("direction"),
+        "tool": ask.given("tool"),
+    }
+    arguments = _arguments(content) if given["direction"] == "tool_call" else None
+    try:
+        case = msgspec.convert({**given, "text": content, "arguments": arguments}, suites.Case)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(str(error)) from error
+    await ask.call(policies.validate, policies.ValidatePolicyRequest(yaml_content=_yaml(ask)))  # counted
     found = await _apart(suites.decide, _yaml(ask), case)
     shown = facts((
         ("Decision", badge(found.action)),

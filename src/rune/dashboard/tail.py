@@ -59,10 +59,10 @@ class _Left(Exception):
 
 def words(failures: BaseExceptionGroup[RuneError]) -> str:
     """The first failure's message."""
-    first: BaseException = failures
+    first: RuneError | BaseExceptionGroup[RuneError] = failures
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    return first.message if isinstance(first, RuneError) else str(first)
+    return first.message
 
 
 async def _gone(socket: WebSocket) -> None:

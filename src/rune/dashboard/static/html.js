@@ -61,7 +61,18 @@ function same(old, fresh) {
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   if (shown || old === document.activeElement) return;
   if (old.tagName === "TABLE" && old.dataset.long) return sameLong(old, fresh);
+  if (old.tagName === "TEXTAREA") return sameText(old, fresh);
   morph(old, fresh);
+}
+
+/** What somebody is writing stays; what nobody has touched, or everybody has by now, is the server's. */
+function sameText(old, fresh) {
+  const untouched = old.value === old.defaultValue || old.value === fresh.defaultValue;
+  if (old.defaultValue === fresh.defaultValue) return;
+  old.defaultValue = fresh.defaultValue;
+  if (!untouched) return;
+  old.value = fresh.defaultValue;
+  old.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 /** A long table has further rows that the answer does not know of: only its head and first rows are compared. */
