@@ -140,6 +140,26 @@ PROMISES = (
     Promise("traffic.bytes", "No byte is lost, mixed or kept without bound on the way.", OURS),
     Promise("traffic.place", "A place of the machine is exposed by one service; another is refused.", OURS),
     Promise("traffic.forward", "port-forward reaches declared ports, with a permission of its own.", OURS),
+    Promise(
+        "dashboard.live",
+        "A change is on the screen half a second after the store has it, without a reload.",
+        OURS,
+    ),
+    Promise("dashboard.escapes", "What agents and workloads say is shown as text, never as HTML.", OURS),
+    Promise(
+        "dashboard.sessions",
+        "The dashboard's credential stays in the server; the cookie is for no script.",
+        OURS,
+    ),
+    Promise(
+        "dashboard.origins", "No page of another origin does anything through a logged-in browser.", OURS
+    ),
+    Promise("dashboard.codes", "`rune ui` logs a browser in with a link that works once.", OURS),
+    Promise("dashboard.rights", "The dashboard shows each principal what it may see, and no more.", OURS),
+    Promise("dashboard.secrets", "No page holds the value of a secret.", OURS),
+    Promise(
+        "dashboard.accessible", "Every page passes axe without a serious finding, on desktop and phone.", OURS
+    ),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),
     Promise("doors.numbers", "A client generated from the published contract works unchanged.", API),
     Promise("rest.get", "GET on a resource's path is its Get operation.", API),

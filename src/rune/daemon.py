@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvloop
 
+from rune.api import Rate
 from rune.core import logs as log_setup
 from rune.core import rights, roles, settings, upkeep
 from rune.core.apikeys import Keys
@@ -32,6 +33,7 @@ from rune.core.events.base import EventStore
 from rune.core.events.base import Retention as EventRetention
 from rune.core.events.sqlite import SqliteEvents
 from rune.core.limits import Limits, OpenStreams, Quota
+from rune.core.notices import notices
 from rune.core.reload import Reload
 from rune.core.runefile import Settings
 from rune.core.store.base import Store
@@ -60,7 +62,7 @@ from rune.server.grpc import GrpcDoor, GrpcOptions
 from rune.server.http import HttpDoor, HttpOptions
 from rune.server.metrics import Metrics
 from rune.server.origins import Origins
-from rune.server.pages import Surroundings, app
+from rune.server.pages import Front, Surroundings, app, without_dashboard
 from rune.server.rest import Rest
 from rune.server.tls import Certificates, TlsFiles
 from rune.version import __version__
@@ -68,6 +70,8 @@ from rune.version import __version__
 logger = logging.getLogger(__name__)
 
 KINDS = (*orchestrator_plane.KINDS, *security_kinds.KINDS, *rights.KINDS)
+BROWSING = {Rate.READ: 12_000, Rate.WRITE: 600}
+"""Calls a minute that all browsers of an organization may make, beside the quotas of programs."""
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
 
@@ -294,6 +298,7 @@ async def _open(
         trouble=lambda: "the server is stopping" if stop.is_set() else parts.vitals.trouble,
         metrics=parts.metrics,
         doors={mcp.PATH: parts.mcp},
+        front=_dashboard(parts, chosen, rest),
     )
     secured = certificates.for_http() if certificates else None
     http = HttpDoor(
@@ -336,6 +341,20 @@ def _endpoint(chosen: Settings, port: int, certificates: Certificates | None) ->
     beside = Path(chosen.auth.tls.cert_file).absolute().parent / "ca.pem"
     found = str(beside) if certificates and beside.is_file() else ""
     return endpoint_of(listening, url=chosen.agents.endpoint, ca_file=chosen.agents.ca_file or found)
+
+
+def _dashboard(parts: Parts, chosen: Settings, rest: Rest) -> Front:
+    """The dashboard at `/`, or a page that says how to get it."""
+    if not chosen.server.dashboard:
+        return without_dashboard("it is switched off: set server.dashboard in the Runefile to true")
+    try:
+        from rune.dashboard.app import Dashboard  # noqa: PLC0415 - needs the extra of that name
+    except ModuleNotFoundError as missing:
+        if missing.name != "markupsafe":
+            raise
+        return without_dashboard("install it with: pip install 'runesec[dashboard]'")
+    limits = Limits(parts.clock, {rate: Quota(count=count) for rate, count in BROWSING.items()})
+    return Dashboard.over(parts.dispatcher.limited(limits), partial(notices, parts.store), rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approvals": ("approvals:approvals", "Tool calls that wait for a person: list, approve, deny."),
     "policy": ("policy:policy", "Security policies: write, test, replay, switch."),
     "events": ("events:events", "Security events, and figures over them."),
+    "ui": ("ui:ui", "Open the dashboard in a browser, logged in."),
     "admin": ("admin:admin", "Users, policies, tokens, registries, API keys and the audit log."),
     "mcp": ("mcp:mcp", "Look at the MCP servers of assistants on this machine, and guard them."),
     "run": ("run:run", "Run a Python program with its model clients under a Shield, unchanged."),

@@ -46,7 +46,7 @@ def transport(state: State) -> Transport:
     if address.startswith(("http://", "https://")):
         from rune.client.http import HttpTransport  # noqa: PLC0415 - 230 ms that gRPC does not need
 
-        secured = _trust(state) if address.startswith("https://") else None
+        secured = trusted(state) if address.startswith("https://") else None
         return HttpTransport(address, token=token, trust=secured, insecure=insecure)
     from rune.client.quick import do_without_aio  # noqa: PLC0415 - as above, the other way round
 
@@ -56,10 +56,11 @@ def transport(state: State) -> Transport:
     target = address.removeprefix("grpcs://").removeprefix("grpc://")
     if not address.startswith("grpcs://"):
         return GrpcTransport(target, token=token, insecure=insecure)
-    return GrpcTransport(target, token=token, trust=_trust(state))
+    return GrpcTransport(target, token=token, trust=trusted(state))
 
 
-def _trust(state: State) -> Trust:
+def trusted(state: State) -> Trust:
+    """How the state says to speak TLS."""
     from rune.client.trust import read  # noqa: PLC0415 - plain connections do without
 
     return read(authority=state.ca_file, certificate=state.cert_file, key=state.key_file)

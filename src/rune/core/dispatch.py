@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import msgspec
@@ -121,6 +121,12 @@ class Dispatcher:
             return handler
 
         return register
+
+    def limited(self, limits: Limits) -> Dispatcher:
+        """The same handlers and guards, with limits of its own."""
+        other = Dispatcher(replace(self._guards, limits=limits))
+        other._handlers = self._handlers
+        return other
 
     @property
     def handled(self) -> frozenset[str]:

@@ -60,6 +60,9 @@ class Server(Section, frozen=True, kw_only=True):
     on this machine alone and a proxy passes its own name on: other names are refused there, since a web page
     could reach the port by a name that it made point here. Also the names of pages that may call it."""
 
+    dashboard: bool = True
+    """Whether browsers get the dashboard at `/` of the HTTP address; needs the extra `dashboard`."""
+
     reflection: bool = False
     """Whether gRPC reflection lists the services. Off, since a stranger need not know them."""
 

@@ -11,7 +11,7 @@ import yaml
 from msgspec import Meta
 
 from rune.errors import InvalidArgument
-from rune.policy.action import Action, Direction, Finding, Found, VerdictAction
+from rune.policy.action import Action, Direction, Finding, Found, Verdict, VerdictAction
 from rune.policy.compile import compile as compiled
 from rune.policy.document import parse
 from rune.policy.evaluate import ActivePolicy, Evaluator
@@ -71,8 +71,22 @@ def run(path: Path) -> list[Outcome]:
     return [_outcome(case, evaluator, ledger, scanner=scanner) for case in suite.tests]
 
 
+def decide(policy: str, case: Case) -> Verdict:
+    """What a policy in YAML says of one step; raises InvalidArgument for a policy that is not good."""
+    evaluator = Evaluator([ActivePolicy(policy=compiled(parse(policy)))])
+    return evaluator.decide(_action(case, PatternScanner()), ledger=Ledger(), now=case.at)
+
+
 def _outcome(case: Case, evaluator: Evaluator, ledger: Ledger, *, scanner: PatternScanner) -> Outcome:
-    action = Action(
+    action = _action(case, scanner)
+    for _ in range(case.repeat - 1):
+        evaluator.decide(action, ledger=ledger, now=case.at)
+    verdict = evaluator.decide(action, ledger=ledger, now=case.at)
+    return Outcome(name=case.name, wrong="; ".join(_wrong(case, verdict.action, verdict.rule)))
+
+
+def _action(case: Case, scanner: PatternScanner) -> Action:
+    return Action(
         direction=case.direction,
         tool=case.tool,
         arguments=case.arguments,
@@ -84,10 +98,6 @@ def _outcome(case: Case, evaluator: Evaluator, ledger: Ledger, *, scanner: Patte
         tokens=case.tokens,
         findings=(*case.findings, *_scanned(case, scanner)),
     )
-    for _ in range(case.repeat - 1):
-        evaluator.decide(action, ledger=ledger, now=case.at)
-    verdict = evaluator.decide(action, ledger=ledger, now=case.at)
-    return Outcome(name=case.name, wrong="; ".join(_wrong(case, verdict.action, verdict.rule)))
 
 
 def _scanned(case: Case, scanner: PatternScanner) -> Iterable[Found]:

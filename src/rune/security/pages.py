@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import heapq
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
@@ -52,7 +53,8 @@ class Cursors:
     ) -> tuple[list[T], str | None]:
         """The part of the items that is asked for, in the order of `by`, and the cursor of the next part."""
         after = self.read(call, cursor)
-        rest = sorted((item for item in items if after is None or by(item) > after), key=by)
+        found = (item for item in items if after is None or by(item) > after)
+        rest = heapq.nsmallest(limit + 1, found, key=by)
         if len(rest) <= limit:
             return rest, None
         part = rest[:limit]

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from rune.errors import Unavailable
@@ -24,17 +24,24 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What people see; its routes go before the operations."""
+
+    routes: Sequence[BaseRoute] = ()
+    lifespan: Any = None
+    """As Starlette takes it: runs for as long as the door is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the app shows besides operations."""
 
     trouble: Callable[[], str]
     """Why the server is not healthy; empty while it is."""
     metrics: Metrics
-    routes: Sequence[BaseRoute] = ()
-    """More pages, such as the dashboard's; they go before the operations."""
     doors: Mapping[str, Asgi] = field(default_factory=dict[str, Asgi])
     """Whole apps at one path each, such as MCP; what they stream ends when the server does."""
-    lifespan: Any = None
+    front: Front = Front()
 
 
 def app(rest: Rest, around: Surroundings) -> Asgi:
@@ -47,6 +54,16 @@ def app(rest: Rest, around: Surroundings) -> Asgi:
         await (rest if inside else guarded)(scope, receive, send)
 
     return front
+
+
+def without_dashboard(why: str) -> Front:
+    """A page at `/` that says how to get the dashboard, and where the API is."""
+    text = f"This is Rune. It has no dashboard here; {why}\nThe API is described at /docs.\n"
+
+    async def page(_: Request) -> Response:
+        return PlainTextResponse(text, headers={"content-security-policy": POLICY})
+
+    return Front(routes=(Route("/", page),))
 
 
 def _pages(rest: Rest, around: Surroundings) -> Starlette:
@@ -66,10 +83,10 @@ def _pages(rest: Rest, around: Surroundings) -> Starlette:
             Route("/openapi.yaml", _page(manual.as_yaml, "application/yaml")),
             Route("/docs", _page(manual.as_html, "text/html")),
             *(Route(path, _Held(door, rest.streams)) for path, door in around.doors.items()),
-            *around.routes,
+            *around.front.routes,
             Mount("/", rest),
         ],
-        lifespan=around.lifespan,
+        lifespan=around.front.lifespan,
     )
 
 

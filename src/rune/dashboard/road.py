@@ -1,0 +1,107 @@
+"""From a browser to the one road: who is logged in, and a client with exactly that credential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, parse_qsl
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from rune.api.orchestrator import auth
+from rune.client.client import Client
+from rune.client.local import Dispatch, LocalTransport
+from rune.core.clock import Clock
+from rune.dashboard.ask import Ask
+from rune.dashboard.notices import Notices
+from rune.dashboard.sessions import LONGEST, Session, Sessions
+from rune.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from rune.server.callers import caller
+from rune.server.drain import Streams
+from rune.server.origins import Origins
+
+MOST_FORM = 1 << 20
+MOST_FIELDS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Road:
+    """What the dashboard stands on."""
+
+    dispatch: Dispatch
+    clock: Clock
+    origins: Origins
+    streams: Streams
+    notices: Notices
+    sessions: Sessions
+
+    def client(self, browser: HTTPConnection, token: str) -> Client:
+        """Calls as whoever the token stands for, from where the browser is."""
+
+        def who() -> object:
+            given = {**dict(browser.headers), "authorization": f"Bearer {token}"}
+            peer = browser.client.host if browser.client else "unix"
+            return caller("dashboard", self.clock.new_id(), address=peer, headers=given)
+
+        return Client(LocalTransport(self.dispatch, who))
+
+    def session(self, browser: HTTPConnection) -> Session:
+        """Of the browser's cookie; raises Unauthenticated where there is none that lasts."""
+        session = self.sessions.find(browser.cookies.get(cookie_name(browser), ""))
+        if session is None:
+            raise Unauthenticated("log in first")
+        return session
+
+    async def ask(self, browser: HTTPConnection, session: Session, path: str) -> Ask:
+        """A question about a path; raises Unauthenticated once the token is lost."""
+        client = self.client(browser, session.token)
+        known = await client.call(auth.list_permissions, auth.ListMyPermissionsRequest())
+        return Ask(
+            client=client,
+            name=session.name,
+            operations=frozenset(known.operations),
+            path=path,
+            values={},
+            query=dict(parse_qsl(path.partition("?")[2], max_num_fields=MOST_FIELDS)),
+            now=self.clock.now(),
+        )
+
+    def check(self, browser: HTTPConnection) -> None:
+        """Raise PermissionDenied unless a page of ours asks: browsers name the page's origin themselves."""
+        headers = dict(browser.headers)
+        if "origin" not in headers:
+            raise PermissionDenied("a browser must say which page asks (Origin)")
+        self.origins.check(headers)
+
+
+async def fields(request: Request) -> dict[str, list[str]]:
+    """The form in a request's body; raises InvalidArgument for one that is too large."""
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MOST_FORM:
+            raise InvalidArgument(f"the form is larger than {MOST_FORM} bytes")
+    try:
+        return parse_qs(data.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise InvalidArgument("the form is not readable") from error
+
+
+def cookie_name(browser: HTTPConnection) -> str:
+    """Over TLS the browser itself sees to it that no other host can have set the cookie."""
+    return "__Host-rune_session" if browser.url.scheme in ("https", "wss") else "rune_session"
+
+
+def remember(answer: Response, browser: HTTPConnection, cookie: str) -> None:
+    """Give the browser a session's cookie: no script reads it, no other site's page sends it."""
+    name = cookie_name(browser)
+    secure = "; Secure" if name.startswith("__Host-") else ""
+    said = f"{name}={cookie}; HttpOnly; Max-Age={int(LONGEST)}; Path=/; SameSite=Strict{secure}"
+    answer.headers.append("set-cookie", said)
+
+
+def forget(answer: Response, browser: HTTPConnection) -> None:
+    """Take it back."""
+    name = cookie_name(browser)
+    secure = "; Secure" if name.startswith("__Host-") else ""
+    answer.headers.append("set-cookie", f"{name}=; HttpOnly; Max-Age=0; Path=/; SameSite=Strict{secure}")

@@ -1,0 +1,112 @@
+"""Sessions: a cookie stands for a credential that stays here; one-time codes begin one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from rune.core.clock import Clock
+
+LONGEST: Final = 12 * 3600.0
+"""Seconds after which a session ends, however busy it is."""
+IDLE: Final = 2 * 3600.0
+"""Seconds without a request or an open page after which it ends."""
+MOST: Final = 1000
+"""Sessions; one more ends the one that began first."""
+CODE_SECONDS: Final = 60.0
+MOST_CODES: Final = 100
+MOST_EACH: Final = 50
+"""Sessions of one subject: whoever begins more ends their own, nobody else's."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One log-in. Its token is in memory alone, and in no repr."""
+
+    token: str = field(repr=False)
+    name: str
+    until: float
+    used: float
+    ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """Set when it is over: pages that are open say good-bye."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    token: str = field(repr=False)
+    until: float
+
+
+class Sessions:
+    """All of them, by the hash of their cookies; nothing of it survives the process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open: dict[str, Session] = {}
+        self._codes: dict[str, _Code] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def begin(self, token: str, name: str) -> str:
+        """A new session for a credential that was found good; returns what the cookie says."""
+        own = [key for key, session in self._open.items() if session.name == name]
+        if len(own) >= MOST_EACH:
+            self._end(own[0])
+        if len(self._open) >= MOST:
+            self._end(next(iter(self._open)))
+        cookie, now = secrets.token_urlsafe(32), self._clock.monotonic()
+        self._open[_hash(cookie)] = Session(token, name, now + LONGEST, now)
+        return cookie
+
+    def find(self, cookie: str) -> Session | None:
+        """The session of a cookie, as long as it lasts; it counts as used now."""
+        if not cookie:
+            return None
+        key, now = _hash(cookie), self._clock.monotonic()
+        session = self._open.get(key)
+        if session is None:
+            return None
+        if session.ended.is_set() or now > session.until or now - session.used > IDLE:
+            self._end(key)
+            return None
+        session.used = now
+        return session
+
+    def end(self, session: Session) -> None:
+        """Log out; a second time is fine."""
+        for key, each in list(self._open.items()):
+            if each is session:
+                self._end(key)
+
+    def is_over(self, session: Session) -> bool:
+        """An open page asks this now and then, and is in use while it asks."""
+        session.used = self._clock.monotonic()
+        return session.ended.is_set() or session.used > session.until
+
+    def code(self, token: str) -> str:
+        """A code that begins one session within a minute; the one before, of the same token, is void."""
+        now = self._clock.monotonic()
+        self._codes = {
+            key: code for key, code in self._codes.items() if code.until > now and code.token != token
+        }
+        while len(self._codes) >= MOST_CODES:
+            del self._codes[next(iter(self._codes))]
+        text = secrets.token_urlsafe(24)
+        self._codes[_hash(text)] = _Code(token, now + CODE_SECONDS)
+        return text
+
+    def redeem(self, text: str) -> str | None:
+        """The credential behind a code; the code is good for nothing afterwards."""
+        code = self._codes.pop(_hash(text), None)
+        return code.token if code and code.until > self._clock.monotonic() else None
+
+    def _end(self, key: str) -> None:
+        self._open.pop(key).ended.set()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

@@ -1,0 +1,188 @@
+"""The way into the dashboard, and all the ways that are not one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import expect
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from browser.browsing import chromium, logged_in, reader
+from promises import promise
+from rune.api.orchestrator import admin, auth, secrets
+from rune.api.orchestrator.secrets import Secret
+from runed import Runed, runed
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+browser_wanted = pytest.mark.requires("chromium")
+
+
+async def log_in(server: Runed, http: httpx.AsyncClient) -> httpx.Response:
+    """As a browser's form does it."""
+    return await http.post(
+        "/login", data={"token": server.token}, headers={"origin": f"http://{server.http}"}
+    )
+
+
+def client(server: Runed) -> httpx.AsyncClient:
+    """A client that keeps cookies."""
+    return httpx.AsyncClient(base_url=f"http://{server.http}", trust_env=False)
+
+
+@promise("dashboard.sessions")
+async def test_the_cookie_is_for_no_script_no_other_site_and_says_nothing_of_the_token(
+    tmp_path: Path,
+) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        answer = await log_in(server, http)
+        cookie = answer.headers["set-cookie"]
+        assert answer.status_code == 303
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert server.token not in cookie
+        page = await http.get("/")
+        assert server.token not in page.text
+        policy = page.headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert page.headers["x-frame-options"] == "DENY"
+
+
+async def test_nobody_sees_or_does_anything_without_a_session(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        origin = {"origin": f"http://{server.http}"}
+        assert (await http.get("/services")).headers["location"] == "/login"
+        assert (await http.get("/services", headers={"x-rune-part": "rows"})).status_code == 401
+        assert (await http.post("/ui/do/keys/create", data={"name": "k"}, headers=origin)).status_code == 401
+        for path in ("/ui/live", "/ui/logs/default/web", "/ui/exec/default/web-1"):
+            assert await closes_with(server, path, origin["origin"]) == 4401
+
+
+@promise("dashboard.origins")
+async def test_a_page_of_another_origin_can_do_nothing_with_a_browser_that_is_logged_in(
+    tmp_path: Path,
+) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        await log_in(server, http)
+        cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+        for origin in ({"origin": "http://evil.example"}, {"origin": "null"}, {}):
+            answer = await http.post("/ui/do/keys/create", data={"name": "k"}, headers=origin)
+            assert answer.status_code == 403
+        for path in ("/ui/live", "/ui/logs/default/web", "/ui/exec/default/web-1"):
+            assert await closes_with(server, path, "http://evil.example", cookie) in (4403, 1006)
+        again = await http.post(
+            "/login", data={"token": server.token}, headers={"origin": "http://evil.example"}
+        )
+        assert again.status_code == 403
+
+
+async def closes_with(server: Runed, path: str, origin: str, cookie: str = "") -> int:
+    """The code that a connection is closed with."""
+    headers = {"cookie": cookie} if cookie else {}
+    async with connect(f"ws://{server.http}{path}", origin=origin, additional_headers=headers) as socket:  # pyright: ignore[reportArgumentType] - an Origin is a text
+        try:
+            async with asyncio.timeout(10):
+                while True:
+                    await socket.recv()
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006
+
+
+async def test_wrong_tokens_are_heard_more_and_more_slowly(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        origin = {"origin": f"http://{server.http}"}
+        codes = [
+            (await http.post(path, data=data, headers=origin)).status_code
+            for path, data in (("/login", {"token": "x.y"}), ("/enter", {"code": "x"}))
+            for _ in range(25)
+        ]
+        assert codes[0] == codes[25] == 401
+        assert codes[24] == codes[49] == 429
+
+
+@promise("dashboard.codes")
+@browser_wanted
+async def test_rune_ui_opens_the_dashboard_logged_in_and_the_link_works_once(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, chromium() as browser:
+        link = (await rune_ui(server, tmp_path)).strip()
+        assert server.token not in link
+        async with reader(browser, server) as found:
+            await found.page.goto(link)
+            await expect(found.page.locator("body[data-live]")).to_be_attached()
+            await expect(found.page.get_by_role("heading", name="Overview")).to_be_visible()
+        async with reader(browser, server) as other:
+            await other.page.goto(link)
+            await expect(other.page.get_by_role("alert")).to_contain_text("used or too old")
+
+
+async def rune_ui(server: Runed, home: Path) -> str:
+    """What `rune ui --no-browser` prints."""
+    command = (sys.executable, "-m", "rune.cli.main", "ui", "--no-browser", "--url", f"http://{server.http}")
+    environ = {"HOME": str(home), "RUNE_TOKEN": server.token}
+    process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(20):
+        said, _ = await process.communicate()
+    return said.decode()
+
+
+@browser_wanted
+async def test_logging_out_and_revoking_a_token_end_every_open_page(tmp_path: Path) -> None:
+    async with logged_in(tmp_path) as (server, found):
+        made = await server.call(
+            auth.create_token, auth.CreateTokenRequest(subject_name="ann", policies=["readonly"])
+        )
+        second = await found.context.new_page()
+        await second.goto(f"http://{server.http}/services")
+        await found.page.get_by_role("button", name="Log out").click()
+        await expect(second.get_by_label("Token")).to_be_visible()
+        await found.enter(made.secret)
+        await server.call(auth.revoke_token, auth.RevokeTokenRequest(id=made.id))
+        await expect(found.page.get_by_label("Token")).to_be_visible()
+
+
+@promise("dashboard.rights")
+@browser_wanted
+async def test_who_may_not_see_something_is_not_shown_it(tmp_path: Path) -> None:
+    rules = [admin.PolicyRule(resource="services", verbs=["list", "get"], namespace="default")]
+    async with logged_in(tmp_path) as (server, found):
+        await server.call(
+            admin.create_grant, admin.PolicyCreateRequest(policy=admin.Grant(name="looker", rules=rules))
+        )
+        made = await server.call(
+            auth.create_token, auth.CreateTokenRequest(subject_name="ann", policies=["looker"])
+        )
+        await server.cast("web", ["/bin/sleep", "1000"])
+        await found.page.get_by_role("button", name="Log out").click()
+        await found.enter(made.secret)
+        menu = found.page.locator("#menu a")
+        assert await menu.all_inner_texts() == ["Overview", "Services"]
+        await found.open("/services/default/web")
+        assert not await found.page.get_by_role("button", name="Delete").count()
+        await found.open("/settings/users")
+        await expect(found.page.get_by_text("access denied")).to_be_visible()
+
+
+@promise("dashboard.secrets")
+async def test_no_page_holds_a_value_of_a_secret_or_a_configmap(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        await log_in(server, http)
+        made = Secret(name="db", data={"password": "never-to-be-seen"})
+        await server.call(secrets.create, secrets.CreateSecretRequest(secret=made))
+        pages = [(await http.get(path)).text for path in ("/secrets", "/secrets/default/db", "/search?q=db")]
+        assert all("db" in page and "never-to-be-seen" not in page for page in pages)
+
+
+async def test_a_server_without_the_dashboard_says_how_to_get_it(tmp_path: Path) -> None:
+    runefile = tmp_path / "runefile.yaml"
+    runefile.write_text("server: {dashboard: false}\n", encoding="utf-8")
+    async with runed(tmp_path / "data", "--config", str(runefile)) as server, client(server) as http:
+        answer = await http.get("/")
+        assert answer.status_code == 200
+        assert "server.dashboard" in answer.text
+        assert (await http.get("/services")).status_code == 404
