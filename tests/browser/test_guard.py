@@ -85,7 +85,7 @@ async def test_a_policy_is_checked_while_it_is_typed_saved_and_rolled_back(
         await reader.agree()
         await expect(page.get_by_label("YAML")).to_have_value(POLICY)
         await page.get_by_role("link", name="Changes").nth(1).click()
-        await expect(page.locator(".diff .plus")).to_contain_text("action: alert")
+        await expect(page.locator(".diff .plus").first).to_contain_text("action: alert")
         await page.get_by_role("link", name="the policy").click()
         await page.get_by_role("button", name="Roll back").first.click()
         await reader.agree()

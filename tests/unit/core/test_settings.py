@@ -18,6 +18,7 @@ EXAMPLES = {
     "server.data-dir": "/srv/rune",
     "server.log-level": "debug",
     "server.log-format": "text",
+    "server.dashboard": "false",
     "server.reflection": "true",
     "server.allowed-hosts": "rune.example.com,other",
     "auth.enabled": "true",
