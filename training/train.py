@@ -93,6 +93,7 @@ def second_stage(
     rows = located(params, rows)
     mixed = [*own.attacks(size), *own.benign(size), *texts.library(size // 4, seed + 50)]
     mixed += texts.drawn(rows, own, count=size, seed=seed)
+    mixed += texts.joined([*rows, *own.benign(size // 3)], count=size // 2, seed=seed)
     return network.train(params, encoded(mixed, seed), epochs=2, rate=SECOND_RATE, seed=seed + 7)
 
 
