@@ -59,11 +59,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     slope: float
     offset: float
     rise: float
-<<<<<<< HEAD
-    """What the score of a text of two windows must have more; a longer one, by the root of its doublings."""
-=======
     """What two windows must score above one; longer texts rise with the root of their doublings."""
->>>>>>> l2
     flag_at: float
     """The confidence that about one in twenty harmless texts reaches, hard ones included."""
     block_at: float
