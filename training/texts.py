@@ -31,7 +31,7 @@ MAY_TRAIN = {
 }  # fmt: skip
 """Sources whose licence lets shipped weights be trained on them; all others only evaluate.
 
-Not `bipia_text`: its attacks stand in documents whose clean form may only be evaluated, so that a network that
+Not `bipia_text`: its attacks stand in documents whose clean form may only be evaluated, and a network that
 saw one and not the other would take the documents for attacks.
 """
 

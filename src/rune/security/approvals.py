@@ -46,6 +46,8 @@ class Approvals:
         self._cursors = cursors
         self._clock = clock
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Calls that ask at the same time share an alert: one after the other, none of them loses its try."""
         self._released = False
 
     def register(self, dispatcher: Dispatcher) -> None:
@@ -118,7 +120,8 @@ class Approvals:
                 raise ResourceExhausted(f"{MOST_PENDING} calls wait for approval, the most that may")
             return self._made(call.principal.organization, ask, every)
 
-        await settle(self._store, decide, operation=call.operation.name)
+        async with self._turn:
+            await settle(self._store, decide, operation=call.operation.name)
         found = self._get(call, ask.approval_id)
         if (found.waiter, found.agent_id) != (ask.waiter, ask.agent_id):
             raise PermissionDenied(f"approval {ask.approval_id} is somebody else's")
