@@ -199,7 +199,7 @@ def test_without_a_key_construction_says_so() -> None:
 def test_a_layer_that_is_not_installed_says_so(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rune.shield.layers.find_spec", lambda _: None)
+    monkeypatch.setattr("rune.shield.layers.find_spec", {"numpy": None}.get)
     shield = Shield(events_enabled=False, l2_enabled=True)
     assert "L2 scanner not available" in caplog.text
     assert shield.scan_input("x").l2_result == "L2 scanner not available"
