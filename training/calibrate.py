@@ -16,6 +16,8 @@ from rune.policy.scanners.tokens import cut, plain
 
 FLAGGED, BLOCKED = 0.05, 0.006
 """The share of harmless texts, hard ones included, that may be flagged, and blocked."""
+CALM = 0.98
+"""The share of our own texts that documents are made of."""
 LENGTHS = (1_000, 4_000, 16_000, 60_000)
 
 
@@ -61,22 +63,19 @@ def _fitted(flag: float, block: float, *, rise: float) -> dict[str, float]:
 
 
 def _rises(network: Network, harmless: Sequence[Text], best: np.ndarray) -> Iterator[float]:
-    """How far the flagging point of long harmless documents lies above that of the texts they are made of."""
-    for is_own in (True, False):
-        inside = [
-            at
-            for at, text in enumerate(harmless)
-            if text.source != "library" and (text.source == "own") is is_own
-        ]
-        if not inside:
-            continue
-        base = float(np.quantile(best[inside], 1 - FLAGGED))
-        for size in LENGTHS:
-            made, count = scores(
-                network, documents([harmless[at].text for at in inside], size=size, count=60, seed=11)
-            )
-            rise = float(np.quantile(made, 1 - FLAGGED)) - base
-            yield rise / math.sqrt(math.log2(max(float(np.median(count)), 2)))
+    """How far the flagging point of long harmless documents lies above that of the texts they are made of.
+
+    Those are development texts where there are any: nearly all of our own harmless texts are hard on purpose,
+    and a document that quotes attacks outright is not what is meant by clean.
+    """
+    real = [at for at, text in enumerate(harmless) if text.source not in {"own", "library"}]
+    inside = real or [at for at, text in enumerate(harmless) if text.source == "own"]
+    base, edge = np.quantile(best[inside], [1 - FLAGGED, CALM])
+    calm = [harmless[at].text for at in inside if real or best[at] <= edge]
+    for size in LENGTHS:
+        made, count = scores(network, documents(calm, size=size, count=60, seed=11))
+        rise = float(np.quantile(made, 1 - FLAGGED) - base)
+        yield rise / math.sqrt(math.log2(max(float(np.median(count)), 2)))
 
 
 def _logit(share: float) -> float:

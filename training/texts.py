@@ -31,8 +31,8 @@ MAY_TRAIN = {
 }  # fmt: skip
 """Sources whose licence lets shipped weights be trained on them; all others only evaluate.
 
-Not `bipia_text`: its attacks stand in documents whose clean form may only be evaluated, and a network that
-saw one and not the other would take the documents for attacks.
+Not `bipia_text`: its attacks stand in documents whose clean form may only be evaluated, so that a network
+that saw one and not the other would take the documents for attacks.
 """
 
 Family = tuple[str, Sequence[str], spin.Lists]

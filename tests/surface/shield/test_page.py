@@ -20,4 +20,4 @@ def test_every_program_on_the_page_runs(
 
 
 def test_the_page_has_programs() -> None:
-    assert len(PROGRAMS) == 5
+    assert len(PROGRAMS) == 6
