@@ -68,11 +68,24 @@ def provider(*turns: Turn) -> Generator[Provider]:
         thread.join()
 
 
-def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _Quiet(BaseHTTPRequestHandler):
+    """Says nothing, and minds nobody who stops reading."""
 
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
+    class Handler(_Quiet):
         def setup(self) -> None:
             super().setup()
             script.sockets.append(self.connection)
@@ -97,9 +110,7 @@ def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
         def _send(self, turn: Turn, body: bytes) -> None:
             self.send_response(turn.status)
             self.send_header("Content-Type", "application/json")
-            self.send_header(
-                "Connection", "close"
-            )  # so that no library keeps a socket that a test must close
+            self.send_header("Connection", "close")  # a kept socket would have to be closed by the test
             self.send_header("Content-Length", str(len(body)))
             for name, value in turn.headers:
                 self.send_header(name, value)
@@ -117,15 +128,6 @@ def _handler(script: Provider) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(f"{len(line.encode()):x}\r\n{line}\r\n".encode())
                 script.sent.append(data)
             self.wfile.write(b"0\r\n\r\n")
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except ConnectionError:  # the client stopped reading
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
 
     return Handler
 

@@ -29,7 +29,15 @@ ROOT = Path(__file__).parents[2]
 LOCKS = json.loads((ROOT / generate.LOCK).read_text(encoding="utf-8"))
 LOCK = LOCKS["rune.api"]
 OWN_FROM = proto.OWN_FIELDS_FROM
-OWN_ENUMS = {"DesiredState", "NamespaceDeletion", "ReadyWhen", "RevisionState", "ScalingState"}
+OWN_ENUMS = {
+    "DesiredState",
+    "NamespaceDeletion",
+    "ReadyWhen",
+    "RevisionState",
+    "ScalingState",
+    "QuarantineMode",
+    "QuarantineWhen",
+}
 OWN_METHODS = {
     "Backup",
     "ExportAudit",

@@ -128,12 +128,16 @@ def named(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 def answered(answer: Any) -> Iterable[Said | CallWhole]:
     """What a response says and calls."""
     for place, item in enumerate(rows(get(answer, "output"))):
-        for field in ("summary", "content"):
-            for number, part in enumerate(rows(get(item, field))):
-                for name in ("text", "refusal"):
-                    if isinstance(text := get(part, name), str):
-                        yield Said(("output", place, field, number, name), text)
+        yield from _texts(item, place, "summary")
+        yield from _texts(item, place, "content")
         yield from _call(item, place)
+
+
+def _texts(item: object, place: int, field: str) -> Iterable[Said]:
+    for number, part in enumerate(rows(get(item, field))):
+        for name in ("text", "refusal"):
+            if isinstance(text := get(part, name), str):
+                yield Said(("output", place, field, number, name), text)
 
 
 def _call(item: object, place: object) -> Iterable[CallWhole]:

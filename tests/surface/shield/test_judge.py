@@ -199,6 +199,13 @@ def test_a_minute_has_a_budget(model: Provider) -> None:
     assert len(model.asked) == 3
 
 
+def rests_at(mine: Judge, text: str) -> bool:
+    """Whether the judge does not even ask its endpoint; it gives no ruling either way."""
+    with pytest.raises(NoRuling) as caught:
+        ask(mine, text)
+    return str(caught.value) == "resting"
+
+
 def test_after_failures_in_a_row_the_endpoint_rests_longer_and_longer(model: Provider) -> None:
     hand = Hand()
     mine = judge(model, hand)
@@ -206,13 +213,8 @@ def test_after_failures_in_a_row_the_endpoint_rests_longer_and_longer(model: Pro
     rests: list[float] = []
     for number in range(PATIENCE + 10):
         began = hand.time
-        while True:
-            try:
-                ask(mine, f"text {number}")
-            except NoRuling as error:
-                if str(error) != "resting":
-                    break
-                hand.time += 1
+        while rests_at(mine, f"text {number}"):
+            hand.time += 1
         rests.append(hand.time - began)
     assert rests[:PATIENCE] == [0.0] * PATIENCE
     assert rests[PATIENCE:] == sorted(rests[PATIENCE:])

@@ -131,7 +131,7 @@ def test_a_table_has_headings_unless_told_otherwise(rune: Rune, served: Served) 
         (("get", "nonsense"), 2, "there is no type 'nonsense'"),
         (("gett",), 2, "Did you mean `rune get`?"),
         (("get", "services", "-l", "app"), 2, "is not like app=api"),
-        (("get", "users", "--watch"), 2, "cannot be watched"),
+        (("get", "users", "ann", "--watch"), 2, "cannot be watched"),
         (("scale", "ghost", "3"), 4, "'ghost'"),
         (("scale", "web", "-3"), 2, "No such option"),
         (("cast", "/nope.yaml"), 6, "there is no file or folder"),
