@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 
 from rune.api.orchestrator import services as api
+from rune.api.orchestrator.rollout import Rollout
 from rune.api.orchestrator.services import Service, ServiceStatus
 from rune.api.orchestrator.specs import ProcessSpec
 from rune.core.call import Caller
@@ -85,7 +86,10 @@ class Plane:
 def spec(number: int, setting: str) -> Service:
     """A service that is different for each setting."""
     process = ProcessSpec(command="sleep")
-    return Service(name=f"s{number:04}", scale=1, process=process, env={"SETTING": setting})
+    at_once = Rollout(
+        min_ready_seconds=0
+    )  # the work is measured, not the wait that proves a copy without probe
+    return Service(name=f"s{number:04}", scale=1, process=process, env={"SETTING": setting}, rollout=at_once)
 
 
 def runs(service: Service) -> bool:
