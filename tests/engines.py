@@ -6,7 +6,6 @@ It keeps containers running while it is away itself (live restore), as a product
 from __future__ import annotations
 
 import io
-import logging
 import os
 import shutil
 import signal
@@ -124,8 +123,8 @@ class Engine:
         if networks := self.docker("network", "ls", "-q", "--filter", "type=custom").split():
             self.docker("network", "rm", *networks)
         self.clean()
-        if death:  # no test was harmed: the Engine answered all of them
-            logging.getLogger(__name__).warning(death)
+        if death:
+            raise RuntimeError(death)
 
     def _death(self) -> str:
         """How it ended although nobody here ended it; empty when it did not."""

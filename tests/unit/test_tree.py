@@ -17,7 +17,7 @@ MAX_FILE = 400
 MAX_FUNCTION = 50
 MAX_NESTING = 3
 
-LONGER_FILES: dict[str, int] = {"src/rune/shield/shield.py": 417}
+LONGER_FILES: dict[str, int] = {}
 """Files over the limit and their lines. A number here may only go down, and an entry may only go."""
 
 BUILT = {"site", "build", "dist", "artifacts"}

@@ -58,12 +58,13 @@ WRITTEN_BY_SERVER: dict[type[Message], frozenset[str]] = {
 """Fields that no file has."""
 
 _AFTER = "is not part of this release"
+_REGISTRY = "the server knows its registries, not a service: rune admin registries add"
 NOT_YET: dict[type[Message], dict[str, str]] = {
     services.Service: {
         "affinity": f"placement {_AFTER}",
         "autoscale": f"autoscaling {_AFTER}",
-        "imageRegistry": "registries come with the Docker runner, which is not part of this release",
-        "registry": "registries come with the Docker runner, which is not part of this release",
+        "imageRegistry": _REGISTRY,
+        "registry": _REGISTRY,
     },
     specs.InitStep: {"timeout": specs.VOLUMES.replace("volumes are", "a time limit for init steps is")},
     secrets.Secret: {"engine": f"secrets that an engine makes: {_AFTER}"},

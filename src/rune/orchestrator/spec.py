@@ -8,7 +8,6 @@ from typing import ClassVar, Final
 import msgspec
 
 from rune.api.fields import NamespaceName, Timestamp
-from rune.api.orchestrator import specs
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
     DependencyRef,
@@ -104,7 +103,7 @@ def _refuse_for_processes(spec: Service) -> None:
     for at, port in enumerate(spec.ports):
         if port.host_port:
             raise Unimplemented(
-                f"service.ports[{at}].host_port is not supported for processes: {specs.NETWORK}"
+                f"service.ports[{at}].host_port is not supported for processes: use expose.host_port"
             )
 
 

@@ -25,6 +25,7 @@ from rune.shield.debug import Debug
 from rune.shield.events import arguments_hash
 from rune.shield.faults import logger, our_fault
 from rune.shield.guard import UNFINISHED, UNJUDGED, Guard, Kind
+from rune.shield.lifetimes import farewell, let_go, telling
 from rune.shield.options import Keywords, ShieldConfig, resolve
 from rune.shield.protect import protected
 from rune.shield.reports import Reports
@@ -66,11 +67,11 @@ class Shield:
         self._reports = Reports(config, clock, debug, put=self._sender.put if self._sender else None)
         self._afterthoughts = self._build_afterthoughts()
         self._approvals = Approvals(config, clock)
-        self._at_exit = _farewell(weakref.ref(self))
+        self._at_exit = farewell(weakref.ref(self))
         forks.follow(self)
         if self._sender is not None:
             atexit.register(self._at_exit)
-            weakref.finalize(self, _let_go, self._sender, self._sync, self._at_exit).atexit = False
+            weakref.finalize(self, let_go, self._sender, self._sync, self._at_exit).atexit = False
         if self._sync is not None:
             self._sync.ensure()
 
@@ -349,7 +350,7 @@ class Shield:
             return None
         from rune.shield.afterthoughts import Afterthoughts  # noqa: PLC0415 - only who has a judge pays for it
 
-        made = Afterthoughts(self.guard.judge, self._clock, self._stats, tell=_told(weakref.ref(self)))
+        made = Afterthoughts(self.guard.judge, self._clock, self._stats, tell=telling(weakref.ref(self)))
         weakref.finalize(self, made.close, 0).atexit = False
         return made
 
@@ -373,17 +374,6 @@ class Shield:
                 self._sync.wait(self.config.connection_timeout_seconds)
 
 
-def _told(shield: weakref.ref[Shield]) -> Callable[[Thought, list[Finding]], None]:
-    """Hands a late verdict to a Shield that is still there; it keeps none alive."""
-
-    def tell(thought: Thought, found: list[Finding]) -> None:
-        there = shield()
-        if there is not None:
-            there.tell_verdict(thought, found)
-
-    return tell
-
-
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} is text, not {type(value).__name__}")
@@ -396,22 +386,3 @@ def _mapping(context: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if not isinstance(context, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
         raise TypeError(f"context is a mapping, not {type(context).__name__}")
     return context
-
-
-def _farewell(shield: weakref.ref[Shield]) -> Callable[[], None]:
-    """What the end of the process does with a Shield that is still there; it keeps none alive."""
-
-    def close() -> None:
-        found = shield()
-        if found is not None:
-            found.close()
-
-    return close
-
-
-def _let_go(sender: Sender, sync: Sync | None, at_exit: Callable[[], None]) -> None:
-    """After a Shield that nobody closed was collected: its threads end by themselves."""
-    atexit.unregister(at_exit)
-    if sync is not None:
-        sync.stop(0)
-    sender.close(0)

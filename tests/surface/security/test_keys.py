@@ -116,13 +116,13 @@ async def test_an_expired_key_is_refused() -> None:
             assert (await http.get("/v1/agents")).status_code == 401
 
 
-async def test_an_address_may_try_only_so_many_wrong_keys(plane: Secured) -> None:
-    key = await plane.key()
-    async with plane.client("rune_live_wrong") as http:
-        statuses = [(await http.get("/v1/agents")).status_code for _ in range(25)]
-        refused = await http.get("/v1/agents")
-    assert statuses[:20] == [401] * 20
-    assert statuses[-1] == 429
-    assert int(refused.headers["retry-after"]) >= 1
-    async with plane.client(key) as http:
-        assert (await http.get("/v1/agents")).status_code == 200
+async def test_an_address_may_try_only_so_many_wrong_keys() -> None:
+    async with secured(ManualClock()) as plane:  # on the wall's, a slow test is forgiven a wrong one
+        key = await plane.key()
+        async with plane.client("rune_live_wrong") as http:
+            statuses = [(await http.get("/v1/agents")).status_code for _ in range(25)]
+            refused = await http.get("/v1/agents")
+        assert statuses == [401] * 20 + [429] * 5
+        assert int(refused.headers["retry-after"]) >= 1
+        async with plane.client(key) as http:
+            assert (await http.get("/v1/agents")).status_code == 200

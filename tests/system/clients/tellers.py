@@ -10,7 +10,7 @@ import grpc.aio
 import httpx
 from google.protobuf import json_format
 
-from rune.api import Operation
+from rune.api import OPERATIONS, Operation
 from surface.protoc import Client as Stubs
 from surface.protoc import message
 from system.clients.script import Json
@@ -101,8 +101,6 @@ class ByPaths:
 
 
 def _list_of(operation: Operation[Any, Any]) -> Any:
-    from rune.api import OPERATIONS  # noqa: PLC0415 - a test's own look-up
-
     return next(row.http for row in OPERATIONS if row.watch == operation.name)
 
 

@@ -53,7 +53,7 @@ def test_a_denied_tool_is_not_allowed_and_an_unknown_one_is(tmp_path: Path) -> N
     shield = with_policy(
         tmp_path, "  - {name: no-rm, type: tool_denylist, tools: [delete_file], severity: critical}\n"
     )
-    decision = shield.validate_action("delete_file", {"path": "/work/x"})
+    decision = shield.validate_action("delete_file", {"path": "/srv/x"})
     assert (decision.allowed, decision.action, decision.rule, decision.policy, decision.severity) == (
         False, "block", "no-rm", "p", "critical",
     )  # fmt: skip

@@ -33,7 +33,6 @@ HeaderValue = Annotated[str, Meta(pattern=r"^[^\x00\r\n]*$(?!\n)", max_length=40
 NETWORK = "service networks are not part of this release"
 VOLUMES = "volumes are not part of this release"
 ROUTING = "routing by host name or path is not part of this release"
-LIMITS = "resource limits are not part of this release"
 
 
 class ResourceLimit(Message):
