@@ -10,11 +10,13 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, NoReturn
 
-from rune.api.resource import Key
+from rune.api.resource import Key, Resource
 from rune.core.clock import Clock
-from rune.errors import RuneError
+from rune.core.store.base import Mutation, Store
+from rune.errors import OutOfRange, RuneError
 
 logger = logging.getLogger(__name__)
 
@@ -119,3 +121,20 @@ class Worker:
         )
         ceiling = min(FIRST_RETRY * 2 ** min(failures, 20), LONGEST_RETRY)
         return ceiling * (0.5 + self._clock.random() / 2)
+
+
+async def follow(
+    store: Store, worker: Worker, kind: type[Resource], *, route: Callable[[Mutation], None]
+) -> NoReturn:
+    """Have everything of a kind looked at, then hand every change to `route`, until cancelled.
+
+    Whoever falls behind the log looks at everything again.
+    """
+    while True:
+        after = store.revision
+        for resource in store.list(kind):
+            worker.look(resource.key)
+        with suppress(OutOfRange):
+            async for change in store.watch(after):
+                for mutation in change.mutations:
+                    route(mutation)

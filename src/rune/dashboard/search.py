@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from markupsafe import Markup
 
+from rune.api import Operation
 from rune.api.orchestrator import configmaps, instances, namespaces, secrets, services
 from rune.api.security import agents, alerts, policies
 from rune.dashboard.ask import Action, Ask, Link, Page, Screen
@@ -27,10 +28,10 @@ async def show(ask: Ask) -> Screen:
     body: list[Markup | None] = [heading("Search"), again]
     if words:
         groups = [
-            ("Services", await _services(ask)),
-            ("Instances", await _instances(ask)),
-            ("Secrets", await _secrets(ask)),
-            ("Configmaps", await _configmaps(ask)),
+            ("Services", await _everywhere(ask, "services", services.list_)),
+            ("Instances", await _everywhere(ask, "instances", instances.list_)),
+            ("Secrets", await _everywhere(ask, "secrets", secrets.list_)),
+            ("Configmaps", await _everywhere(ask, "configmaps", configmaps.list_)),
             ("Namespaces", await _namespaces(ask)),
             ("Agents", await _agents(ask)),
             ("Alerts", await _alerts(ask)),
@@ -55,44 +56,13 @@ def _group(name: str, found: Iterable[tuple[str, str]], words: str) -> Markup | 
     return section(name, table(("Name",), rows, label=name)) if rows else None
 
 
-async def _services(ask: Ask) -> Found:
-    if not ask.may(services.list_):
+async def _everywhere(ask: Ask, noun: str, operation: Operation[Any, Any]) -> Found:
+    """What a list over all namespaces has."""
+    if not ask.may(operation):
         return []
-    found = await ask.call(services.list_, services.ListServicesRequest(namespace="*"))
-    return [
-        (path("services", each.namespace, each.name), f"{each.namespace}/{each.name}")
-        for each in found.services
-    ]
-
-
-async def _instances(ask: Ask) -> Found:
-    if not ask.may(instances.list_):
-        return []
-    found = await ask.call(instances.list_, instances.ListInstancesRequest(namespace="*"))
-    return [
-        (path("instances", each.namespace, each.id), f"{each.namespace}/{each.id}")
-        for each in found.instances
-    ]
-
-
-async def _secrets(ask: Ask) -> Found:
-    if not ask.may(secrets.list_):
-        return []
-    found = await ask.call(secrets.list_, secrets.ListSecretsRequest(namespace="*"))
-    return [
-        (path("secrets", each.namespace, each.name), f"{each.namespace}/{each.name}")
-        for each in found.secrets
-    ]
-
-
-async def _configmaps(ask: Ask) -> Found:
-    if not ask.may(configmaps.list_):
-        return []
-    found = await ask.call(configmaps.list_, configmaps.ListConfigmapsRequest(namespace="*"))
-    return [
-        (path("configmaps", each.namespace, each.name), f"{each.namespace}/{each.name}")
-        for each in found.configmaps
-    ]
+    answer = await ask.call(operation, operation.request(namespace="*"))
+    items: Sequence[Any] = getattr(answer, noun)
+    return [(path(noun, each.namespace, each.name), f"{each.namespace}/{each.name}") for each in items]
 
 
 async def _namespaces(ask: Ask) -> Found:

@@ -1,29 +1,15 @@
-"""Shields and a scripted provider; a fault of our own is raised here, so that none hides behind the catch."""
+"""Shields and a scripted provider."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from controlplane import Standin, control_plane
 from models import Provider, provider
-from rune import Shield
-from rune.shield.faults import OurFault
+from shields import faults_are_raised, plane, shield
 
-
-@pytest.fixture(autouse=True)
-def _faults_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OurFault, "RAISES", True)
-    for name in [name for name in os.environ if name.startswith("RUNE_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def shield() -> Shield:
-    """A Shield that works alone."""
-    return Shield(events_enabled=False)
+__all__ = ["faults_are_raised", "model", "plane", "shield"]
 
 
 @pytest.fixture
@@ -31,10 +17,3 @@ def model() -> Iterator[Provider]:
     """A provider without a script yet."""
     with provider() as made:
         yield made
-
-
-@pytest.fixture
-def plane() -> Iterator[Standin]:
-    """A control plane that accepts events and knows no policies."""
-    with control_plane() as standin:
-        yield standin

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import apsw
 
+from rune.core.store.foreign import refuse_foreign
 from rune.errors import FailedPrecondition, Unavailable
 
 SCHEMA = 1
@@ -128,7 +129,7 @@ def writer(path: Path) -> apsw.Connection:
         db.pragma("cache_size", -16_000)  # KiB
         db.pragma("trusted_schema", 0)  # a planted view or trigger may call nothing
         with transaction(db):
-            _refuse_foreign(db, path)
+            refuse_foreign(db, path, application=APPLICATION, schema=SCHEMA, what="an event store of Rune")
             if db.pragma("user_version") == 0:
                 db.execute(TABLES)
                 db.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
@@ -197,20 +198,6 @@ def _create(path: Path) -> None:
     except FileExistsError:
         # Not by opening it: to close a file drops every lock that this process has on it.
         path.chmod(0o600)
-
-
-def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
-    schema = db.pragma("user_version")
-    tables = one(db.execute("SELECT count(*) FROM sqlite_schema"))
-    if db.pragma("application_id") != (APPLICATION if tables else 0):
-        message = f"{path} is not an event store of Rune: name another path"
-        raise FailedPrecondition(message)
-    if schema > SCHEMA:
-        message = (
-            f"{path} was written by a newer Rune (schema {schema}, this one knows {SCHEMA}):"
-            " install that version, or restore a backup"
-        )
-        raise FailedPrecondition(message)
 
 
 def _rollback(db: apsw.Connection) -> None:

@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from rune.core.store.base import Change, Entry, Key, Mutation, Resource, Span
+from rune.core.store.foreign import refuse_foreign
 from rune.core.store.history import closed
 from rune.core.store.kinds import Kinds
 from rune.errors import FailedPrecondition, Unavailable
@@ -214,22 +215,9 @@ class File:
         db.pragma("journal_size_limit", 64 * 1024 * 1024)  # what a burst leaves of the log on the disk
         db.pragma("trusted_schema", 0)  # a planted view or trigger may call nothing
         with self._transaction():
-            self._refuse_foreign(db)
+            refuse_foreign(db, self._path, application=APPLICATION, schema=SCHEMA, what="a store of Rune")
             if db.pragma("user_version") == 0:
                 db.execute(TABLES)
-
-    def _refuse_foreign(self, db: apsw.Connection) -> None:
-        schema = db.pragma("user_version")
-        tables = _number(db.execute("SELECT count(*) FROM sqlite_schema"))
-        if db.pragma("application_id") != (APPLICATION if tables else 0):
-            message = f"{self._path} is not a store of Rune: name another path"
-            raise FailedPrecondition(message)
-        if schema > SCHEMA:
-            message = (
-                f"{self._path} was written by a newer Rune (schema {schema}, this one knows {SCHEMA}):"
-                " install that version, or restore a backup"
-            )
-            raise FailedPrecondition(message)
 
     def _load(self, db: apsw.Connection) -> tuple[dict[Key, Resource], Sequence[Change]]:
         resources: dict[Key, Resource] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final, NoReturn
 
 from rune.api.orchestrator.instances import Instance
@@ -13,9 +12,9 @@ from rune.api.orchestrator.services import Service
 from rune.api.resource import Key, Resource
 from rune.core.clock import Clock
 from rune.core.crud import change, put
-from rune.core.reconcile import Worker
+from rune.core.reconcile import Worker, follow
 from rune.core.store.base import Delete, Mutation, Put, Store, Write
-from rune.errors import Conflict, NotFound, OutOfRange
+from rune.errors import Conflict, NotFound
 from rune.orchestrator import finalizers
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.namespaces import contents
@@ -36,17 +35,7 @@ class NamespaceReconciler:
         """Follow the log until cancelled. Every namespace is looked at once in the beginning."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._worker.run())
-            while True:
-                with suppress(OutOfRange):  # it fell behind the log: look at all of them again
-                    await self._follow()
-
-    async def _follow(self) -> None:
-        after = self._store.revision
-        for namespace in self._store.list(Namespace):
-            self._worker.look(namespace.key)
-        async for seen in self._store.watch(after):
-            for mutation in seen.mutations:
-                self._route(mutation)
+            await follow(self._store, self._worker, Namespace, route=self._route)
 
     def _route(self, mutation: Mutation) -> None:
         kind, namespace, _ = mutation.key

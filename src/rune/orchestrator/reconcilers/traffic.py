@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -14,9 +13,9 @@ from rune.api.orchestrator.specs import ServicePort
 from rune.api.resource import Key
 from rune.core.clock import Clock
 from rune.core.crud import put
-from rune.core.reconcile import Worker
+from rune.core.reconcile import Worker, follow
 from rune.core.store.base import Mutation, Store
-from rune.errors import Conflict, OutOfRange
+from rune.errors import Conflict
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.traffic import exposure, listening
 from rune.orchestrator.traffic.exposure import LOOPBACK, Place
@@ -100,17 +99,7 @@ class TrafficReconciler:
                 await self.reconcile(service.key)
             self._opened.set()
             tasks.create_task(self._worker.run())
-            while True:
-                with suppress(OutOfRange):  # it fell behind the log: look at all of them again
-                    await self._follow()
-
-    async def _follow(self) -> None:
-        after = self._store.revision
-        for service in self._store.list(Service):
-            self._worker.look(service.key)
-        async for seen in self._store.watch(after):
-            for mutation in seen.mutations:
-                self._route(mutation)
+            await follow(self._store, self._worker, Service, route=self._route)
 
     def _route(self, mutation: Mutation) -> None:
         kind, namespace, _ = mutation.key
