@@ -142,7 +142,7 @@ class Sync:
         return self._backed_off() if self._restless else BREATH
 
     def _failed(self, why: str) -> float:
-        if not self._restless:
+        if not self._restless and not self._stop.is_set():  # whoever closes breaks off a question
             logger.warning("Policy sync failed: %s; the policies in force stay", why)
         self._debug.say("policies", failed=why)
         self._restless += 1

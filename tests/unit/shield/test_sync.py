@@ -219,3 +219,14 @@ def test_an_entry_suppresses_exactly_what_it_names(entry: dict[str, str], suppre
 
 def test_a_rulebook_knows_nothing_by_itself() -> None:
     assert (Rulebook().version, Rulebook().is_known) == ("", True)
+
+
+def test_a_shield_that_is_closed_in_the_middle_of_a_question_warns_of_nothing(
+    plane: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundles = Bundles(plane)
+    bundles.publish(1)
+    with shield(plane) as made:
+        assert made.wait_for_policies(5)
+        bundles.wait_for(2)  # the second one is held by the control plane
+    assert "Policy sync failed" not in caplog.text
