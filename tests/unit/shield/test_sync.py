@@ -229,4 +229,5 @@ def test_a_shield_that_is_closed_in_the_middle_of_a_question_warns_of_nothing(
     with shield(plane) as made:
         assert made.wait_for_policies(5)
         bundles.wait_for(2)  # the second one is held by the control plane
+    bundles.publish(2)  # lets the question go
     assert "Policy sync failed" not in caplog.text
