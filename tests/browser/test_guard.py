@@ -51,7 +51,7 @@ async def test_alerts_appear_by_themselves_and_are_triaged(tmp_path: Path, size:
         await page.get_by_role("link", name="Investigating").click()
         await page.get_by_role("link", name="bot-2").first.wait_for()
         await rows.nth(0).get_by_role("link").first.click()
-        await page.get_by_label("Status").select_option("false_positive")
+        await page.get_by_role("combobox", name="Status").select_option("false_positive")
         await page.get_by_label("Note").fill("a test of ours")
         await page.get_by_role("button", name="Change").click()
         await expect(page.locator("ol.timeline li")).to_have_count(2)

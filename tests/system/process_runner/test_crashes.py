@@ -184,7 +184,10 @@ async def test_a_pid_that_another_process_has_now_is_left_alone(tmp_path: Path, 
     assert await stranger.wait() == -signal.SIGKILL
 
 
-async def test_after_a_restart_of_the_machine_nothing_runs(tmp_path: Path) -> None:
+async def test_after_a_restart_of_the_machine_nothing_runs_and_nobody_is_taken_for_it(
+    tmp_path: Path,
+) -> None:
+    stranger = await asyncio.create_subprocess_exec("/bin/sleep", "3600")
     folder = tmp_path / "data" / "instances" / "a"
     (folder / "log").mkdir(parents=True)
     record = records.Record("a", 0)
@@ -193,6 +196,9 @@ async def test_after_a_restart_of_the_machine_nothing_runs(tmp_path: Path) -> No
     (folder / "pid").write_text(f"0 {os.getpid()} {records.birth(os.getpid())}\n")
     async with machine(tmp_path / "data") as runner:
         assert runner.observe("a").message == "the machine was restarted"
+        assert stranger.returncode is None
+    stranger.kill()
+    assert await stranger.wait() == -signal.SIGKILL
 
 
 async def test_a_broken_state_file_is_put_aside(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 from itertools import count
 
-from . import groups, spawn
+from . import groups, records, spawn
 from .children import outcome
 from .connection import Connection
 from .instances import Instance, Instances
@@ -94,10 +94,14 @@ class Inside:
         if self._cgroup:
             groups.kill(self._cgroup)
             self._instances.forget(self._cgroup)
-        elif self._pid:
+        elif self._pid and not self._has_lost_its_pid():
             if self._status is None:
                 groups.send_group(self._pid, signal.SIGKILL)
             groups.kill_found(self._pid, "", "", set())
+
+    def _has_lost_its_pid(self) -> bool:
+        """It ended, and somebody else has its pid by now; so nothing of its session is left either."""
+        return self._status is not None and records.birth(self._pid) != 0
 
 
 def _environment(pid: int) -> dict[str, str]:

@@ -230,7 +230,10 @@ class Instances:
             self.kill(instance.record)
 
     def kill(self, record: Record) -> None:
-        """SIGKILL to everything that belongs to this attempt."""
+        """SIGKILL to everything that belongs to this attempt; nothing of another boot is there any more."""
+        if record.boot != records.boot():
+            self._sweep(record)
+            return
         if record.cgroup:
             groups.kill(record.cgroup)
             self._sweep(record)
@@ -241,9 +244,13 @@ class Instances:
             groups.kill(path)
         self._sweep(record)
         name = record.instance
-        reused = records.birth(record.pid) not in (0, record.birth or records.birth(record.pid))
-        main = 0 if reused else record.pid
+        main = record.pid if self._is_own(record) else 0
         groups.kill_found(main, name, self.folder(name), self._mains(main))
+
+    def _is_own(self, record: Record) -> bool:
+        """Nobody else has the pid by now. One that was not recorded with its birth is a child of ours."""
+        born = records.birth(record.pid)
+        return not born or (born == record.birth if record.birth else self._is_child(record.pid))
 
     def _mains(self, but: int) -> set[int]:
         alive = {instance.record.pid for instance in self.known.values() if instance.alive}
