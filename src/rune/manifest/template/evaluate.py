@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import cast
 
 from rune.manifest.template.functions import FUNCTIONS
-from rune.manifest.template.kinds import Missing, Unfit, is_true, printed
+from rune.manifest.template.kinds import Missing, Plain, Unfit, is_true, printed
 from rune.manifest.template.nodes import (
     Assign,
     Block,
@@ -31,23 +31,6 @@ MOST_STEPS = 500_000
 """Of work: a statement, or a value that is handed to a function, with everything in it."""
 MOST_TEXT = 4 << 20
 DEEPEST = 24
-STRUCTURAL = frozenset(
-    {
-        "index",
-        "get",
-        "list",
-        "dict",
-        "keys",
-        "values",
-        "hasKey",
-        "first",
-        "last",
-        "default",
-        "coalesce",
-        "ternary",
-    }
-)
-"""Functions that hand values on as they are: what is sensitive in them stays so by itself."""
 
 
 class _Enough(Exception):
@@ -55,7 +38,7 @@ class _Enough(Exception):
 
 
 def render(
-    template: Template, context: Mapping[str, Any], *, library: Sequence[Template] = ()
+    template: Template, context: Mapping[str, Plain], *, library: Sequence[Template] = ()
 ) -> tuple[Rendered, list[Problem]]:
     """The output, and what went wrong; `library` are templates whose definitions may be included."""
     evaluation = _Evaluation(template, context, library)
@@ -66,10 +49,10 @@ def render(
 class _Evaluation:
     """One way through one template."""
 
-    def __init__(self, template: Template, context: Mapping[str, Any], library: Sequence[Template]) -> None:
+    def __init__(self, template: Template, context: Mapping[str, Plain], library: Sequence[Template]) -> None:
         self.problems: list[Problem] = []
         self._template = template
-        self._scopes: list[dict[str, Any]] = [{"$": context, ".": context}]
+        self._scopes: list[dict[str, Plain]] = [{"$": context, ".": context}]
         self._defines = {
             name: (owner, block) for owner in (*library, template) for name, block in owner.defines.items()
         }
@@ -126,7 +109,7 @@ class _Evaluation:
             self._stop(piece.offset, f"the output becomes larger than {MOST_TEXT >> 20} MiB")
         self._pieces.append(piece)
 
-    def _printed(self, value: Any, offset: int) -> str:  # noqa: ANN401 - values of templates are plain data
+    def _printed(self, value: Plain, offset: int) -> str:
         try:
             return printed(opened(value))
         except Unfit as error:
@@ -166,21 +149,21 @@ class _Evaluation:
                 self._all(block.body)
 
     @contextmanager
-    def _scope(self, names: dict[str, Any]) -> Generator[None]:
+    def _scope(self, names: dict[str, Plain]) -> Generator[None]:
         self._scopes.append(names)
         try:
             yield
         finally:
             self._scopes.pop()
 
-    def _needed(self, expression: Expression) -> Any:  # noqa: ANN401 - as _printed
+    def _needed(self, expression: Expression) -> Plain:
         """The value; there must be one."""
         value = self._value(expression)
         if isinstance(value, Missing):
             raise Wrong(expression.offset, value.why)
         return value
 
-    def _value(self, expression: Expression | None) -> Any:  # noqa: ANN401 - as _printed
+    def _value(self, expression: Expression | None) -> Plain:
         match expression:
             case Literal():
                 return expression.value
@@ -193,13 +176,13 @@ class _Evaluation:
             case None:
                 return None
 
-    def _variable(self, variable: Variable) -> Any:  # noqa: ANN401 - as _printed
+    def _variable(self, variable: Variable) -> Plain:
         for scope in reversed(self._scopes):
             if variable.name in scope:
                 return scope[variable.name]
         raise Wrong(variable.offset, f"there is no variable {variable.name} here")
 
-    def _path(self, path: Path) -> Any:  # noqa: ANN401 - as _printed
+    def _path(self, path: Path) -> Plain:
         value = self._value(path.base)
         way = path.base.name.removeprefix(".") if isinstance(path.base, Variable) else "(…)"
         for name in path.names:
@@ -208,13 +191,13 @@ class _Evaluation:
             if not isinstance(value, dict):
                 what = "nothing" if value is None else "a list" if isinstance(value, list) else "no mapping"
                 return Missing(f"{way or 'this'} is {what}, so there is no {name!r} in it")
-            known = cast("dict[str, Any]", value)
+            known = cast("dict[str, Plain]", value)
             if name not in known:
                 return Missing(f"there is no {way}.{name}{_near(name, known)}")
             value, way = known[name], f"{way}.{name}"
         return value
 
-    def _call(self, call: Call) -> Any:  # noqa: ANN401 - as _printed
+    def _call(self, call: Call) -> Plain:
         if call.name in ("and", "or"):
             return self._logic(call)
         if call.name == "include":
@@ -223,9 +206,7 @@ class _Evaluation:
         take = self._value if function.is_lenient else self._needed
         given = [take(argument) for argument in call.arguments]
         self._step(call.offset, 1 + sum(self._weight(value, call.offset) for value in given))
-        hides = any(map(is_sealed, given))
-        if call.name in STRUCTURAL and not any(isinstance(value, Sealed) for value in given):
-            hides = False
+        hides = any(isinstance(value, Sealed) if function.hands_on else is_sealed(value) for value in given)
         try:
             found = function.call(*(map(opened, given) if hides else given))
         except Unfit as error:
@@ -234,7 +215,7 @@ class _Evaluation:
             ) from error
         return sealed(found) if hides and not isinstance(found, Missing) else found
 
-    def _weight(self, value: Any, offset: int) -> int:  # noqa: ANN401 - as _printed
+    def _weight(self, value: Plain, offset: int) -> int:
         """How many values it is, those inside it included; a value that holds itself many times ends here."""
         count, waiting = 0, [value]
         while waiting:
@@ -243,23 +224,23 @@ class _Evaluation:
             if count > MOST_STEPS:
                 self._step(offset, count)
             if isinstance(part, dict):
-                waiting += cast("dict[str, Any]", part).values()
+                waiting += cast("dict[str, Plain]", part).values()
             elif isinstance(part, list):
-                waiting += cast("list[Any]", part)
+                waiting += cast("list[Plain]", part)
             elif isinstance(part, str):
                 count += len(part) >> 8
         return count
 
-    def _logic(self, call: Call) -> Any:  # noqa: ANN401 - as _printed
+    def _logic(self, call: Call) -> Plain:
         """The first value that decides, or the last; those behind it are not looked at."""
-        found: Any = None
+        found: Plain = None
         for argument in call.arguments:
             found = self._value(argument)
             if is_true(found) == (call.name == "or"):
                 break
         return found
 
-    def _include(self, call: Call) -> Any:  # noqa: ANN401 - as _printed
+    def _include(self, call: Call) -> Plain:
         name = self._needed(call.arguments[0])
         owner, block = self._defines.get(str(opened(name)), (None, None))
         if owner is None or block is None:
@@ -274,7 +255,7 @@ class _Evaluation:
         text = "".join(piece.text for piece in pieces)
         return Sealed(text) if any(piece.is_sealed for piece in pieces) else text
 
-    def _inside(self, owner: Template, block: Block, scope: dict[str, Any]) -> list[Piece]:
+    def _inside(self, owner: Template, block: Block, scope: dict[str, Plain]) -> list[Piece]:
         """What the definition gives: it sees its own value alone."""
         before = self._template, self._scopes, self._pieces
         self._template, self._scopes, self._pieces = owner, [scope], []
@@ -287,16 +268,16 @@ class _Evaluation:
             self._template, self._scopes, self._pieces = before
 
 
-def _pairs(value: Any, offset: int) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - values of templates are plain data
+def _pairs(value: Plain, offset: int) -> Iterator[tuple[Plain, Plain]]:
     """What range goes through: numbers and items of a list, keys in their order and values of a mapping."""
     if isinstance(value, list):
-        yield from enumerate(cast("list[Any]", value))
+        yield from enumerate(cast("list[Plain]", value))
     elif isinstance(value, dict):
-        yield from sorted(cast("dict[str, Any]", value).items())
+        yield from sorted(cast("dict[str, Plain]", value).items())
     else:
         raise Wrong(offset, "range goes through a list or a mapping")
 
 
-def _near(word: str, known: Mapping[str, Any]) -> str:
+def _near(word: str, known: Mapping[str, Plain]) -> str:
     near = difflib.get_close_matches(word[:64], list(known)[:1000], n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

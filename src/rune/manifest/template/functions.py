@@ -8,8 +8,8 @@ import math
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import msgspec
 import yaml
@@ -17,6 +17,7 @@ import yaml
 from rune.manifest.template.kinds import (
     MOST_TEXT,
     Missing,
+    Plain,
     Unfit,
     bounded,
     is_true,
@@ -29,7 +30,7 @@ from rune.manifest.template.kinds import (
 )
 
 MANY = 1_000
-_SIGNS: dict[str, Callable[[Any, Any], Any]] = {
+_SIGNS: dict[str, Callable[[Plain, Plain], Plain]] = {
     "lt": operator.lt,
     "le": operator.le,
     "gt": operator.gt,
@@ -44,14 +45,16 @@ _FORMAT = re.compile(r"%(?:%|(-?)(0?)(\d{0,3})([sdvqtf])|(.?))")
 class Function:
     """A function and how many values it takes."""
 
-    call: Callable[..., Any]
+    call: Callable[..., Plain]
     least: int
     most: int
     is_lenient: bool = False
     """It may be given what there is not."""
+    hands_on: bool = False
+    """It gives values on as they are: what is sensitive in them stays so by itself."""
 
 
-def _indent(count: Any, text: Any) -> str:  # noqa: ANN401 - as is_true
+def _indent(count: Plain, text: Plain) -> str:
     spaces, lines = whole(count), printed(text).split("\n")
     if not 0 <= spaces <= 100:  # noqa: PLR2004 - more is a slip
         raise Unfit("an indentation is 0 to 100 blanks")
@@ -60,46 +63,46 @@ def _indent(count: Any, text: Any) -> str:  # noqa: ANN401 - as is_true
     return "\n".join(" " * spaces + line for line in lines)
 
 
-def _replace(old: Any, new: Any, text: Any) -> str:  # noqa: ANN401 - as is_true
+def _replace(old: Plain, new: Plain, text: Plain) -> str:
     found, by, whole = printed(old), printed(new), printed(text)
     if whole.count(found) * len(by) > MOST_TEXT:
         raise Unfit(f"the text becomes longer than {MOST_TEXT >> 20} MiB")
     return whole.replace(found, by)
 
 
-def _to_yaml(value: Any) -> str:  # noqa: ANN401 - as is_true
+def _to_yaml(value: Plain) -> str:
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text = yaml.dump(value, Dumper=dumper, default_flow_style=False, sort_keys=True, allow_unicode=True)
     return bounded(str(text)).removesuffix("\n...\n").removesuffix("\n")
 
 
-def _to_json(value: Any) -> str:  # noqa: ANN401 - as is_true
+def _to_json(value: Plain) -> str:
     text = bounded(msgspec.json.encode(value, order="sorted").decode())
     return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _quote(*values: Any) -> str:  # noqa: ANN401 - as is_true
+def _quote(*values: Plain) -> str:
     return " ".join(_to_json(printed(value)) for value in values if value is not None)
 
 
-def _squote(value: Any) -> str:  # noqa: ANN401 - as is_true
+def _squote(value: Plain) -> str:
     return "'" + printed(value).replace("'", "''") + "'"
 
 
-def _default(fallback: Any, value: Any = None) -> Any:  # noqa: ANN401 - as is_true
+def _default(fallback: Plain, value: Plain = None) -> Plain:
     return value if is_true(value) else fallback
 
 
-def _required(message: Any, value: Any) -> Any:  # noqa: ANN401 - as is_true
+def _required(message: Plain, value: Plain) -> Plain:
     if isinstance(value, Missing) or value is None or value == "":
         raise Unfit(printed(message))
     return value
 
 
-def _index(value: Any, *keys: Any) -> Any:  # noqa: ANN401 - as is_true
+def _index(value: Plain, *keys: Plain) -> Plain:
     for key in keys:
         if isinstance(value, list):
-            items, at = cast("list[Any]", value), whole(key)
+            items, at = cast("list[Plain]", value), whole(key)
             if not 0 <= at < len(items):
                 return Missing(f"the list has {len(items)} items, none with the number {at}")
             value = items[at]
@@ -111,25 +114,25 @@ def _index(value: Any, *keys: Any) -> Any:  # noqa: ANN401 - as is_true
     return value
 
 
-def _compare(sign: str) -> Callable[[Any, Any], bool]:
-    def compare(one: Any, other: Any) -> bool:  # noqa: ANN401 - as is_true
+def _compare(sign: str) -> Callable[[Plain, Plain], bool]:
+    def compare(one: Plain, other: Plain) -> bool:
         if isinstance(one, str) != isinstance(other, str):
             raise Unfit(f"{kind(one)} and {kind(other)} cannot be compared; int or toString makes them alike")
-        pair: Any = (one, other) if isinstance(one, str) else (number(one), number(other))
+        pair: Plain = (one, other) if isinstance(one, str) else (number(one), number(other))
         return bool(_SIGNS[sign](*pair))
 
     return compare
 
 
-def _equal(one: Any, *others: Any) -> bool:  # noqa: ANN401 - as is_true
+def _equal(one: Plain, *others: Plain) -> bool:
     return any((type(one) is type(other) and one == other) or _same_number(one, other) for other in others)
 
 
-def _same_number(one: Any, other: Any) -> bool:  # noqa: ANN401 - as is_true
+def _same_number(one: Plain, other: Plain) -> bool:
     return type(one) in (int, float) and type(other) in (int, float) and one == other
 
 
-def _printf(form: Any, *values: Any) -> str:  # noqa: ANN401 - as is_true
+def _printf(form: Plain, *values: Plain) -> str:
     left = list(values)
 
     def filled(found: re.Match[str]) -> str:
@@ -150,7 +153,7 @@ def _printf(form: Any, *values: Any) -> str:  # noqa: ANN401 - as is_true
     return bounded(text)
 
 
-def _formed(value: Any, kind: str) -> str:  # noqa: ANN401 - as is_true
+def _formed(value: Plain, kind: str) -> str:
     match kind:
         case "d":
             return str(whole(value))
@@ -164,8 +167,10 @@ def _formed(value: Any, kind: str) -> str:  # noqa: ANN401 - as is_true
             return printed(value)
 
 
-def _arithmetic(work: Callable[[int | float, int | float], int | float]) -> Callable[[Any, Any], int | float]:
-    def calculate(one: Any, other: Any) -> int | float:  # noqa: ANN401 - as is_true
+def _arithmetic(
+    work: Callable[[int | float, int | float], int | float],
+) -> Callable[[Plain, Plain], int | float]:
+    def calculate(one: Plain, other: Plain) -> int | float:
         try:
             found = work(number(one), number(other))
         except ZeroDivisionError as error:
@@ -181,89 +186,93 @@ def _divided(one: float, other: float) -> int | float:
     return one / other if isinstance(one, float) or isinstance(other, float) else one // other
 
 
-def _b64dec(value: Any) -> str:  # noqa: ANN401 - as is_true
+def _b64dec(value: Plain) -> str:
     try:
         return base64.b64decode(printed(value), validate=True).decode()
     except ValueError as error:
         raise Unfit("this is not base64 of text") from error
 
 
-def _dict(*pairs: Any) -> dict[str, Any]:  # noqa: ANN401 - as is_true
+def _dict(*pairs: Plain) -> dict[str, Plain]:
     if len(pairs) % 2:
         raise Unfit("dict takes keys and values by turns")
     return {printed(pairs[at]): pairs[at + 1] for at in range(0, len(pairs), 2)}
 
 
-def _join(mark: Any, value: Any) -> str:  # noqa: ANN401 - as is_true
+def _join(mark: Plain, value: Plain) -> str:
     between, parts = printed(mark), [printed(part) for part in items(value)]
     if len(between) * len(parts) > MOST_TEXT:
         raise Unfit(f"the text becomes longer than {MOST_TEXT >> 20} MiB")
     return bounded(between.join(parts))
 
 
-def _has(item: Any, value: Any) -> bool:  # noqa: ANN401 - as is_true
+def _has(item: Plain, value: Plain) -> bool:
     return any(_equal(item, one) for one in items(value))
 
 
-def _contains(part: Any, text: Any) -> bool:  # noqa: ANN401 - as is_true
+def _contains(part: Plain, text: Plain) -> bool:
     return printed(part) in printed(text)
 
 
-def _length(value: Any) -> int:  # noqa: ANN401 - as is_true
+def _length(value: Plain) -> int:
     if isinstance(value, (str, dict, list)):
         return len(cast("str", value))
     raise Unfit(f"{kind(value)} has no length")
 
 
-def _coalesce(*values: Any) -> Any:  # noqa: ANN401 - as is_true
+def _coalesce(*values: Plain) -> Plain:
     return next((value for value in values if is_true(value)), None)
 
 
-def _ternary(yes: Any, no: Any, value: Any) -> Any:  # noqa: ANN401 - as is_true
+def _ternary(yes: Plain, no: Plain, value: Plain) -> Plain:
     return yes if is_true(value) else no
 
 
-def _trunc(count: Any, text: Any) -> str:  # noqa: ANN401 - as is_true
+def _trunc(count: Plain, text: Plain) -> str:
     most = whole(count)
     return printed(text)[:most] if most >= 0 else printed(text)[most:]
 
 
-def _first(value: Any) -> Any:  # noqa: ANN401 - as is_true
+def _first(value: Plain) -> Plain:
     return next(iter(items(value)), Missing("the list is empty"))
 
 
-def _last(value: Any) -> Any:  # noqa: ANN401 - as is_true
+def _last(value: Plain) -> Plain:
     return next(reversed(items(value)), Missing("the list is empty"))
 
 
-def _sha256(value: Any) -> str:  # noqa: ANN401 - as is_true
+def _sha256(value: Plain) -> str:
     return hashlib.sha256(printed(value).encode()).hexdigest()
 
 
-def _one(work: Callable[[Any], Any], *, is_lenient: bool = False) -> Function:
+def _one(work: Callable[[Plain], Plain], *, is_lenient: bool = False) -> Function:
     return Function(work, 1, 1, is_lenient)
 
 
-def _two(work: Callable[[Any, Any], Any]) -> Function:
+def _handing_on(function: Function) -> Function:
+    return replace(function, hands_on=True)
+
+
+def _two(work: Callable[[Plain, Plain], Plain]) -> Function:
     return Function(work, 2, 2)
 
 
-def _all(work: Callable[[Sequence[Any]], Any], least: int) -> Function:
-    def call(*values: Any) -> Any:  # noqa: ANN401 - as is_true
+def _all(work: Callable[[Sequence[Plain]], Plain], least: int) -> Function:
+    def call(*values: Plain) -> Plain:
         return work(values)
 
     return Function(call, least, MANY)
 
 
-def _text(work: Callable[[str], Any]) -> Function:
-    def call(value: Any) -> Any:  # noqa: ANN401 - as is_true
+def _text(work: Callable[[str], Plain]) -> Function:
+    def call(value: Plain) -> Plain:
         return work(printed(value))
 
     return Function(call, 1, 1)
 
 
-def _texts(work: Callable[[str, str], Any]) -> Function:
-    def call(one: Any, other: Any) -> Any:  # noqa: ANN401 - as is_true
+def _texts(work: Callable[[str, str], Plain]) -> Function:
+    def call(one: Plain, other: Plain) -> Plain:
         return work(printed(one), printed(other))
 
     return Function(call, 2, 2)
@@ -275,24 +284,24 @@ FUNCTIONS: dict[str, Function] = {
     "include": Function(_coalesce, 1, 2, is_lenient=True),
     "not": _one(lambda value: not is_true(value), is_lenient=True),
     "empty": _one(lambda value: not is_true(value), is_lenient=True),
-    "default": Function(_default, 2, 2, is_lenient=True),
+    "default": Function(_default, 2, 2, is_lenient=True, hands_on=True),
     "required": Function(_required, 2, 2, is_lenient=True),
-    "coalesce": Function(_coalesce, 1, MANY, is_lenient=True),
-    "ternary": Function(_ternary, 3, 3, is_lenient=True),
+    "coalesce": Function(_coalesce, 1, MANY, is_lenient=True, hands_on=True),
+    "ternary": Function(_ternary, 3, 3, is_lenient=True, hands_on=True),
     "eq": Function(_equal, 2, MANY),
     "ne": _two(lambda one, other: not _equal(one, other)),
     **{sign: _two(_compare(sign)) for sign in _SIGNS},
     "len": Function(_length, 1, 1),
-    "index": Function(_index, 2, MANY),
-    "get": Function(_index, 2, 2),
-    "hasKey": _two(lambda value, key: printed(key) in mapping(value)),
-    "keys": _one(lambda value: sorted(mapping(value))),
-    "values": _one(lambda value: [item for _, item in sorted(mapping(value).items())]),
-    "list": _all(list, 0),
-    "dict": Function(_dict, 0, MANY),
+    "index": Function(_index, 2, MANY, hands_on=True),
+    "get": Function(_index, 2, 2, hands_on=True),
+    "hasKey": _handing_on(_two(lambda value, key: printed(key) in mapping(value))),
+    "keys": _handing_on(_one(lambda value: sorted(mapping(value)))),
+    "values": _handing_on(_one(lambda value: [item for _, item in sorted(mapping(value).items())])),
+    "list": _handing_on(_all(list, 0)),
+    "dict": Function(_dict, 0, MANY, hands_on=True),
     "has": Function(_has, 2, 2),
-    "first": Function(_first, 1, 1),
-    "last": Function(_last, 1, 1),
+    "first": Function(_first, 1, 1, hands_on=True),
+    "last": Function(_last, 1, 1, hands_on=True),
     "join": _two(_join),
     "splitList": _texts(lambda mark, text: text.split(mark) if mark else list(text)),
     "print": _all(lambda values: bounded("".join(map(printed, values))), 1),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
+
+Plain: TypeAlias = Any
+"""A value of a template: what YAML can say, a sensitive scalar (`Sealed`), or `Missing`."""
 
 MOST_TEXT = 4 << 20
 
@@ -21,12 +24,12 @@ class Missing:
         return False
 
 
-def is_true(value: Any) -> bool:  # noqa: ANN401 - values of templates are plain data
+def is_true(value: Plain) -> bool:
     """What counts as true: everything but false, 0, null and what is empty or not there."""
     return bool(value)
 
 
-def printed(value: Any) -> str:  # noqa: ANN401 - as is_true
+def printed(value: Plain) -> str:
     """The text of a scalar."""
     match value:
         case str():
@@ -44,7 +47,7 @@ def printed(value: Any) -> str:  # noqa: ANN401 - as is_true
             raise Unfit(f"{what} has no text of its own; toYaml or toJson writes it out")
 
 
-def whole(value: Any) -> int:  # noqa: ANN401 - as is_true
+def whole(value: Plain) -> int:
     """A whole number, read from text too."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise Unfit(f"a whole number is needed, not {kind(value)}")
@@ -54,28 +57,28 @@ def whole(value: Any) -> int:  # noqa: ANN401 - as is_true
         raise Unfit("a whole number is needed, not this text") from error
 
 
-def number(value: Any) -> int | float:  # noqa: ANN401 - as is_true
+def number(value: Plain) -> int | float:
     """A number, read from text too."""
     if isinstance(value, float):
         return value
     return whole(value)
 
 
-def items(value: Any) -> list[Any]:  # noqa: ANN401 - as is_true
+def items(value: Plain) -> list[Plain]:
     """A list."""
     if not isinstance(value, list):
         raise Unfit(f"a list is needed, not {kind(value)}")
-    return cast("list[Any]", value)
+    return cast("list[Plain]", value)
 
 
-def mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401 - as is_true
+def mapping(value: Plain) -> dict[str, Plain]:
     """A mapping."""
     if not isinstance(value, dict):
         raise Unfit(f"a mapping is needed, not {kind(value)}")
-    return cast("dict[str, Any]", value)
+    return cast("dict[str, Plain]", value)
 
 
-def kind(value: Any) -> str:  # noqa: ANN401 - as is_true
+def kind(value: Plain) -> str:
     """What people call the value's type."""
     names: dict[type, str] = {
         dict: "a mapping",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
+
+from rune.manifest.template.kinds import Plain
 
 MASK = "***"
 
@@ -12,7 +15,7 @@ class Sealed:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:  # noqa: ANN401 - a scalar of any type
+    def __init__(self, value: Plain) -> None:
         self.value = value
 
     def __bool__(self) -> bool:
@@ -22,41 +25,34 @@ class Sealed:
         return MASK
 
 
-def is_sealed(value: Any) -> bool:  # noqa: ANN401 - values of templates are plain data
+def is_sealed(value: Plain) -> bool:
     """Something sensitive is in it, however deep."""
     if isinstance(value, Sealed):
         return True
     if isinstance(value, dict):
-        return any(map(is_sealed, cast("dict[str, Any]", value).values()))
-    return isinstance(value, list) and any(map(is_sealed, cast("list[Any]", value)))
+        return any(map(is_sealed, cast("dict[str, Plain]", value).values()))
+    return isinstance(value, list) and any(map(is_sealed, cast("list[Plain]", value)))
 
 
-def opened(value: Any) -> Any:  # noqa: ANN401 - as is_sealed
+def opened(value: Plain) -> Plain:
     """The plain value."""
-    if isinstance(value, Sealed):
-        return value.value
-    if isinstance(value, dict):
-        return {key: opened(inner) for key, inner in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [opened(inner) for inner in cast("list[Any]", value)]
-    return value
+    return _each(value, lambda scalar: scalar.value if isinstance(scalar, Sealed) else scalar)
 
 
-def sealed(value: Any) -> Any:  # noqa: ANN401 - as is_sealed
+def sealed(value: Plain) -> Plain:
     """The value with every scalar in it sealed."""
-    if isinstance(value, dict):
-        return {key: sealed(inner) for key, inner in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [sealed(inner) for inner in cast("list[Any]", value)]
-    return value if isinstance(value, Sealed) or value is None else Sealed(value)
+    return _each(value, lambda scalar: scalar if isinstance(scalar, Sealed | None) else Sealed(scalar))
 
 
-def masked(value: Any) -> Any:  # noqa: ANN401 - as is_sealed
+def masked(value: Plain) -> Plain:
     """The value as it may be shown."""
-    if isinstance(value, Sealed):
-        return MASK
+    return _each(value, lambda scalar: MASK if isinstance(scalar, Sealed) else scalar)
+
+
+def _each(value: Plain, change: Callable[[Plain], Plain]) -> Plain:
+    """The value with every scalar in it changed."""
     if isinstance(value, dict):
-        return {key: masked(inner) for key, inner in cast("dict[str, Any]", value).items()}
+        return {key: _each(inner, change) for key, inner in cast("dict[str, Plain]", value).items()}
     if isinstance(value, list):
-        return [masked(inner) for inner in cast("list[Any]", value)]
-    return value
+        return [_each(inner, change) for inner in cast("list[Plain]", value)]
+    return change(value)
