@@ -62,6 +62,7 @@ class Rollout:
         self.wanted = {_key(service): _generation(service) for service in wanted}
         self.now = {_key(service): service for service in wanted}
         self.gone: set[Key] = set()
+        self.failed: set[Key] = set()
         self._has_one_namespace = len({namespace for namespace, _ in self.wanted}) == 1
         self._lines: dict[Key, Line] = {}
 
@@ -74,6 +75,7 @@ class Rollout:
             self.gone.add(key)
         self.now[key] = change.resource
         self._lines.pop(key, None)
+        (self.failed.add if self._has_failed(key) else self.failed.discard)(key)
         return True
 
     @property
@@ -100,13 +102,12 @@ class Rollout:
         """Raise when one of them failed or is gone."""
         for key in self.gone:
             raise NotFound(f"service {key[1]!r} was deleted from namespace {key[0]!r} meanwhile")
-        failed = [
-            service
-            for key, service in self.now.items()
-            if self._is_undone(key) or (service.status is ServiceStatus.FAILED and self._is_observed(key))
-        ]
-        if failed:
-            raise _failed(failed)
+        if self.failed:
+            raise _failed([service for key, service in self.now.items() if key in self.failed])
+
+    def _has_failed(self, key: Key) -> bool:
+        is_down = self.now[key].status is ServiceStatus.FAILED and self._is_observed(key)
+        return is_down or self._is_undone(key)
 
     def _is_undone(self, key: Key) -> bool:
         """What was asked for failed, and the server went back to what was there before."""
