@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from planes import caller, plane
+from promises import promise
 from rune.api.orchestrator import admin, services
 from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.services import ScaleServiceRequest, ServiceResponse
@@ -66,6 +67,7 @@ async def world(work: Work, *, by: str = "") -> AsyncGenerator[World]:
         yield World(p.store, audit, lambda: p.call(services.scale, ask, by=token))
 
 
+@promise("audit.atomic")
 async def test_a_change_is_recorded_in_its_own_commit_and_only_once() -> None:
     async def work(store: Store, call: Call) -> None:
         before = await store.span("audit")
