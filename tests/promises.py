@@ -87,6 +87,7 @@ PROMISES = (
     Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
     Promise("access.audit", "Every change and every denial is in the audit log, chained by hash.", OURS),
+    Promise("audit.atomic", "A change and its record in the audit log are one transaction.", OURS),
     Promise(
         "agents.quarantine",
         "By policy, a critical alert stops the workload of its agent, revokes its keys, "

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from contract.stores.models import KINDS, Box
+from contract.stores.test_scribes import Clerk
 from rune.core.store.base import Put
 from rune.core.store.sqlite import SqliteStore
 
@@ -17,12 +18,14 @@ RESOURCES = 10_000
 
 async def main(path: Path) -> None:
     async with SqliteStore(path, KINDS, history=RESOURCES * 2) as store:
+        store.employ(Clerk())
         first = store.revision
 
         async def work(committer: int) -> None:
             for number in range(RESOURCES // COMMITTERS):
                 box = Box(name=f"{first}-{committer}-{number}", labels={"padding": "x" * 100})
-                revision = await store.commit(Put(box), Put(Box(namespace="twin", name=box.name)))
+                twin = Put(Box(namespace="twin", name=box.name))
+                revision = await store.commit(Put(box), twin, operation=box.name)
                 # One write call: what reached the pipe was acknowledged, and the kill tears no line.
                 os.write(1, f"{revision} {box.name}\n".encode())
 

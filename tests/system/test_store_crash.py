@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.stores.models import KINDS, Box
+from contract.stores.test_scribes import said
 from rune.core.store.base import Change, Put
 from rune.core.store.sqlite import SqliteStore
 from rune.errors import FailedPrecondition, Unavailable
@@ -53,6 +54,7 @@ async def check(path: Path, acknowledged: dict[str, int]) -> None:
         for each in store.list(Box, "prod"):
             assert store.get(Box, "twin", each.name).revision == each.revision
         assert len(store.list(Box, "twin")) == len(store.list(Box, "prod"))
+        assert sorted(await said(store)) == [each.name for each in store.list(Box, "prod")]
         changes = await log(store)
         assert [change.revision for change in changes] == list(range(1, store.revision + 1))
         told = {mutation.key: mutation.after for change in changes for mutation in change.mutations}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -99,10 +99,14 @@ def decode(model: type[M], data: bytes) -> M:
 
 
 def read(model: type[M], data: bytes) -> M:
-    """The answer of a server, which may be newer than this client: what it does not know is passed over."""
+    """The answer of a server, which may be newer than this client: what it does not know is passed over.
+
+    Its server has looked at every limit. To do that again would cost a command the time in which msgspec
+    works out its plans for all the messages that could be in there.
+    """
     try:
-        return build(model, _reader(model)(proto_class(model).FromString(data)))
-    except (DecodeError, InvalidArgument) as error:
+        return cast("M", _made(model)(proto_class(model).FromString(data)))
+    except (DecodeError, InvalidArgument, KeyError, TypeError, ValueError) as error:
         name = proto_name(model)
         raise Internal(f"the server's answer is not a {name} message that this client understands") from error
 
@@ -185,7 +189,7 @@ def _value_to_wire(field: Field) -> Convert | None:
 
 @cache
 def _reader(model: type[Message]) -> Callable[[Any], dict[str, Any]]:
-    steps = {field.wire: _read_field(field) for field in fields(model)}
+    steps = {field.wire: _read_field(field, _from_wire(field)) for field in fields(model)}
 
     def read(proto: Any) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -197,8 +201,7 @@ def _reader(model: type[Message]) -> Callable[[Any], dict[str, Any]]:
     return read
 
 
-def _read_field(field: Field) -> Convert | None:
-    convert = _from_wire(field)
+def _read_field(field: Field, convert: Convert | None) -> Convert | None:
     if field.mapping:
         return dict if convert is None else lambda value: {key: convert(item) for key, item in value.items()}
     if field.repeated:
@@ -220,6 +223,30 @@ def _from_wire(field: Field) -> Convert | None:
         words = {number: name for name, number in numbers(field.python).items()}
         return lambda value: words.get(value, value)
     return None
+
+
+@cache
+def _made(model: type[Message]) -> Convert:
+    """Makes the message of its protobuf object as it is."""
+    steps = {field.wire: (field.name, _read_field(field, _to_python(field))) for field in fields(model)}
+
+    def make(proto: Any) -> Message:
+        found = ((*steps[descriptor.name], value) for descriptor, value in proto.ListFields())
+        return model(**{name: value if step is None else step(value) for name, step, value in found})
+
+    return make
+
+
+def _to_python(field: Field) -> Convert | None:
+    """What makes the value, not only what msgspec would make it of."""
+    if field.is_message:
+        model = field.python
+        return lambda value: _made(model)(value)  # noqa: PLW0108 - late, since a message may hold itself
+    if issubclass(field.python, WireEnum):
+        return {number: field.python(name) for name, number in numbers(field.python).items()}.__getitem__
+    if field.is_time and field.type == "string":
+        return datetime.fromisoformat
+    return _from_wire(field)
 
 
 def to_rfc3339(at: datetime) -> str:

@@ -32,19 +32,19 @@ def serialized(package: str) -> bytes:
 
 
 @cache
-def pool() -> Any:
-    """The descriptors of every package, apart from any that the host program has loaded."""
+def _pool(package: str) -> Any:
+    """A package's descriptors, apart from any that the host program has loaded; no package needs another."""
     engine = _engine() or import_module("google.protobuf.descriptor_pool")
     found = engine.DescriptorPool()
-    for package in PACKAGES:
-        found.AddSerializedFile(serialized(package))
+    found.AddSerializedFile(serialized(package))
     return found
 
 
 @cache
 def proto_class(model: type[Message]) -> type[ProtoMessage]:
     """The protobuf class of a message."""
-    descriptor = pool().FindMessageTypeByName(_full_name(model))
+    package = _package(model)
+    descriptor = _pool(package).FindMessageTypeByName(f"{package}.{proto_name(model)}")
     engine = _engine()
     if engine is None:
         return import_module("google.protobuf.message_factory").GetMessageClass(descriptor)
@@ -56,7 +56,8 @@ def proto_class(model: type[Message]) -> type[ProtoMessage]:
 @cache
 def numbers(words: type[WireEnum]) -> dict[str, int]:
     """The number of each word of an enum."""
-    descriptor = pool().FindEnumTypeByName(_full_name(words))
+    package = _package(words)
+    descriptor = _pool(package).FindEnumTypeByName(f"{package}.{proto_name(words)}")
     return {value.name: value.number for value in descriptor.values}
 
 
@@ -66,9 +67,8 @@ def unknown_field_set() -> Any:
     return (_engine() or import_module("google.protobuf.unknown_fields")).UnknownFieldSet
 
 
-def _full_name(model: type[Message | WireEnum]) -> str:
-    package = SECURITY if model.__module__.startswith("rune.api.security.") else "rune.api"
-    return f"{package}.{proto_name(model)}"
+def _package(model: type[Message | WireEnum]) -> str:
+    return SECURITY if model.__module__.startswith("rune.api.security.") else "rune.api"
 
 
 @cache

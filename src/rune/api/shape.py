@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Meta
@@ -74,9 +74,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def fields(message: type[Message]) -> tuple[Field, ...]:
     """The fields of a message, inherited ones last."""
-    hints = get_type_hints(message, include_extras=True)
     own = inspect.get_annotations(message)
-    all_fields = [_field(item, hints[item.name], snake=message.SNAKE) for item in struct_fields(message)]
+    all_fields = [_field(item, item.type, snake=message.SNAKE) for item in struct_fields(message)]
     return tuple(sorted(all_fields, key=lambda item: item.name not in own))
 
 
@@ -102,7 +101,8 @@ def camel(name: str) -> str:
 
 def _field(item: msgspec.structs.FieldInfo, hint: Any, *, snake: bool) -> Field:
     extra, core = _unwrap(hint)
-    repeated, mapping = get_origin(core) is list, get_origin(core) is dict
+    origin = get_origin(core)
+    repeated, mapping = origin is list, origin is dict
     if extra.get("json") == "raw":
         repeated, mapping, core = False, False, object
     if repeated or mapping:
@@ -138,10 +138,11 @@ def _unwrap(hint: Any) -> tuple[dict[str, Any], Any]:
     """What the annotations say, outer over inner, and the bare type without `None`."""
     extra: dict[str, Any] = {}
     while True:
-        if get_origin(hint) is Annotated:
+        origin = get_origin(hint)
+        if origin is Annotated:
             extra = {**extras(hint), **extra}
             hint = get_args(hint)[0]
-        elif get_origin(hint) in (Union, types.UnionType):
+        elif origin in (Union, types.UnionType):
             (hint,) = (part for part in get_args(hint) if part is not type(None))
         else:
             return extra, hint

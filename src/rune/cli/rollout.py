@@ -62,6 +62,9 @@ class Rollout:
         self.wanted = {_key(service): _generation(service) for service in wanted}
         self.now = {_key(service): service for service in wanted}
         self.gone: set[Key] = set()
+        self.failed: set[Key] = set()
+        self._has_one_namespace = len({namespace for namespace, _ in self.wanted}) == 1
+        self._lines: dict[Key, Line] = {}
 
     def see(self, change: Change) -> bool:
         """Take a change in; says whether it is about one of ours."""
@@ -71,6 +74,8 @@ class Rollout:
         if change.event is EventType.DELETED:
             self.gone.add(key)
         self.now[key] = change.resource
+        self._lines.pop(key, None)
+        (self.failed.add if self._has_failed(key) else self.failed.discard)(key)
         return True
 
     @property
@@ -97,13 +102,12 @@ class Rollout:
         """Raise when one of them failed or is gone."""
         for key in self.gone:
             raise NotFound(f"service {key[1]!r} was deleted from namespace {key[0]!r} meanwhile")
-        failed = [
-            service
-            for key, service in self.now.items()
-            if self._is_undone(key) or (service.status is ServiceStatus.FAILED and self._is_observed(key))
-        ]
-        if failed:
-            raise _failed(failed)
+        if self.failed:
+            raise _failed([service for key, service in self.now.items() if key in self.failed])
+
+    def _has_failed(self, key: Key) -> bool:
+        is_down = self.now[key].status is ServiceStatus.FAILED and self._is_observed(key)
+        return is_down or self._is_undone(key)
 
     def _is_undone(self, key: Key) -> bool:
         """What was asked for failed, and the server went back to what was there before."""
@@ -112,11 +116,14 @@ class Rollout:
 
     def lines(self) -> list[Line]:
         """How each is, for a board."""
-        return [self._line(key) for key in self.wanted]
+        for key in self.wanted:
+            if key not in self._lines:
+                self._lines[key] = self._line(key)
+        return [self._lines[key] for key in self.wanted]
 
     def _line(self, key: Key) -> Line:
         service = self.now[key]
-        name = key[1] if len({namespace for namespace, _ in self.wanted}) == 1 else "/".join(key)
+        name = key[1] if self._has_one_namespace else "/".join(key)
         runs = self.runs(key)
         state = word(service.status) if self._is_observed(key) else "Pending"
         state = "Updating" if state == "Running" and not runs else state or "Pending"

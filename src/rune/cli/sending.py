@@ -13,7 +13,7 @@ from rune.errors import AlreadyExists, NotFound, PermissionDenied, RuneError, Un
 from rune.manifest.documents import KINDS, Item
 from rune.manifest.graph import needs
 
-AT_ONCE = 16
+AT_ONCE = 64
 """How many calls are open at the same time."""
 
 

@@ -24,13 +24,14 @@ from typing import Final
 import msgspec
 
 from rune.api.fields import Message
-from rune.core.call import Call
+from rune.core.call import DEED, Call
 from rune.core.chain import BROKEN, START, Link, Seal, Signer, Walk, chained, link
 from rune.core.clock import Clock
 from rune.core.limits import Buckets, Quota
 from rune.core.records import Record, is_denial, record_of, source_of
 from rune.core.settle import settle
 from rune.core.store.base import Entry, Put, Store, Write
+from rune.core.store.scribe import Word
 from rune.core.tokens import SYSTEM, Token
 from rune.errors import RuneError
 
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 JOURNAL: Final = "audit"
 PAGE: Final = 500
-BATCH: Final = 1_000
-"""Records of one entry."""
 PER_SOURCE: Final = Quota(count=6, seconds=60, burst=30)
 FOR_ALL: Final = Quota(count=60, seconds=60, burst=600)
 """Denials that are written one by one: 60 a minute make about 40 MB a day, whoever attacks."""
@@ -100,8 +99,8 @@ class Audit:
         self._by_source = Buckets(PER_SOURCE, clock, most=MOST_SOURCES)
         self._by_all = Buckets(FOR_ALL, clock)
         self._collapsed: dict[str, _Kept] = {}
-        self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._next = "", 0
+        """Hash and size of the entry that is being written."""
         self._last = 0
         self._head = ""
         self._size = 0
@@ -203,7 +202,7 @@ class Audit:
     async def begin(self) -> None:
         """Compare the log with its seal; what is missing or wrong is said in the log itself, for good."""
         seal, problem = self.seal, await self._break()
-        await self._find_end()
+        await self._join()
         if not seal.public_key:  # from now on there always is one
             await self._write_seal(anchor=0, anchor_hash=START)
         if problem:
@@ -314,38 +313,44 @@ class Audit:
 
     async def _append(self, record: Record) -> None:
         """Durable when this returns. Whatever waits while an entry is written shares the next one."""
-        loop = asyncio.get_running_loop()
-        written: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((record, written))
-        if self._writer is None or self._writer.done():
-            # A task of its own: a caller that goes away must not leave the chain's end in doubt.
-            self._writer = loop.create_task(self._drain())
-        await asyncio.shield(written)
+        await self._join()
+        # Shielded: what was done is written down, even when whoever asked for it goes away.
+        await asyncio.shield(self._store.tell(msgspec.json.encode(record)))
 
-    async def _drain(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            try:
-                await self._write([record for record, _ in batch])
-            except (RuneError, msgspec.MsgspecError) as error:
-                self._head = ""  # look again where the chain ends
-                for _, written in batch:
-                    written.set_exception(error)
-                    written.exception()  # who waited may have gone
-            else:
-                for _, written in batch:
-                    written.set_result(None)
-            finally:
-                for _, written in batch:
-                    written.cancel()  # does nothing to one that has its result
-
-    async def _write(self, records: Sequence[Record]) -> None:
+    async def _join(self) -> None:
+        """Become the store's scribe, which takes knowing where the chain ends."""
         await self._find_end()
-        body = msgspec.json.encode(records)
+        self._store.employ(self)
+
+    @property
+    def journal(self) -> str:
+        """The journal that this log is."""
+        return JOURNAL
+
+    def word(self, operation: str) -> Word | None:
+        """What is kept of the call whose handler commits here, if this is its change, under its own name."""
+        deed = DEED.get()
+        if deed is None or deed.is_told:
+            return None
+        row = deed.call.operation
+        if operation not in (row.permission, row.name):
+            return None
+        text = msgspec.json.encode(record_of(deed.call, deed.ask, None, now=self._clock.now()))
+        deed.is_told = True
+        return Word(text, deed.take_back)
+
+    def entry(self, texts: Sequence[bytes]) -> bytes:
+        """The records as the next link of the chain."""
+        body = b"[" + b",".join(texts) + b"]"
         head = chained(self._head, body)
         payload = msgspec.json.encode(Link(head, msgspec.Raw(body)))
-        self._last, self._head = await self._store.append(JOURNAL, payload), head
-        self._size += len(payload)
+        self._next = head, len(payload)
+        return payload
+
+    def written(self, sequence: int) -> None:
+        """The chain is longer by that link."""
+        self._last, (self._head, size) = sequence, self._next
+        self._size += size
 
     async def _find_end(self) -> None:
         """Learn the newest entry's sequence and hash, and the size of all, once."""

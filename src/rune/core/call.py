@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, field
 
 from rune.api import Operation
+from rune.api.fields import Message
 from rune.core.access import NOBODY, Principal
 
 
@@ -54,3 +57,21 @@ class Call(Struct, frozen=True, kw_only=True):
     def sees(self, namespace: str, resource: str = "") -> bool:
         """The caller may do this operation's verb there; for filters over `*`."""
         return self.principal.may(resource or self.operation.resource, self.operation.verb, namespace)
+
+
+@dataclass(slots=True)
+class Deed:
+    """A call that changes something, as long as its handler is at work."""
+
+    call: Call
+    ask: Message
+    is_told: bool = False
+    """The audit log has it, together with the change itself."""
+
+    def take_back(self) -> None:
+        """The change did not happen."""
+        self.is_told = False
+
+
+DEED: ContextVar[Deed | None] = ContextVar("deed", default=None)
+"""What the handler that runs here is about to do; read where its commit is made."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
@@ -17,7 +17,7 @@ from rune.api.fields import Message
 from rune.api.validate import refuse_unsupported
 from rune.core.access import ANY, Principal
 from rune.core.apikeys import KEY, WRITE
-from rune.core.call import Call, Caller
+from rune.core.call import DEED, Call, Caller, Deed
 from rune.core.clock import Clock
 from rune.core.limits import Level, OpenStreams
 from rune.errors import (
@@ -138,7 +138,8 @@ class Dispatcher:
         trip = _Trip(self._guards, operation, caller)
         try:
             request = trip.admit(ask)
-            answer = await self._handler(operation)(trip.call, request)
+            with trip.doing(request):
+                answer = await self._handler(operation)(trip.call, request)
         except Exception as error:  # noqa: BLE001 - here any failure becomes a known one
             raise await trip.failed(error) from error.__cause__
         await trip.end(None)
@@ -234,6 +235,21 @@ class _Trip:
         if operation.counts:
             self._take(len(getattr(request, operation.counts)))
         return request
+
+    @contextmanager
+    def doing(self, request: Message) -> Generator[None]:
+        """While the handler works the audit log may take the call down with the change that it makes."""
+        if self.call.operation.effect in UNTOLD:
+            yield
+            return
+        deed = Deed(self.call, request)
+        before = DEED.set(deed)
+        try:
+            yield
+        finally:
+            DEED.reset(before)
+            self._told = deed.is_told
+            deed.is_told = True  # whatever the handler left running says nothing any more
 
     async def begin(self) -> None:
         """A change that streams is told to the audit log at once: its end may never be seen."""

@@ -230,7 +230,7 @@ class Registries:
         updated = 0
         for entry in entries:
             if (not ask.type or entry.type == ask.type) and entry.auth.bootstrap and entry.kept:
-                updated += await self._write_secret(entry.kept, call.operation.permission)
+                updated += await self._write_secret(entry.kept, f"{call.operation.permission}.one")
                 self._made_at[entry.name] = self._clock.now()
         return api.BootstrapAuthResponse(updated=updated)
 

@@ -29,6 +29,7 @@ every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model._
 def test_a_message_comes_back_as_it_was(model: type[Message], data: st.DataObject) -> None:
     message = data.draw(messages(model))
     assert codec.decode(model, codec.encode(message)) == message
+    assert codec.read(model, codec.encode(message)) == message
     assert wirejson.decode(model, wirejson.encode(message)) == message
     assert wirejson.from_plain(model, snaked(message)) == wirejson.from_plain(
         model, wirejson.to_plain(message)

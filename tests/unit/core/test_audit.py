@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from rune.core.records import LONGEST_NAME, Record, record_of
 from rune.core.rights import KINDS
 from rune.core.store.base import Entry
 from rune.core.store.memory import MemoryStore
+from rune.core.store.sqlite import SqliteStore
 from rune.errors import (
     InvalidArgument,
     NotFound,
@@ -214,8 +216,8 @@ async def test_the_chain_goes_on_after_a_restart(entries: int) -> None:
         assert len(await everything(Audit(store, ManualClock()))) == entries
 
 
-async def test_records_of_the_same_moment_share_an_entry_and_keep_their_order() -> None:
-    async with MemoryStore(KINDS) as store:
+async def test_records_of_the_same_moment_share_an_entry_and_keep_their_order(tmp_path: Path) -> None:
+    async with SqliteStore(tmp_path / "state.db", KINDS) as store:
         audit = Audit(store, ManualClock())
         asks = [admin.UserCreateRequest(name=f"u{number}") for number in range(1000)]
         await asyncio.gather(*(audit.record(call(admin.create_user), ask, None) for ask in asks))
@@ -247,11 +249,11 @@ async def test_a_change_that_cannot_be_recorded_is_not_called_done(monkeypatch: 
         audit = Audit(store, ManualClock())
         await audit.record(call(), None, None)
 
-        async def full(journal: str, payload: bytes) -> int:
+        async def full(text: bytes) -> int:
             raise Unavailable("the disk is full")
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "append", full)
+            patch.setattr(store, "tell", full)
             with pytest.raises(Unavailable):
                 await audit.record(call(), None, None)
         await audit.record(call(), None, None)

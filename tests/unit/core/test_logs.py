@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rune.core.logs import LONGEST, configure
-from rune.core.redact import is_secret_name, redact
+from rune.core.redact import SHORTEST, is_secret_name, redact
 
 # Not a fresh one: tests are named by it, the same in every run.
 TEXT = "0c1f4a9e-5b1d-4c55-9f4e-3c1d2b7a6e10.7d9f0b1c-22aa-4f0e-8d5b-6a1c3e5f7a90"
@@ -164,3 +164,9 @@ def test_names_of_secrets_are_known(name: str) -> None:
 @pytest.mark.parametrize("name", ["token_id", "secret_name", "key", "tokens", "instance", "credential_id"])
 def test_names_of_other_things_are_not(name: str) -> None:
     assert not is_secret_name(name)
+
+
+@pytest.mark.parametrize("text", ["secret=abcd", "passwd:abcd", "APIKEY=abcd"])
+def test_the_shortest_secret_is_blotted_out_too(text: str) -> None:
+    assert redact(text) == f"{text[:-4]}***"
+    assert len(text) == SHORTEST

@@ -13,6 +13,7 @@ from typing import Protocol, Self, TypeVar
 import msgspec
 
 from rune.api.resource import Key, Resource
+from rune.core.store.scribe import Scribe
 
 R = TypeVar("R", bound=Resource)
 
@@ -133,6 +134,17 @@ class Store(Protocol):
 
     async def append(self, journal: str, payload: bytes) -> int:
         """Add a record to an append-only journal; returns its sequence, from 1, once it is durable."""
+        ...
+
+    def employ(self, scribe: Scribe) -> None:
+        """Let the scribe write its journal from now on, with the commits that it has a word for."""
+        ...
+
+    async def tell(self, text: bytes) -> int:
+        """Let the store's scribe write down what comes with no commit; returns the entry's sequence.
+
+        Raises FailedPrecondition where no scribe is employed.
+        """
         ...
 
     async def read(self, journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:

@@ -12,6 +12,7 @@ from rune.core.store.base import Entry, Resource, Span, Write
 from rune.core.store.history import closed
 from rune.core.store.judge import judge
 from rune.core.store.reads import Reads, refuse_bad_journal
+from rune.errors import RuneError
 
 
 class MemoryStore(Reads):
@@ -28,7 +29,15 @@ class MemoryStore(Reads):
         if not writes:
             return self.revision
         steps = self._kinds.steps(writes)
-        change = judge(steps, self._image.at, revision=self.revision + 1, operation=operation)
+        word = self._word(operation)
+        try:
+            change = judge(steps, self._image.at, revision=self.revision + 1, operation=operation)
+        except RuneError:
+            if word:
+                word.unsaid()
+            raise
+        if word:
+            self._write_down(word.text)
         self._move([change])
         await asyncio.sleep(0)  # as with a disk, others run before the caller goes on
         return change.revision
@@ -38,11 +47,29 @@ class MemoryStore(Reads):
         if not self._open:
             raise closed()
         refuse_bad_journal(journal)
-        records = self._journals[journal]
-        entry = Entry(records[-1].sequence + 1 if records else 1, payload)
-        records.append(entry)
+        sequence = self._add(journal, payload)
         await asyncio.sleep(0)
-        return entry.sequence
+        return sequence
+
+    async def tell(self, text: bytes) -> int:
+        """Let the scribe write something down."""
+        if not self._open:
+            raise closed()
+        sequence = self._write_down(text)
+        await asyncio.sleep(0)
+        return sequence
+
+    def _write_down(self, text: bytes) -> int:
+        scribe = self._employed
+        sequence = self._add(scribe.journal, scribe.entry([text]))
+        scribe.written(sequence)
+        return sequence
+
+    def _add(self, journal: str, payload: bytes) -> int:
+        records = self._journals[journal]
+        sequence = records[-1].sequence + 1 if records else 1
+        records.append(Entry(sequence, payload))
+        return sequence
 
     async def read(self, journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Records of a journal, oldest first."""

@@ -9,7 +9,8 @@ from rune.core.store.history import History, closed
 from rune.core.store.image import Image
 from rune.core.store.judge import missing
 from rune.core.store.kinds import Kinds
-from rune.errors import InvalidArgument
+from rune.core.store.scribe import Scribe, Word
+from rune.errors import FailedPrecondition, InvalidArgument
 
 
 class Reads:
@@ -19,6 +20,7 @@ class Reads:
         self._kinds = Kinds(kinds)
         self._image = Image()
         self._history = History(history)
+        self._scribe: Scribe | None = None
         self._open = True
 
     @property
@@ -59,6 +61,22 @@ class Reads:
     def watch(self, after: int) -> AsyncIterator[Change]:
         """Every change after a revision, in order."""
         return self._history.watch(after)
+
+    def employ(self, scribe: Scribe) -> None:
+        """Let the scribe write its journal from now on."""
+        refuse_bad_journal(scribe.journal)
+        self._scribe = scribe
+
+    def _word(self, operation: str) -> Word | None:
+        """What the scribe has to say of a commit."""
+        return self._scribe.word(operation) if self._scribe else None
+
+    @property
+    def _employed(self) -> Scribe:
+        """The scribe; raises FailedPrecondition where there is none."""
+        if self._scribe is None:
+            raise FailedPrecondition("nobody writes this store's journal: employ a scribe first")
+        return self._scribe
 
     def _move(self, changes: Sequence[Change]) -> None:
         """Show the next changes to reads first, then to watches."""

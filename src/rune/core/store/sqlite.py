@@ -24,6 +24,7 @@ from rune.core.store.history import closed
 from rune.core.store.judge import judge
 from rune.core.store.kinds import Step
 from rune.core.store.reads import Reads, refuse_bad_journal
+from rune.core.store.scribe import Scribe, Word
 from rune.errors import ResourceExhausted, RuneError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Commit(NamedTuple):
     done: asyncio.Future[int]
     steps: Sequence[Step]
     operation: str
+    word: Word | None
+    """What the scribe says of it."""
 
 
 class Append(NamedTuple):
@@ -53,6 +56,16 @@ class Append(NamedTuple):
     payload: bytes
 
 
+class Tell(NamedTuple):
+    """Something for the scribe that waits for its batch."""
+
+    done: asyncio.Future[int]
+    text: bytes
+
+
+Item = Commit | Append | Tell
+
+
 class Flight:
     """A batch under way, and who waits for which part of it."""
 
@@ -60,20 +73,38 @@ class Flight:
         self.batch = Batch()
         self.commits: list[asyncio.Future[int]] = []
         self.appends: list[asyncio.Future[int]] = []
+        self.tells: list[asyncio.Future[int]] = []
+        self.texts: list[bytes] = []
+        self.words: list[Word] = []
+        self._scribe: Scribe | None = None
 
     def __len__(self) -> int:
-        return len(self.commits) + len(self.appends)
+        return len(self.commits) + len(self.appends) + len(self.tells)
 
-    def land(self, sequences: Sequence[int]) -> None:
+    def close(self, scribe: Scribe | None) -> None:
+        """Nobody else comes aboard: let the scribe write one entry for all that is to be said."""
+        if self.texts and scribe:
+            self.batch.records.append((scribe.journal, scribe.entry(self.texts)))
+            self._scribe = scribe
+
+    def land(self, sequences: list[int]) -> None:
         """Tell everybody the revision or sequence they got."""
-        revisions = [change.revision for change in self.batch.changes]
-        for done, number in zip(self.commits + self.appends, [*revisions, *sequences], strict=True):
+        numbers = [change.revision for change in self.batch.changes]
+        if self._scribe:
+            *sequences, entry = sequences
+            self._scribe.written(entry)
+            numbers += [*sequences, *(entry for _ in self.tells)]
+        else:
+            numbers += sequences
+        for done, number in zip(self.commits + self.appends + self.tells, numbers, strict=True):
             if not done.done():
                 done.set_result(number)
 
     def fail(self, error: BaseException) -> None:
         """Tell everybody that nothing was written; each gets an exception of its own, as each raises it."""
-        for done in self.commits + self.appends:
+        for word in self.words:
+            word.unsaid()
+        for done in self.commits + self.appends + self.tells:
             if not done.done():
                 failure = Unavailable(f"the store cannot write: {error}")
                 failure.__cause__ = error
@@ -90,7 +121,7 @@ class SqliteStore(Reads):
         self._is_sick = False
         self._file = File(path, self._kinds, history)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store {path.name}")
-        self._waiting: deque[Commit | Append] = deque()
+        self._waiting: deque[Item] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -101,14 +132,25 @@ class SqliteStore(Reads):
         if not writes:
             return self.revision
         steps = self._kinds.steps(writes)
-        return await self._enqueue(Commit(asyncio.get_running_loop().create_future(), steps, operation))
+        self._refuse_crowd()
+        done = asyncio.get_running_loop().create_future()
+        return await self._enqueue(Commit(done, steps, operation, self._word(operation)))
 
     async def append(self, journal: str, payload: bytes) -> int:
         """Add a record to a journal; returns once it is on the disk."""
         if not self._open:
             raise closed()
         refuse_bad_journal(journal)
+        self._refuse_crowd()
         return await self._enqueue(Append(asyncio.get_running_loop().create_future(), journal, payload))
+
+    async def tell(self, text: bytes) -> int:
+        """Let the scribe write something down; returns once it is on the disk."""
+        if not self._open:
+            raise closed()
+        _ = self._employed
+        self._refuse_crowd()
+        return await self._enqueue(Tell(asyncio.get_running_loop().create_future(), text))
 
     async def read(self, journal: str, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         """Records of a journal, oldest first; waits for the batch under way."""
@@ -172,10 +214,12 @@ class SqliteStore(Reads):
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    def _enqueue(self, item: Commit | Append) -> asyncio.Future[int]:
+    def _refuse_crowd(self) -> None:
         if len(self._waiting) >= BACKLOG:
             message = f"{BACKLOG} writes wait for the disk already: try again later"
             raise ResourceExhausted(message)
+
+    def _enqueue(self, item: Item) -> asyncio.Future[int]:
         self._waiting.append(item)
         if self._idle.is_set():
             self._idle.clear()
@@ -188,27 +232,42 @@ class SqliteStore(Reads):
         flight = Flight()
         while self._waiting and len(flight) < BATCH:
             item = self._waiting.popleft()
-            if not item.done.done():  # cancelled: it does not happen
+            if not item.done.done():
                 self._board(flight, item)
+            elif isinstance(item, Commit) and item.word:  # cancelled: it does not happen
+                item.word.unsaid()
         if not flight:
             self._idle.set()
             return
+        flight.close(self._scribe)
         loop = asyncio.get_running_loop()
         written = loop.run_in_executor(self._thread, self._file.write, flight.batch)
         written.add_done_callback(lambda written: self._landed(flight, written))
 
-    def _board(self, flight: Flight, item: Commit | Append) -> None:
-        if isinstance(item, Append):
-            flight.batch.records.append((item.journal, item.payload))
-            flight.appends.append(item.done)
-            return
+    def _board(self, flight: Flight, item: Item) -> None:
+        match item:
+            case Append():
+                flight.batch.records.append((item.journal, item.payload))
+                flight.appends.append(item.done)
+            case Tell():
+                flight.texts.append(item.text)
+                flight.tells.append(item.done)
+            case Commit():
+                self._board_commit(flight, item)
+
+    def _board_commit(self, flight: Flight, item: Commit) -> None:
         try:
             change = self._judge(flight.batch, item)
         except RuneError as refusal:
+            if item.word:
+                item.word.unsaid()
             item.done.set_exception(refusal)
-        else:
-            flight.batch.add(change)
-            flight.commits.append(item.done)
+            return
+        flight.batch.add(change)
+        flight.commits.append(item.done)
+        if item.word:
+            flight.texts.append(item.word.text)
+            flight.words.append(item.word)
 
     def _judge(self, batch: Batch, commit: Commit) -> Change:
         def find(key: Key) -> Resource | None:

@@ -13,6 +13,7 @@ import apsw
 import pytest
 
 from contract.stores.models import KINDS, Box
+from contract.stores.test_scribes import Clerk
 from rune.core.store.base import Put
 from rune.core.store.sqlite import SqliteStore
 
@@ -73,4 +74,12 @@ async def test_many_commits_share_one_sync(tmp_path: Path, disk: list[str]) -> N
         await store.commit(Put(Box(name="first")))
         disk.clear()
         await asyncio.gather(*(store.commit(Put(Box(name=f"b{number}"))) for number in range(100)))
+        assert disk.count("sync") == 1
+
+
+async def test_a_commit_and_what_is_said_of_it_share_one_sync(tmp_path: Path, disk: list[str]) -> None:
+    async with SqliteStore(tmp_path / "state.db", KINDS) as store:
+        store.employ(Clerk())
+        disk.clear()
+        await store.commit(Put(Box(name="a")), operation="made a")
         assert disk.count("sync") == 1
