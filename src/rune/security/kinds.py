@@ -9,6 +9,7 @@ from rune.api.resource import Key, Resource
 from rune.api.security.organizations import OrganizationLimits
 from rune.core.apikeys import ApiKey
 from rune.core.tokens import SYSTEM
+from rune.core.vault import Place, SealedResource
 
 
 def space(organization: str) -> str:
@@ -206,23 +207,31 @@ class Progress(Owned):
     position: int = 0
 
 
-class Webhook(Owned):
-    """An address that is told of alerts. Its secret never shows when it is printed."""
+class Webhook(SealedResource):
+    """An address that is told of alerts. What is sealed is the secret that its messages are signed with."""
 
     KIND: ClassVar[str] = "webhook"
 
+    organization: str
+    id: str
     url: str
     events: list[str] = []
     min_severity: str = ""
     slack: bool = False
-    secret: str
     created_at: Timestamp = None
     delivered: int = 0
     failed: int = 0
     last_error: str = ""
 
-    def __repr__(self) -> str:
-        return f"Webhook(organization={self.organization!r}, id={self.id!r})"
+    @property
+    def key(self) -> Key:
+        """By its id, within the organization."""
+        return Key(self.KIND, space(self.organization), self.id)
+
+    @property
+    def place(self) -> Place:
+        """Its organization and its id: the secret opens nowhere else."""
+        return Place(self.KIND, space(self.organization), self.id, 1)
 
 
 class Delivery(Owned):
@@ -237,6 +246,8 @@ class Delivery(Owned):
     attempts: int = 0
 
 
+SEALED = (Webhook,)
+"""Those of them that hold a sealed value."""
 KINDS = (
     ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, Approval, FalsePositive, Progress,
     Webhook, Delivery,

@@ -16,6 +16,7 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.base import EventStore
 from rune.core.store.base import Store
+from rune.core.vault import Vault
 from rune.errors import Unavailable
 from rune.security import organizations
 from rune.security.addresses import client
@@ -46,6 +47,8 @@ class Stores:
 
     store: Store
     events: EventStore
+    vault: Vault
+    """Seals what webhooks are signed with."""
     notes: Notes
     """The audit log, for what the plane does by itself."""
 
@@ -75,7 +78,7 @@ class Plane:
         self._workloads = Workloads(store, stores.notes, clock=clock)
         self._watchman = Watchman(store, events, clock=clock)
         carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
-        self._postman = Postman(store, carrier, clock=clock)
+        self._postman = Postman(store, stores.vault, carrier, clock=clock)
         agents = Agents(store, events, cursors, clock=clock)
         self._parts = (
             Events(events, cursors, self.detection, clock=clock),
@@ -87,7 +90,7 @@ class Plane:
             self._bundles,
             self._approvals,
             Stats(store, events, agents, clock=clock),
-            Webhooks(store, cursors, clock=clock),
+            Webhooks(store, stores.vault, cursors, clock=clock),
         )
 
     def register(self, dispatcher: Dispatcher) -> None:
