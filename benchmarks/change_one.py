@@ -24,8 +24,8 @@ from rune.api.orchestrator.specs import ProcessSpec
 from rune.core.call import Caller
 from rune.core.clock import SystemClock
 from rune.core.events.memory import MemoryEvents
-from rune.core.roles import seed
 from rune.core.keyring import SIZE, EnvKeyring, Key
+from rune.core.roles import seed
 from rune.core.runefile import Settings
 from rune.core.store.sqlite import SqliteStore
 from rune.core.vault import Vault

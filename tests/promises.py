@@ -190,7 +190,9 @@ PROMISES = (
     Promise("security.tenants", "Nothing of one organization reaches another.", OURS),
     Promise("security.two-seconds", "A changed policy is in force in every agent within two seconds.", OURS),
     Promise("security.webhooks", "Webhooks are signed, tried again, and lead to no private address.", OURS),
-    Promise("security.webhooks-sealed", "What webhooks are signed with is sealed, and its KEK is rotated.", OURS),
+    Promise(
+        "security.webhooks-sealed", "What webhooks are signed with is sealed, and its KEK is rotated.", OURS
+    ),
     Promise(
         "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
     ),

@@ -129,8 +129,13 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
         await namespaces.seed(store, clock=clock)
         fleet = _fleet(chosen, clock)
         sealed = await sealing.unlock(store, chosen, os.environ, sealed=SEALED, clock=clock)
-        ground = _ground(store, chosen, fleet=fleet, sealed=sealed)
-        parts = assemble(ground, events, chosen, vault=sealed.vault, clock=clock)
+        parts = assemble(
+            _ground(store, chosen, fleet=fleet, sealed=sealed),
+            events,
+            chosen,
+            vault=sealed.vault,
+            clock=clock,
+        )
         fleet.on_turn(parts.orchestrator.look_at_runner)
         reload.add("registries", lambda: sealed.registries.configure(again().registries))
         Backup(store, data).register(parts.dispatcher)
@@ -181,9 +186,7 @@ class Parts:
         await self.audit.sealed()
 
 
-def assemble(
-    ground: Ground, events: EventStore, chosen: Settings, *, vault: Vault, clock: Clock
-) -> Parts:
+def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vault, clock: Clock) -> Parts:
     """What stands along the road, and the two planes at its end, over one store."""
     store = ground.store
     identity = Identity(store, clock, keys=Keys(store, clock))

@@ -31,7 +31,8 @@ from runed import Runed, runed
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 PLANTED = [
-    f"hunter2-planted-{name}" for name in ("first", "second", "patched", "env", "registry", "refused", "data", "webhook")
+    f"hunter2-planted-{name}"
+    for name in ("first", "second", "patched", "env", "registry", "refused", "data", "webhook")
 ]
 FIRST, SECOND, PATCHED, ENV, REGISTRY, REFUSED, DATA, WEBHOOK = PLANTED
 USER = """
@@ -196,7 +197,11 @@ async def answers(server: Runed) -> dict[str, bytes]:
     }
     found |= {
         path: await rest(server, "GET", path)
-        for path in ("/v1/namespaces/default/services/user", "/v1/namespaces/default/instances", "/v1/webhooks")
+        for path in (
+            "/v1/namespaces/default/services/user",
+            "/v1/namespaces/default/instances",
+            "/v1/webhooks",
+        )
     }
     found["test"] = await rest(server, "POST", "/v1/admin/registries/hub/test", {})
     found["rollback"] = await rest(server, "POST", f"{item}/rollback", {})

@@ -88,6 +88,8 @@ class Registration(Owned):
     service: str = ""
     """The workload that it is, as `namespace/name`. One agent is one service: the first has the name."""
     registered_at: Timestamp = None
+    silent: bool = False
+    """It was inactive when it was last looked at, so that the log tells of the change."""
 
 
 class Policy(Owned):

@@ -29,6 +29,7 @@ from rune.security.events import Events
 from rune.security.organizations import DEFAULT, Organizations
 from rune.security.policies import Policies
 from rune.security.sdk import Bundles
+from rune.security.silence import Silence
 from rune.security.stats import Stats
 from rune.security.watchman import Watchman
 from rune.security.webhooks import Postman, Webhooks
@@ -77,6 +78,7 @@ class Plane:
         self.detection = Detection(store, events, clock=clock)
         self._workloads = Workloads(store, stores.notes, clock=clock)
         self._watchman = Watchman(store, events, clock=clock)
+        self.silence = Silence(store, events, clock=clock)
         carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
         self._postman = Postman(store, stores.vault, carrier, clock=clock)
         agents = Agents(store, events, cursors, clock=clock)
@@ -102,7 +104,8 @@ class Plane:
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
         running = (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
-        return (*running, self._workloads.run(), self._approvals.run(), trimming(self._events, self._clock))
+        running = (*running, self.silence.run(), self._approvals.run())
+        return (*running, self._workloads.run(), trimming(self._events, self._clock))
 
     def release(self) -> None:
         """Answer whoever waits: the server stops."""

@@ -56,17 +56,17 @@ class Webhooks:
     async def create(self, call: Call, ask: api.CreateWebhookRequest) -> api.CreateWebhookResponse:
         """A webhook; its secret is shown this once."""
         where = space(call.principal.organization)
-        id = f"whk_{self._clock.new_id().replace('-', '')}"
+        whk = f"whk_{self._clock.new_id().replace('-', '')}"
         secret = ask.secret or f"whsec_{secrets.token_urlsafe(32)}"
 
         def decide() -> list[Write]:
             if len(self._store.list(Webhook, where)) >= MOST:
                 raise ResourceExhausted(f"there are {MOST} webhooks, the most there may be")
-            return [Put(self._made(call, ask, id=id, secret=secret))]
+            return [Put(self._made(call, ask, id=whk, secret=secret))]
 
         async with self._vault.writing():
             await settle(self._store, decide, operation=call.operation.name)
-        return api.CreateWebhookResponse(id=id, secret=secret)
+        return api.CreateWebhookResponse(id=whk, secret=secret)
 
     def _made(self, call: Call, ask: api.CreateWebhookRequest, *, id: str, secret: str) -> Webhook:
         organization = call.principal.organization
