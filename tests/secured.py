@@ -63,7 +63,14 @@ class Secured:
         metrics = Metrics()
         limits = Limits(clock, quotas, own=lambda name, rate: organizations.quota(store, name, rate))
         self.dispatcher = Dispatcher(
-            Guards(identity=self.identity, limits=limits, audit=self.audit, meter=metrics, clock=clock)
+            Guards(
+                identity=self.identity,
+                limits=limits,
+                audit=self.audit,
+                meter=metrics,
+                clock=clock,
+                is_organization=lambda name: organizations.exists(store, name),
+            )
         )
         self.plane = Plane(
             Stores(store=store, events=self.events, vault=self.vault, notes=self.audit),
@@ -96,7 +103,9 @@ class Secured:
 
     async def call(self, operation: Operation[Any, Any], ask: Message, *, key: str = "") -> Any:
         """One call past the doors."""
-        caller = Caller(edge="local", request_id="r-1", bearer="" if key else self.token, api_key=key)
+        caller = Caller(
+            edge="local", request_id="r-1", is_local=True, bearer="" if key else self.token, api_key=key
+        )
         return await self.dispatcher.call(operation, caller, lambda: ask)
 
 

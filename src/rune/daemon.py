@@ -204,6 +204,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vau
         clock=clock,
         allow_remote_admin=chosen.auth.allow_remote_admin,
         open_streams=OpenStreams(chosen.limits.open_streams),
+        is_organization=partial(organizations.exists, store),
     )
     dispatcher = Dispatcher(guards)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)

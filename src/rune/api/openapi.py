@@ -163,6 +163,8 @@ def _parameters(row: Operation[Any, Any], http: Http) -> list[Json]:
                 "Last-Event-ID", "With `watch=true`: the id of the last event seen; the same as `resume`."
             )
         )
+    if row.is_security and row.access is not Access.PUBLIC:
+        found.append(_header("X-Rune-Organization", "With a token: the organization to act in."))
     if row.effect in (Effect.SETTLE, Effect.DESTROY) and http.body not in ("", "*"):
         found.append(_header("If-Match", 'The entity tag of the resource as it was read, such as `"812"`.'))
     return found

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from rune.api.security import apikeys as api
 from rune.api.security.words import Updated
+from rune.core.access import space
 from rune.core.apikeys import ApiKey, mint
 from rune.core.call import Call
 from rune.core.clock import Clock
@@ -108,7 +109,8 @@ class ApiKeys:
         own = call.principal.organization
         if named in ("", own):
             return own
-        if own != organizations.DEFAULT:
+        is_theirs = call.principal.may("apikeys", "*", space(named))
+        if own != organizations.DEFAULT or not is_theirs:
             raise PermissionDenied("keys of another organization are made by administrators of the server")
         return organizations.tenant_of(self._store, named).name
 

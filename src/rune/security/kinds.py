@@ -7,14 +7,10 @@ from typing import Any, ClassVar
 from rune.api.fields import Message, Timestamp
 from rune.api.resource import Key, Resource
 from rune.api.security.organizations import OrganizationLimits
+from rune.core.access import space
 from rune.core.apikeys import ApiKey
 from rune.core.tokens import SYSTEM
 from rune.core.vault import Place, SealedResource
-
-
-def space(organization: str) -> str:
-    """The store's namespace of an organization; no namespace of workloads is called so."""
-    return f"org:{organization}"
 
 
 class Tenant(Resource):
