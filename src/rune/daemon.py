@@ -112,8 +112,7 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
 
     Raises RuneError when something that it needs is not to be had.
     """
-    stop, reload, clock = asyncio.Event(), Reload(), SystemClock()
-    loop = asyncio.get_running_loop()
+    stop, reload, clock, loop = asyncio.Event(), Reload(), SystemClock(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     reload.add("log level", lambda: log_setup.set_level(again().server.log_level))
@@ -129,13 +128,8 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
         await namespaces.seed(store, clock=clock)
         fleet = _fleet(chosen, clock)
         sealed = await sealing.unlock(store, chosen, os.environ, sealed=SEALED, clock=clock)
-        parts = assemble(
-            _ground(store, chosen, fleet=fleet, sealed=sealed),
-            events,
-            chosen,
-            vault=sealed.vault,
-            clock=clock,
-        )
+        ground = _ground(store, chosen, fleet=fleet, sealed=sealed)
+        parts = assemble(ground, events, chosen, vault=sealed.vault, clock=clock)
         fleet.on_turn(parts.orchestrator.look_at_runner)
         reload.add("registries", lambda: sealed.registries.configure(again().registries))
         Backup(store, data).register(parts.dispatcher)
