@@ -6,6 +6,7 @@ A whole orchestrator on a SQLite file. Its runner is in memory: starting program
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -23,9 +24,11 @@ from rune.api.orchestrator.specs import ProcessSpec
 from rune.core.call import Caller
 from rune.core.clock import SystemClock
 from rune.core.events.memory import MemoryEvents
+from rune.core.keyring import SIZE, EnvKeyring, Key
 from rune.core.roles import seed
 from rune.core.runefile import Settings
 from rune.core.store.sqlite import SqliteStore
+from rune.core.vault import Vault
 from rune.daemon import KINDS, Parts, assemble
 from rune.orchestrator import namespaces
 from rune.orchestrator.plane import Ground
@@ -111,7 +114,8 @@ async def orchestrator(count: int) -> AsyncGenerator[Plane]:
             runner = FakeRunner(now=clock.now)
             runner.name = "process"
             ground = Ground(store=store, kinds=KINDS, runners={"process": runner})
-            parts = assemble(ground, events, Settings(), clock=clock)
+            vault = Vault(EnvKeyring("none", [Key(os.urandom(SIZE))]))
+            parts = assemble(ground, events, Settings(), vault=vault, clock=clock)
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(work) for work in parts.work()]
                 _, token = await parts.rights.bootstrap()

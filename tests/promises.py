@@ -191,6 +191,17 @@ PROMISES = (
     Promise("security.tenants", "Nothing of one organization reaches another.", OURS),
     Promise("security.two-seconds", "A changed policy is in force in every agent within two seconds.", OURS),
     Promise("security.webhooks", "Webhooks are signed, tried again, and lead to no private address.", OURS),
+    Promise("security.watches", "Alerts, agents, policies, approvals and API keys can be watched.", OURS),
+    Promise(
+        "security.silence", "An agent that falls silent unlike it is told of, once for each silence.", OURS
+    ),
+    Promise(
+        "security.acting", "A token with the right grant acts in another organization by naming it.", OURS
+    ),
+    Promise("rest.document", "runed answers what its OpenAPI document says, on both planes.", OURS),
+    Promise(
+        "security.webhooks-sealed", "What webhooks are signed with is sealed, and its KEK is rotated.", OURS
+    ),
     Promise(
         "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
     ),

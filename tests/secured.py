@@ -26,6 +26,7 @@ from rune.core.dispatch import Dispatcher, Guards
 from rune.core.events.memory import MemoryEvents
 from rune.core.limits import Limits, Quota
 from rune.core.store.memory import MemoryStore
+from rune.core.vault import KeyRecord, Vault
 from rune.security import organizations
 from rune.security.apikeys import ApiKeys
 from rune.security.kinds import KINDS
@@ -33,6 +34,7 @@ from rune.security.plane import Plane, Stores
 from rune.server.metrics import Metrics
 from rune.server.pages import Surroundings, app
 from rune.server.rest import Rest
+from vaults import MemoryKeyring
 
 POLICY = """\
 version: "1.0"
@@ -53,16 +55,25 @@ class Secured:
     ) -> None:
         self.clock, self.store = clock, store
         self.events = MemoryEvents()
+        self.keyring = MemoryKeyring()
+        self.vault = Vault(self.keyring)
         self.identity = Identity(store, clock, keys=Keys(store, clock))
         self.audit = Audit(store, clock)
         self.rights = rights.Rights(store, clock)
         metrics = Metrics()
         limits = Limits(clock, quotas, own=lambda name, rate: organizations.quota(store, name, rate))
         self.dispatcher = Dispatcher(
-            Guards(identity=self.identity, limits=limits, audit=self.audit, meter=metrics, clock=clock)
+            Guards(
+                identity=self.identity,
+                limits=limits,
+                audit=self.audit,
+                meter=metrics,
+                clock=clock,
+                is_organization=lambda name: organizations.exists(store, name),
+            )
         )
         self.plane = Plane(
-            Stores(store=store, events=self.events, notes=self.audit),
+            Stores(store=store, events=self.events, vault=self.vault, notes=self.audit),
             clock=clock,
             allow_private_webhooks=private,
         )
@@ -92,7 +103,9 @@ class Secured:
 
     async def call(self, operation: Operation[Any, Any], ask: Message, *, key: str = "") -> Any:
         """One call past the doors."""
-        caller = Caller(edge="local", request_id="r-1", bearer="" if key else self.token, api_key=key)
+        caller = Caller(
+            edge="local", request_id="r-1", is_local=True, bearer="" if key else self.token, api_key=key
+        )
         return await self.dispatcher.call(operation, caller, lambda: ask)
 
 
@@ -102,7 +115,7 @@ async def secured(
 ) -> AsyncGenerator[Secured]:
     """A plane at work."""
     clock = clock or SystemClock()
-    async with MemoryStore([*KINDS, *rights.KINDS, Service, Instance]) as store:
+    async with MemoryStore([*KINDS, *rights.KINDS, KeyRecord, Service, Instance]) as store:
         await organizations.seed(store, clock)
         await roles.seed(store, clock)
         plane = Secured(clock, store, quotas=quotas or {}, private=private)

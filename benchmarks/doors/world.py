@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -23,10 +24,12 @@ from rune.core import roles
 from rune.core.clock import SystemClock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.memory import MemoryEvents
+from rune.core.keyring import SIZE, EnvKeyring, Key
 from rune.core.runefile import Settings
 from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
 from rune.core.tokens import digest
+from rune.core.vault import Vault
 from rune.daemon import KINDS, assemble
 from rune.orchestrator import namespaces
 from rune.orchestrator.plane import Ground
@@ -57,7 +60,8 @@ async def dispatcher() -> Dispatcher:
     await roles.seed(store, CLOCK)
     await namespaces.seed(store, clock=CLOCK)
     ground = Ground(store=store, kinds=KINDS, runners={"process": FakeRunner(now=CLOCK.now)})
-    parts = assemble(ground, MemoryEvents(), Settings(), clock=CLOCK)
+    vault = Vault(EnvKeyring("none", [Key(os.urandom(SIZE))]))
+    parts = assemble(ground, MemoryEvents(), Settings(), vault=vault, clock=CLOCK)
     root, _ = await parts.rights.bootstrap()
     known = msgspec.structs.replace(root, id=TOKEN.partition(".")[0], hash=digest(TOKEN), revision=0)
     await store.commit(Put(known))

@@ -38,6 +38,7 @@ from rune.core.reload import Reload
 from rune.core.runefile import Settings
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
+from rune.core.vault import Vault
 from rune.core.vitals import Vitals
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
 from rune.mcp import door as mcp
@@ -70,6 +71,7 @@ from rune.version import __version__
 logger = logging.getLogger(__name__)
 
 KINDS = (*orchestrator_plane.KINDS, *security_kinds.KINDS, *rights.KINDS)
+SEALED = (*sealing.SEALED, *security_kinds.SEALED)
 BROWSING = {Rate.READ: 12_000, Rate.WRITE: 600}
 """Calls a minute that all browsers of an organization may make, beside the quotas of programs."""
 DRAIN = 10.0
@@ -110,8 +112,7 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
 
     Raises RuneError when something that it needs is not to be had.
     """
-    stop, reload, clock = asyncio.Event(), Reload(), SystemClock()
-    loop = asyncio.get_running_loop()
+    stop, reload, clock, loop = asyncio.Event(), Reload(), SystemClock(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     reload.add("log level", lambda: log_setup.set_level(again().server.log_level))
@@ -126,8 +127,9 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
             await seed(store, clock)
         await namespaces.seed(store, clock=clock)
         fleet = _fleet(chosen, clock)
-        sealed = await sealing.unlock(store, chosen, os.environ, clock=clock)
-        parts = assemble(_ground(store, chosen, fleet=fleet, sealed=sealed), events, chosen, clock=clock)
+        sealed = await sealing.unlock(store, chosen, os.environ, sealed=SEALED, clock=clock)
+        ground = _ground(store, chosen, fleet=fleet, sealed=sealed)
+        parts = assemble(ground, events, chosen, vault=sealed.vault, clock=clock)
         fleet.on_turn(parts.orchestrator.look_at_runner)
         reload.add("registries", lambda: sealed.registries.configure(again().registries))
         Backup(store, data).register(parts.dispatcher)
@@ -178,7 +180,7 @@ class Parts:
         await self.audit.sealed()
 
 
-def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clock) -> Parts:
+def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vault, clock: Clock) -> Parts:
     """What stands along the road, and the two planes at its end, over one store."""
     store = ground.store
     identity = Identity(store, clock, keys=Keys(store, clock))
@@ -196,6 +198,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
         clock=clock,
         allow_remote_admin=chosen.auth.allow_remote_admin,
         open_streams=OpenStreams(chosen.limits.open_streams),
+        is_organization=partial(organizations.exists, store),
     )
     dispatcher = Dispatcher(guards)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
@@ -205,7 +208,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
     ground = replace(ground, door=door)
     orchestrator = OrchestratorPlane(ground, clock=clock, is_ready=lambda: not vitals.trouble)
     private = chosen.webhooks.allow_private
-    stores = Stores(store=store, events=events, notes=audit)
+    stores = Stores(store=store, events=events, vault=vault, notes=audit)
     security = SecurityPlane(stores, clock=clock, allow_private_webhooks=private)
     for plane in (orchestrator, security):
         plane.register(dispatcher)

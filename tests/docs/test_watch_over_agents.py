@@ -24,7 +24,7 @@ COMMANDS = [
 
 def test_the_page_has_files_and_commands() -> None:
     assert [name for name, _ in FILES] == ["policy.yaml", "policy-tests.yaml"]
-    assert len(COMMANDS) == 15
+    assert len(COMMANDS) == 18
 
 
 @pytest.mark.system

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+import os
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from rune.api.orchestrator import admin, auth, following, registries, secrets
 from rune.api.orchestrator.admin import Grant, PolicyRule
 from rune.api.orchestrator.registries import RegistryAuthConfig, RegistryConfig
 from rune.api.orchestrator.secrets import Secret
+from rune.api.security import alerts
 from rune.cli.views import VIEWS
 from rune.client.watch import Watched, follow
 from runed import PATIENCE, Runed, runed
+from secured import injection
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -125,3 +129,48 @@ async def test_tokens_and_their_revocation_are_told_without_the_secret(server: R
         await server.call(auth.revoke_token, auth.RevokeTokenRequest(id=made.id))
         again = await _until(changes)
         assert (again.event, again.resource.revoked) == (EventType.MODIFIED, True)
+
+
+@promise("security.watches")
+async def test_alerts_are_watched_over_grpc_rest_and_the_shell(server: Runed, tmp_path: Path) -> None:
+    what = Watched(alerts.list_, alerts.watch)
+    headers = {"x-rune-key": server.api_key}
+    watcher = await _shell(server, "alerts", "list", "--watch", "-o", "json")
+    async with (
+        asyncio.timeout(PATIENCE),
+        httpx.AsyncClient(base_url=f"http://{server.http}", headers=headers, timeout=PATIENCE) as http,
+        http.stream("GET", "/v1/alerts", params={"watch": "true"}) as answer,
+        aclosing(follow(server.client, what, alerts.ListAlertsRequest())) as changes,
+    ):
+        lines = answer.aiter_lines()
+        mark = await _data(lines)
+        assert mark["alert"] is None
+        told = asyncio.ensure_future(anext(changes))
+        sent = await http.post("/v1/events", json={"events": [injection("bot")]})
+        assert sent.status_code == 202, sent.text
+        assert (await told).resource.agent_id == "bot"
+        seen = await _data(lines)
+        assert (seen["alert"]["agentId"], seen["eventType"]) == ("bot", "EVENT_TYPE_ADDED")
+        assert int(seen["revision"]) > int(mark["revision"])
+        assert watcher.stdout
+        printed = json.loads(await watcher.stdout.readline())
+    watcher.terminate()
+    await watcher.communicate()
+    assert (printed["type"], printed["object"]["agentId"]) == ("ADDED", "bot")
+
+
+async def _data(lines: AsyncIterator[str]) -> Any:
+    async for line in lines:
+        if line.startswith("data: "):
+            return json.loads(line[6:])
+    raise AssertionError("the watch ended")
+
+
+async def _shell(server: Runed, *words: str) -> asyncio.subprocess.Process:
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "RUNE_SERVER": server.grpc}
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "rune.cli.main", *words),
+        stdout=pipe,
+        env={**environ, "RUNE_TOKEN": server.token},
+    )

@@ -23,6 +23,7 @@ from promises import promise
 from rune.api.orchestrator import audit, instances, keys, registries, secrets, services, watch
 from rune.api.orchestrator.registries import RegistryAuthConfig, RegistryConfig
 from rune.api.orchestrator.specs import EnvFromSource, KeyToPath, SecretMount
+from rune.api.security import webhooks
 from rune.errors import RuneError, Unavailable
 from rune.orchestrator.runners.files import place
 from runed import Runed, runed
@@ -30,9 +31,10 @@ from runed import Runed, runed
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 PLANTED = [
-    f"hunter2-planted-{name}" for name in ("first", "second", "patched", "env", "registry", "refused", "data")
+    f"hunter2-planted-{name}"
+    for name in ("first", "second", "patched", "env", "registry", "refused", "data", "webhook")
 ]
-FIRST, SECOND, PATCHED, ENV, REGISTRY, REFUSED, DATA = PLANTED
+FIRST, SECOND, PATCHED, ENV, REGISTRY, REFUSED, DATA, WEBHOOK = PLANTED
 USER = """
 test "$PG_password" = "$(cat $RUNE_MOUNTS/pg/password)" || exit 3
 echo ready
@@ -134,6 +136,8 @@ async def planted(server: Runed) -> None:
     auth = RegistryAuthConfig(username="me", password=REGISTRY)
     config = RegistryConfig(name="hub", registry="127.0.0.1:1", auth=auth)
     await server.call(registries.add_registry, registries.AddRegistryRequest(registry=config))
+    hook = webhooks.CreateWebhookRequest(url="https://127.0.0.1:1/", secret=WEBHOOK)
+    assert (await server.call(webhooks.create, hook)).secret == WEBHOOK
     await server.cast(
         "user",
         ["sh", "-c", USER],
@@ -193,7 +197,11 @@ async def answers(server: Runed) -> dict[str, bytes]:
     }
     found |= {
         path: await rest(server, "GET", path)
-        for path in ("/v1/namespaces/default/services/user", "/v1/namespaces/default/instances")
+        for path in (
+            "/v1/namespaces/default/services/user",
+            "/v1/namespaces/default/instances",
+            "/v1/webhooks",
+        )
     }
     found["test"] = await rest(server, "POST", "/v1/admin/registries/hub/test", {})
     found["rollback"] = await rest(server, "POST", f"{item}/rollback", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rune.api.fields import Count, Int32, Message, Text, WireEnum, later
+from rune.api.fields import Count, Int32, Message, Text, Uint64, WireEnum, later
 
 
 class Status(Message):
@@ -32,6 +32,21 @@ class EventType(WireEnum):
     ADDED = "EVENT_TYPE_ADDED"
     MODIFIED = "EVENT_TYPE_MODIFIED"
     DELETED = "EVENT_TYPE_DELETED"
+
+
+class WatchFrom(Message):
+    """What every request of a watch has."""
+
+    resume: Uint64 = 0
+    """Go on after this revision; 0 begins with what there is now."""
+
+
+class WatchItem(Message):
+    """What every item of a watch has beside its resource."""
+
+    event_type: EventType = EventType.UNSPECIFIED
+    revision: Uint64 = 0
+    """Where to resume after this item; 0 while the items are part of what there was at the start."""
 
 
 OK = Status()

@@ -163,6 +163,8 @@ def _parameters(row: Operation[Any, Any], http: Http) -> list[Json]:
                 "Last-Event-ID", "With `watch=true`: the id of the last event seen; the same as `resume`."
             )
         )
+    if _is_tenants(row):
+        found.append(_header("X-Rune-Organization", "With a token: the organization to act in."))
     if row.effect in (Effect.SETTLE, Effect.DESTROY) and http.body not in ("", "*"):
         found.append(_header("If-Match", 'The entity tag of the resource as it was read, such as `"812"`.'))
     return found
@@ -235,8 +237,8 @@ def _streamed(row: Operation[Any, Any]) -> Json:
 def _failures(row: Operation[Any, Any], http: Http) -> Json:
     statuses = {400, 429, 500, 503}
     statuses |= {401} if row.access is not Access.PUBLIC else set()
-    statuses |= {403} if row.access is Access.GRANTED or row.local_only else set()
-    statuses |= {404} if http.parameters or _names_something(row) else set()
+    statuses |= {403} if row.access is Access.GRANTED or row.local_only or _is_tenants(row) else set()
+    statuses |= {404} if http.parameters or row.effect is not Effect.READ or _is_tenants(row) else set()
     statuses |= {409, 412} if row.effect is not Effect.READ else set()
     statuses |= {413, 415} if http.body else set()
     statuses |= {410} if row.watch else set()
@@ -244,10 +246,9 @@ def _failures(row: Operation[Any, Any], http: Http) -> Json:
     return {str(status): {"$ref": f"#/components/responses/E{status}"} for status in sorted(statuses)}
 
 
-def _names_something(row: Operation[Any, Any]) -> bool:
-    """The body or the query says what it is about, as the security plane does."""
-    is_change = row.effect is not Effect.READ
-    return row.is_security and (is_change or any(item.name == "organization" for item in fields(row.request)))
+def _is_tenants(row: Operation[Any, Any]) -> bool:
+    """A token may name the organization that it is about."""
+    return row.is_security and row.access is not Access.PUBLIC
 
 
 def _refuses(row: Operation[Any, Any]) -> bool:

@@ -100,6 +100,7 @@ def _nearest(word: str) -> str:
 )
 @click.option("--context", metavar="NAME", help="The context to use instead of the current one.")
 @click.option("--config", metavar="FILE", help="The file with the contexts. [RUNE_CLI_CONFIG]")
+@click.option("--organization", metavar="NAME", help="Act in this organization. [RUNE_ORGANIZATION]")
 @click.option("--insecure", is_flag=True, help="Send the token even where others could read it on its way.")
 @click.pass_context
 def rune(ctx: click.Context, *, insecure: bool, **given: str | None) -> None:

@@ -47,7 +47,9 @@ def transport(state: State) -> Transport:
         from rune.client.http import HttpTransport  # noqa: PLC0415 - 230 ms that gRPC does not need
 
         secured = trusted(state) if address.startswith("https://") else None
-        return HttpTransport(address, token=token, trust=secured, insecure=insecure)
+        return HttpTransport(
+            address, token=token, organization=state.organization, trust=secured, insecure=insecure
+        )
     from rune.client.quick import do_without_aio  # noqa: PLC0415 - as above, the other way round
 
     do_without_aio()
@@ -55,8 +57,8 @@ def transport(state: State) -> Transport:
 
     target = address.removeprefix("grpcs://").removeprefix("grpc://")
     if not address.startswith("grpcs://"):
-        return GrpcTransport(target, token=token, insecure=insecure)
-    return GrpcTransport(target, token=token, trust=trusted(state))
+        return GrpcTransport(target, token=token, organization=state.organization, insecure=insecure)
+    return GrpcTransport(target, token=token, organization=state.organization, trust=trusted(state))
 
 
 def trusted(state: State) -> Trust:

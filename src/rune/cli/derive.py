@@ -7,17 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from rune.api.fields import Message, WireEnum
 from rune.api.operation import Effect, Operation
 from rune.api.shape import Field, fields
 from rune.api.validate import build
 from rune.cli import options, output
+from rune.cli.cells import cell, columns
 from rune.cli.confirm import confirm
 from rune.cli.connect import connected
 from rune.cli.state import State
-from rune.core.clock import SystemClock
 
 _PLACE = re.compile(r"{([a-z_]+)}")
 _TYPES: dict[str, click.ParamType[Any]] = {
@@ -55,7 +54,11 @@ def command_of(row: Operation[Any, Any]) -> click.Command:
     given = [field for field in fields(row.request) if not field.unsupported]
     params: list[click.Parameter] = [_argument(field) for field in given if field.name in places]
     params += [_option(field, row) for field in given if field.name not in places and _is_simple(field)]
-    params += [_format(), *([_yes()] if row.effect is Effect.DESTROY else [])]
+    params += [
+        _format(),
+        *([_yes()] if row.effect is Effect.DESTROY else []),
+        *([_watch()] if row.watch else []),
+    ]
 
     @click.pass_obj
     def run(state: State, /, **values: Any) -> None:  # noqa: ANN401 - click's way
@@ -112,6 +115,10 @@ def _format() -> click.Parameter:
     return click.Option(["-o", "--output", "_format"], type=kinds, default="table", help="How to show it.")
 
 
+def _watch() -> click.Parameter:
+    return click.Option(["-w", "--watch", "_watch"], is_flag=True, help="Go on with every change.")
+
+
 def _yes() -> click.Parameter:
     return click.Option(["-y", "--yes", "_yes"], is_flag=True, help="Do not ask.")
 
@@ -121,7 +128,13 @@ def _run(state: State, row: Operation[Any, Any], values: dict[str, Any]) -> None
     if row.effect is Effect.DESTROY:
         named = " ".join(str(values[place]) for place in _PLACE.findall(row.cli))
         confirm(f"{row.summary[0].lower()}{row.summary[1:].rstrip('.')} ({named})", yes=values.pop("_yes"))
+    watches = values.pop("_watch", False)
     request = request_of(state, row, values)
+    if watches:
+        from rune.cli.watching import go_on  # noqa: PLC0415 - other commands do without
+
+        connected(state, lambda client: go_on(client, row, request, format=shown))
+        return
     answer = connected(state, lambda client: client.call(row, request))
     show(answer, shown)
 
@@ -165,12 +178,12 @@ def show(answer: Message, format: str) -> None:
 
 
 def _rows(items: Sequence[Message], field: Field) -> None:
-    shown = [part for part in fields(field.python) if _fits(part)]
+    shown = columns(field.python)
     if not items:
         click.echo("there are none", err=True)
         return
     used = [part for part in shown if any(getattr(item, part.name) for item in items)]
-    rows = [[_cell(item, part) for part in used] for item in items]
+    rows = [[cell(item, part) for part in used] for item in items]
     output.show_table([part.name.replace("_", " ").upper() for part in used], rows)
 
 
@@ -178,26 +191,4 @@ def _pairs(message: Message) -> None:
     for part in fields(type(message)):
         is_shown = part.name not in SHOWN_DEEPER or not part.is_message
         if is_shown and getattr(message, part.name) not in (None, "", [], {}):
-            click.echo(f"{part.name.replace('_', ' ')}: {_cell(message, part)}")
-
-
-def _fits(field: Field) -> bool:
-    return not field.is_message and field.name != "revision"
-
-
-def _cell(message: Message, field: Field) -> str:
-    value = getattr(message, field.name)
-    if field.is_time:
-        return output.age(value, SystemClock().now())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, dict)):
-        return _joined(value)  # pyright: ignore[reportUnknownArgumentType] - a field's list or map
-    return output.word(value) if isinstance(value, WireEnum) else str(value)
-
-
-def _joined(value: list[Any] | dict[str, Any]) -> str:
-    if isinstance(value, dict):
-        return ",".join(f"{key}={text}" for key, text in value.items())
-    simple = [item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in value]
-    return ",".join(simple)
+            click.echo(f"{part.name.replace('_', ' ')}: {cell(message, part)}")

@@ -22,9 +22,11 @@ class State:
         server: str = "",
         context: str = "",
         config: str = "",
+        organization: str = "",
         insecure: bool = False,
     ) -> None:
         self.environ = environ
+        self._organization = organization
         self.server, self.context, self.config, self.allowed = server, context, config, insecure
 
     @property
@@ -83,6 +85,11 @@ class State:
             return True
         chosen = self.contexts.chosen(self.context)
         return chosen.insecure.lower() == "true" and self.address == (chosen.server or DEFAULT_SERVER)
+
+    @property
+    def organization(self) -> str:
+        """Where agents, alerts and policies are looked for; empty for the credential's own."""
+        return self._organization or self.environ.get("RUNE_ORGANIZATION", "")
 
     def namespace(self, option: str | None) -> str:
         """The namespace that the option names, or the usual one."""

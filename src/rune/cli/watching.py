@@ -1,15 +1,20 @@
-"""`rune get --watch`: what there is, then a line for every change."""
+"""`rune get --watch` and `--watch` of other lists: what there is, then a line for every change."""
 
 from __future__ import annotations
 
 from contextlib import aclosing
+from typing import Any
 
 import click
 import msgspec
 
-from rune.api import wirejson
+from rune.api import by_name, wirejson
 from rune.api.common import EventType
+from rune.api.fields import Message
+from rune.api.operation import Operation
+from rune.api.shape import fields
 from rune.cli import table
+from rune.cli.cells import cell, columns
 from rune.cli.wishes import Wish, request, rows
 from rune.client.client import Client
 from rune.client.watch import Change, Watched, follow
@@ -30,17 +35,45 @@ async def watch(client: Client, wish: Wish) -> None:
             click.echo(_shown(change, wish))
 
 
-def _shown(change: Change, wish: Wish) -> str:
-    plain = {"type": _event(change), "object": wirejson.to_plain(change.resource)}
-    if wish.format == "json":
-        return msgspec.json.encode(plain).decode()
-    if wish.format == "yaml":
-        import yaml  # noqa: PLC0415 - only this format needs it
+async def go_on(client: Client, row: Operation[Any, Any], request: Message, *, format: str) -> None:
+    """The same for a list of the table's: a line of `COLUMN=text` pairs for every change."""
+    what = Watched(row, by_name(row.watch))
+    refuse_unwatched(what, request)
+    async with aclosing(follow(client, what, request)) as changes:
+        async for change in changes:
+            click.echo(_pairs(change) if format == "table" else _whole(change, format))
 
-        text = yaml.safe_dump(msgspec.to_builtins(plain), sort_keys=False, allow_unicode=True)
-        return f"---\n{text}".rstrip()
+
+def refuse_unwatched(what: Watched, request: Message) -> None:
+    """Raise UsageError for options that the list knows and its watch does not."""
+    taken = {field.name for field in fields(what.watch.request)}
+    for field in fields(what.list.request):
+        if field.name not in taken and getattr(request, field.name) != field.default:
+            raise click.UsageError(f"--{field.name.replace('_', '-')} does not go with --watch")
+
+
+def _pairs(change: Change) -> str:
+    resource: Message = change.resource
+    shown = [part for part in columns(type(resource)) if getattr(resource, part.name)]
+    pairs = [f"{part.name}={table.clean(cell(resource, part))}" for part in shown]
+    return "   ".join((f"{_event(change).lower():<8}", *pairs))
+
+
+def _shown(change: Change, wish: Wish) -> str:
+    if wish.format in ("json", "yaml"):
+        return _whole(change, wish.format)
     cells = rows(wish, [change.resource], SystemClock().now())[0]
     return _line(cells, wish) + ("   (deleted)" if change.event is EventType.DELETED else "")
+
+
+def _whole(change: Change, format: str) -> str:
+    plain = {"type": _event(change), "object": wirejson.to_plain(change.resource)}
+    if format == "json":
+        return msgspec.json.encode(plain).decode()
+    import yaml  # noqa: PLC0415 - only this format needs it
+
+    text = yaml.safe_dump(msgspec.to_builtins(plain), sort_keys=False, allow_unicode=True)
+    return f"---\n{text}".rstrip()
 
 
 def _event(change: Change) -> str:

@@ -15,11 +15,12 @@ CALL_SECONDS = 30.0
 """How long a call may take unless it is told otherwise."""
 
 
-def credential(token: str) -> dict[str, str]:
-    """The header that carries a token, or an API key where it is one; none for an empty text."""
+def credential(token: str, organization: str = "") -> dict[str, str]:
+    """The headers that carry a token, or an API key where it is one, and the organization to act in."""
+    where = {"x-rune-organization": organization} if organization else {}
     if token.startswith(("rune_live_", "rune_test_")):
-        return {"x-rune-key": token}
-    return {"authorization": f"Bearer {token}"} if token else {}
+        return {"x-rune-key": token, **where}
+    return {"authorization": f"Bearer {token}", **where} if token else where
 
 
 class Transport(Protocol):

@@ -34,6 +34,7 @@ class GrpcTransport:
         target: str,
         *,
         token: str = "",
+        organization: str = "",
         trust: Trust | None = None,
         insecure: bool = False,
     ) -> None:
@@ -52,7 +53,7 @@ class GrpcTransport:
         else:
             refuse_plain(target, token, insecure=insecure)
             self._channel = grpc.insecure_channel(target, options)
-        self._metadata = tuple(credential(token).items())
+        self._metadata = tuple(credential(token, organization).items())
 
     def unary_now(self, operation: Operation[Any, Any], request: Message, *, timeout: float) -> Message:
         """One request, one answer, in the thread that asks."""

@@ -56,6 +56,7 @@ class HttpTransport:
         base: str,
         *,
         token: str = "",
+        organization: str = "",
         trust: Trust | None = None,
         insecure: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -63,7 +64,7 @@ class HttpTransport:
         if transport is None and not base.startswith("https://"):
             refuse_plain(base, token, insecure=insecure)
         verify = trust.context() if trust is not None else True
-        headers = credential(token)
+        headers = credential(token, organization)
         self._base = base
         self._http = httpx.AsyncClient(
             base_url=base, headers=headers, verify=verify, transport=transport, trust_env=False

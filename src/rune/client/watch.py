@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -79,18 +79,36 @@ class _Place:
     async def changes(self) -> AsyncGenerator[Change]:
         """Changes until the connection breaks, after a list where there is nothing to go on from."""
         what = self._what
-        if not self.revision:
+        if not self.revision and _tells_revision(what.list):
             answer: Any = await self._client.call(what.list, self._request)
-            for change in _differences(self._known, _resources(what.list, answer), is_first=self._is_first):
+            for change in self._begun(_resources(what.list, answer), answer.revision):
                 yield change
-            self.revision, self._is_first = answer.revision, False
         request = _from(what.watch, self._request, self.revision)
         async with aclosing(self._client.stream(what.watch, request)) as items:
+            if not (self.revision or _tells_revision(what.list)):
+                for change in self._begun(*await self._beginning(items)):
+                    yield change
             async for item in items:
                 self.revision = item.revision or self.revision
                 change = Change(item.event_type, _resource(what.watch, item))
                 _note(self._known, change)
                 yield change
+
+    async def _beginning(self, items: AsyncIterator[Any]) -> tuple[list[Any], int]:
+        """What a watch that begins by itself says there is, and the revision at which that was so."""
+        found: list[Any] = []
+        async for item in items:
+            resource = _resource(self._what.watch, item)
+            if resource is None:
+                return found, item.revision
+            found.append(resource)
+        raise Unavailable("the watch ended before it said all that there is")
+
+    def _begun(self, found: list[Any], revision: int) -> list[Change]:
+        """What differs from what was known."""
+        changes = _differences(self._known, found, is_first=self._is_first)
+        self.revision, self._is_first = revision, False
+        return changes
 
 
 class _Patience:
@@ -144,6 +162,11 @@ def _from(watch: Operation[Any, Any], request: Message, revision: int) -> Messag
     same = {name: value for name, value in msgspec.structs.asdict(request).items() if name in taken}
     renamed = {"service_id": getattr(request, "service_name", "")} if "service_id" in taken else {}
     return watch.request(**{**same, **renamed, "resume": revision})
+
+
+def _tells_revision(operation: Operation[Any, Any]) -> bool:
+    """A list that does is where its watch goes on; without it the watch begins with what there is."""
+    return any(field.name == "revision" for field in fields(operation.response))
 
 
 def _resources(operation: Operation[Any, Any], answer: Message) -> list[Any]:

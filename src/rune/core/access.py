@@ -10,6 +10,13 @@ from typing import Final
 ANY: Final = "*"
 PRIVILEGED: Final = "privileged"
 """The verb on services of specs that ask for more than a container has by itself; no operation has it."""
+USE: Final = "use"
+"""The verb on organizations of whoever may act in one by naming it; no operation has it."""
+
+
+def space(organization: str) -> str:
+    """What stands for an organization where rules and the store name a namespace; no other is called so."""
+    return f"org:{organization}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,10 @@ class Principal:
     def may_somewhere(self, resource: str, verb: str) -> bool:
         """A rule covers it in at least one namespace."""
         return any(rule.covers(resource, verb) for rule in self.rules)
+
+    def may_act_in(self, organization: str) -> bool:
+        """It belongs there, or a rule lets it `use` that organization."""
+        return organization == self.organization or self.may("organizations", USE, space(organization))
 
 
 NOBODY: Final = Principal(id="", name="anonymous", kind="anonymous")

@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import logging
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hmac import compare_digest
 from typing import Final
@@ -181,11 +181,12 @@ class Identity:
             return asyncio.Event()  # nobody has nothing to lose
         if not self._following:
             raise Unavailable("the server is starting or stopping: try again")
-        event = self._lost.get(principal.credential)
+        place = _place(principal)
+        event = self._lost.get(place)
         if event is not None:
             self._judge(event)
         if event is None or event.principal != principal:
-            event = self._lost[principal.credential] = Lost(principal)
+            event = self._lost[place] = Lost(principal)
             self._judge(event)
             self._set_timer(event)
         return event
@@ -225,11 +226,12 @@ class Identity:
 
     def _judge(self, event: Lost) -> None:
         """Set the event unless the credential still means the same principal."""
-        if self._again(event.principal) == event.principal:
-            return
+        again, before = self._again(event.principal), event.principal
+        if again is not None and replace(again, organization=before.organization) == before:
+            return  # what it may do where is all in its rules
         event.set()
-        if self._lost.get(event.principal.credential) is event:
-            del self._lost[event.principal.credential]
+        if self._lost.get(_place(before)) is event:
+            del self._lost[_place(before)]
 
     def _again(self, principal: Principal) -> Principal | None:
         """What the principal's credential stands for now."""
@@ -256,6 +258,11 @@ class Identity:
         if event is not None and not event.is_set():
             self._judge(event)
             self._set_timer(event)
+
+
+def _place(principal: Principal) -> str:
+    """A credential may be used in several organizations at a time, and is lost in each."""
+    return f"{principal.organization}/{principal.credential}"
 
 
 _KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND}) | Keys.KINDS

@@ -36,6 +36,8 @@ class Caller(Struct, frozen=True, kw_only=True, gc=False):
     """It comes from this machine."""
     bearer: str = ""
     api_key: str = ""
+    organization: str = ""
+    """The organization to act in, where it is not the credential's own."""
     certificate: Certificate | None = None
     """It counts where neither token nor key is shown."""
     told: dict[str, str] = field(default_factory=dict[str, str])

@@ -15,7 +15,7 @@ import msgspec
 from rune.api import Access, Effect, Operation, Streaming
 from rune.api.fields import Message
 from rune.api.validate import refuse_unsupported
-from rune.core.access import ANY, Principal
+from rune.core.access import ANY, USE, Principal, space
 from rune.core.apikeys import KEY, WRITE
 from rune.core.call import DEED, Call, Caller, Deed
 from rune.core.clock import Clock
@@ -23,6 +23,7 @@ from rune.core.limits import Level, OpenStreams
 from rune.errors import (
     Internal,
     InvalidArgument,
+    NotFound,
     PermissionDenied,
     ResourceExhausted,
     RuneError,
@@ -40,6 +41,7 @@ Handler = Callable[..., Any]
 Ask = Callable[[], Message]
 """Gives the request. Edges decode inside it, so that nobody unknown gets a body decoded."""
 
+LONGEST_NAME = 63
 LOCAL_ONLY = "admin operations are allowed only from localhost unless auth.allow_remote_admin is true"
 
 
@@ -97,6 +99,8 @@ class Guards:
     clock: Clock
     allow_remote_admin: bool = False
     open_streams: OpenStreams = field(default_factory=OpenStreams)
+    is_organization: Callable[[str], bool] = lambda _: False
+    """There is an organization of that name."""
 
 
 class Dispatcher:
@@ -200,9 +204,31 @@ class _Trip:
             principal = self._principal()
             self.call = Call(operation=operation, caller=caller, principal=principal)
         self._known = True
+        if caller.organization and operation.is_security:
+            self._act_in(caller.organization)
         if operation.local_only and not (caller.is_local or self.guards.allow_remote_admin):
             raise PermissionDenied(LOCAL_ONLY)
         self._take(0 if operation.counts else 1)
+
+    def _act_in(self, organization: str) -> None:
+        """From here on the caller belongs to the organization that it named, if it may.
+
+        Who may not is told the same whether there is such an organization or not.
+        """
+        principal = self.call.principal
+        if not principal.may_act_in(organization):
+            self._take(1)
+            if principal.kind == KEY:
+                raise PermissionDenied("an API key acts in its own organization alone")
+            where = space(organization[:LONGEST_NAME])
+            raise PermissionDenied(
+                f"access denied for resource: organizations verb: {USE} in namespace: {where}"
+            )
+        if organization != principal.organization and not self.guards.is_organization(organization):
+            self._take(1)
+            raise NotFound(f"there is no organization {organization[:LONGEST_NAME]!r}")
+        acting = replace(principal, organization=organization)
+        self.call = msgspec.structs.replace(self.call, principal=acting)
 
     def _principal(self) -> Principal:
         """Who it is; the agent-security plane speaks of API keys to whoever brings nothing."""
@@ -304,10 +330,13 @@ def authorize(call: Call) -> None:
     if operation.access is not Access.GRANTED:
         return
     resource, verb = operation.resource, operation.verb
+    where = call.namespace
+    if operation.is_security and resource != "organizations":
+        where = space(principal.organization)
     if call.namespace == ANY:
         allowed = principal.may_somewhere(resource, verb)
     else:
-        allowed = principal.may(resource, verb, call.namespace or ANY)
+        allowed = principal.may(resource, verb, where or ANY)
     if not allowed:
         if operation.is_security and principal.kind == KEY:
             raise PermissionDenied(f"API key lacks required permission: {resource}:{_needed(verb)}")

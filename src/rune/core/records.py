@@ -11,6 +11,7 @@ import msgspec
 
 from rune.api import Operation
 from rune.api.fields import Message
+from rune.core.access import space
 from rune.core.auth import source
 from rune.core.call import Call
 from rune.core.redact import redact
@@ -61,7 +62,7 @@ def record_of(call: Call, ask: Message | None, outcome: RuneError | None, *, now
         actor=principal.name,
         actor_id=principal.id,
         credential=principal.credential,
-        namespace=call.namespace,
+        namespace=call.namespace or _elsewhere(call),
         name=name,
         names=names,
         message=_message(outcome) or _reason(operation, ask),
@@ -69,6 +70,12 @@ def record_of(call: Call, ask: Message | None, outcome: RuneError | None, *, now
         address=_short(caller.address),
         request_id=_short(caller.request_id),
     )
+
+
+def _elsewhere(call: Call) -> str:
+    """The organization, where it is not the one that a server has by itself."""
+    organization = call.principal.organization
+    return "" if organization == "default" else space(organization)
 
 
 def is_denial(call: Call, outcome: RuneError | None) -> bool:

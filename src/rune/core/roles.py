@@ -12,7 +12,7 @@ import msgspec
 from rune.api import OPERATIONS
 from rune.api.fields import LABEL
 from rune.api.orchestrator.admin import Grant, PolicyRule
-from rune.core.access import ANY, PRIVILEGED, Rule
+from rune.core.access import ANY, PRIVILEGED, USE, Rule, space
 from rune.core.clock import Clock
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store
@@ -62,7 +62,7 @@ def _seeded(store: Store, clock: Clock, wanted: Grant) -> Grant | None:
 
 
 RESOURCES: Final = frozenset(row.resource for row in OPERATIONS) | {ANY}
-VERBS: Final = frozenset(row.verb for row in OPERATIONS) | {ANY, PRIVILEGED}
+VERBS: Final = frozenset(row.verb for row in OPERATIONS) | {ANY, PRIVILEGED, USE}
 
 
 def faults(rules: Sequence[PolicyRule], path: str) -> list[Violation]:
@@ -73,8 +73,11 @@ def faults(rules: Sequence[PolicyRule], path: str) -> list[Violation]:
         found += _unknown(each.resource, RESOURCES, f"{where}.resource")
         for place, verb in enumerate(each.verbs):
             found += _unknown(verb, VERBS, f"{where}.verbs[{place}]")
-        if each.namespace not in ("", ANY) and not re.fullmatch(LABEL, each.namespace):
-            found.append(Violation(f"{where}.namespace", "is the name of a namespace, or `*` for all"))
+        if each.namespace not in ("", ANY) and not re.fullmatch(
+            LABEL, each.namespace.removeprefix(space(""))
+        ):
+            said = "is the name of a namespace, `org:` and that of an organization, or `*` for all"
+            found.append(Violation(f"{where}.namespace", said))
     return found
 
 

@@ -20,7 +20,7 @@ from rune.errors import DeadlineExceeded, ResourceExhausted, RuneError, Unavaila
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
-"""Between two looks at what the API has no watch of, such as alerts; twelve of a hundred reads a minute."""
+"""Between two looks at what the API has no watch of, such as one policy: 12 of 100 reads a minute."""
 PAUSE_SECONDS = 5.0
 PASSING = (Unavailable, DeadlineExceeded, ResourceExhausted)
 """Failures that may be over in a while."""

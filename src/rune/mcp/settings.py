@@ -19,6 +19,7 @@ class Settings:
 
     server: str = DEFAULT_SERVER
     token: str = field(default="", repr=False)
+    organization: str = ""
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
@@ -39,6 +40,7 @@ def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -
     return Settings(
         server=address,
         token=environ.get("RUNE_TOKEN", "") or kept,
+        organization=environ.get("RUNE_ORGANIZATION", ""),
         ca_file=environ.get("RUNE_CA_FILE", "") or chosen.ca_file,
         cert_file=environ.get("RUNE_CERT_FILE", "") or chosen.cert_file,
         key_file=environ.get("RUNE_KEY_FILE", "") or chosen.key_file,
@@ -53,15 +55,16 @@ def _path(environ: Mapping[str, str]) -> str:
 
 def transport(settings: Settings) -> Transport:
     """The transport that the address asks for: gRPC, or REST for one that begins with http."""
-    address, token, insecure = settings.server, settings.token, settings.insecure
+    address, insecure = settings.server, settings.insecure
+    token, organization = settings.token, settings.organization
     secured = read(authority=settings.ca_file, certificate=settings.cert_file, key=settings.key_file)
     if address.startswith(("http://", "https://")):
         from rune.client.http import HttpTransport  # noqa: PLC0415 - each costs time that the other saves
 
         trust = secured if address.startswith("https://") else None
-        return HttpTransport(address, token=token, trust=trust, insecure=insecure)
+        return HttpTransport(address, token=token, organization=organization, trust=trust, insecure=insecure)
     from rune.client.grpc import GrpcTransport  # noqa: PLC0415 - as above
 
     target = address.removeprefix("grpcs://").removeprefix("grpc://")
     trust = secured if address.startswith("grpcs://") else None
-    return GrpcTransport(target, token=token, trust=trust, insecure=insecure)
+    return GrpcTransport(target, token=token, organization=organization, trust=trust, insecure=insecure)

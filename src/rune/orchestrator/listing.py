@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from rune.api.common import EventType, PagingParams
@@ -14,7 +15,8 @@ from rune.api.orchestrator.services import Service
 from rune.api.resource import Resource
 from rune.core.call import Call
 from rune.core.crud import field_matches, matches, page
-from rune.core.store.base import Change, Store
+from rune.core.following import Seen, changes
+from rune.core.store.base import Store
 
 R = TypeVar("R", bound=Resource)
 
@@ -80,16 +82,6 @@ NAMESPACES: Final = Listed(kind=Namespace, fields={"name": lambda item: item.nam
 CONFIGMAPS: Final = Listed(kind=Configmap, fields=_KEY)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen(Generic[R]):
-    """One item of a watch."""
-
-    resource: R
-    event_type: EventType
-    revision: int
-    """Where to resume after it; 0 for the items of the beginning but the last."""
-
-
 def visible(store: Store, call: Call, ask: Selection, *, kind: Listed[R]) -> list[R]:
     """The resources that the caller may see and asked for, in the order of their keys."""
     everywhere = call.namespace == "*"
@@ -118,9 +110,9 @@ async def watched(store: Store, call: Call, ask: Resumable, *, kind: Listed[R]) 
         after = store.revision
         for row in visible(store, call, ask, kind=kind):
             yield Seen(row, EventType.ADDED, 0)
-    async for change in store.watch(after):
-        for seen in _changes(change, call, ask, kind=kind):
-            yield seen
+    admits = partial(_admitted, call=call, ask=ask, kind=kind)
+    async for seen in changes(store, after, admits):
+        yield seen
 
 
 async def everything(store: Store, after: int, *, kind: type[R]) -> AsyncIterator[Seen[R]]:
@@ -129,30 +121,15 @@ async def everything(store: Store, after: int, *, kind: type[R]) -> AsyncIterato
         after = store.revision
         for row in store.list(kind):
             yield Seen(row, EventType.ADDED, 0)
-    async for change in store.watch(after):
-        for mutation in change.mutations:
-            last = mutation.before if mutation.after is None else mutation.after
-            if mutation.key.kind == kind.KIND and isinstance(last, kind):
-                event = EventType.MODIFIED if mutation.before is not None else EventType.ADDED
-                yield Seen(last, EventType.DELETED if mutation.after is None else event, change.revision)
+
+    def admits(resource: Resource | None) -> R | None:
+        return resource if isinstance(resource, kind) else None
+
+    async for seen in changes(store, after, admits):
+        yield seen
 
 
-def _changes(change: Change, call: Call, ask: Selection, *, kind: Listed[R]) -> list[Seen[R]]:
-    found: list[Seen[R]] = []
-    for mutation in change.mutations:
-        if mutation.key.kind != kind.kind.KIND:
-            continue
-        before = _admitted(mutation.before, call, ask, kind=kind)
-        after = _admitted(mutation.after, call, ask, kind=kind)
-        if after is not None:
-            event = EventType.MODIFIED if before is not None else EventType.ADDED
-            found.append(Seen(after, event, change.revision))
-        elif before is not None:
-            found.append(Seen(before, EventType.DELETED, change.revision))
-    return found
-
-
-def _admitted(resource: Resource | None, call: Call, ask: Selection, *, kind: Listed[R]) -> R | None:
+def _admitted(resource: Resource | None, *, call: Call, ask: Selection, kind: Listed[R]) -> R | None:
     if not isinstance(resource, kind.kind):
         return None
     namespace = kind.namespace(resource)

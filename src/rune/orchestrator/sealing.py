@@ -22,6 +22,7 @@ from rune.orchestrator.secrets import Secrets
 from rune.orchestrator.uses import used_by
 
 SEALED: Final[Sequence[type[SealedResource]]] = (SecretVersion, KeptRegistry)
+"""What this plane seals."""
 KINDS: Final[Sequence[type[Resource]]] = (KeptSecret, KeyRecord, *SEALED)
 """What a store that keeps secrets may hold besides."""
 
@@ -34,6 +35,7 @@ class Sealing:
     registries: Registries
     keys: Keys
     mounts: Mounts
+    vault: Vault
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
@@ -59,19 +61,32 @@ class Keys:
         return api.RotateKekResponse(kek_id=kek, rewrapped=count, older_ids=older)
 
 
-async def unlock(store: Store, chosen: Settings, environ: Mapping[str, str], *, clock: Clock) -> Sealing:
-    """Find the KEK, see that it opens what is stored, and finish what a crash left of a rotation.
+async def unlock(
+    store: Store,
+    chosen: Settings,
+    environ: Mapping[str, str],
+    *,
+    sealed: Sequence[type[SealedResource]] = SEALED,
+    clock: Clock,
+) -> Sealing:
+    """Find the KEK, see that it opens all that is `sealed`, and finish what a crash left of a rotation.
 
     Raises FailedPrecondition with the remedy when the key is missing, is another one or is open to others.
     """
-    is_new = not any(store.list(kind) for kind in SEALED)
+    is_new = not any(store.list(kind) for kind in sealed)
     found = keyring.find(chosen.crypto.kek, chosen.server.data_dir, environ, is_new=is_new)
     vault = Vault(found)
-    rotation = Rotation(store, vault, SEALED, clock=clock)
+    rotation = Rotation(store, vault, sealed, clock=clock)
     await rotation.check()
     safe = Safe(store, vault)
     registries = Registries(safe, chosen.registries, environ, clock=clock)
     secrets = Secrets(
         safe, clock=clock, limits=chosen.storage.secret_limits, used_by=(used_by, registries.users_of)
     )
-    return Sealing(secrets=secrets, registries=registries, keys=Keys(rotation, found), mounts=Mounts(safe))
+    return Sealing(
+        secrets=secrets,
+        registries=registries,
+        keys=Keys(rotation, found),
+        mounts=Mounts(safe),
+        vault=vault,
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
 from msgspec.structs import replace
 
+from rune.api.common import EventType
 from rune.api.security import agents as api
 from rune.api.security.words import Updated
 from rune.core.call import Call
@@ -16,18 +17,17 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.base import Agent as Seen
 from rune.core.events.base import EventStore, Span
+from rune.core.following import changes
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
 from rune.errors import AlreadyExists, NotFound, ResourceExhausted
+from rune.security import following
 from rune.security.kinds import Registration, space
+from rune.security.meeting import MOST, SILENCE
 from rune.security.pages import Cursors
 from rune.security.quarantine import Cause, begun, consequences, ended, keys_of
 
-SILENCE: Final = timedelta(minutes=15)
-"""After so long without an event an agent is inactive."""
 BASELINE: Final = timedelta(days=7)
-MOST: Final = 10_000
-"""Registered agents of an organization."""
 
 
 class Agents:
@@ -42,6 +42,7 @@ class Agents:
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
         dispatcher.handles(api.list_)(self.list)
+        dispatcher.handles(api.watch)(self.watch)
         dispatcher.handles(api.get)(self.get)
         dispatcher.handles(api.register)(self.create)
         dispatcher.handles(api.update)(self.update)
@@ -56,6 +57,24 @@ class Agents:
             call, chosen, lambda agent: agent.agent_id, limit=ask.limit, cursor=ask.cursor
         )
         return api.ListAgentsResponse(agents=found, next_cursor=cursor)
+
+    async def watch(self, call: Call, ask: api.WatchAgentsRequest) -> AsyncIterator[api.WatchAgentsResponse]:
+        """The agents, and every change of what is written of them, with their figures of then."""
+        organization, after = call.principal.organization, ask.resume
+        if not after:
+            after = self._store.revision
+            for agent in sorted(await self.all(organization), key=lambda each: each.agent_id):
+                yield api.WatchAgentsResponse(agent=agent, event_type=EventType.ADDED)
+            yield api.WatchAgentsResponse(revision=after)
+        admits = following.owned(Registration, organization)
+        async for each in changes(self._store, after, admits):
+            agent = await self._now(each.resource)
+            yield api.WatchAgentsResponse(agent=agent, event_type=each.event_type, revision=each.revision)
+
+    async def _now(self, said: Registration) -> api.Agent:
+        now = self._clock.now()
+        found = await self._events.agents(said.organization, now, agent_id=said.id)
+        return _agent(said.organization, said.id, now, said=said, seen=found[0] if found else None)
 
     async def all(self, organization: str) -> Sequence[api.Agent]:
         """Every agent of an organization."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -14,7 +16,7 @@ from rune.core.dispatch import Dispatcher
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.errors import NotFound, ResourceExhausted
-from rune.security import outbox
+from rune.security import following, outbox
 from rune.security.kinds import Alert, FalsePositive, Mark, Step, space
 from rune.security.pages import Cursors, newest_first
 
@@ -35,6 +37,7 @@ class Alerts:
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
         dispatcher.handles(api.list_)(self.list)
+        dispatcher.handles(api.watch)(self.watch)
         dispatcher.handles(api.get)(self.get)
         dispatcher.handles(api.update)(self.update)
         dispatcher.handles(api.list_false_positives)(self.list_false_positives)
@@ -42,13 +45,8 @@ class Alerts:
 
     async def list(self, call: Call, ask: api.ListAlertsRequest) -> api.ListAlertsResponse:
         """The alerts that match, the newest first: in the order in which they were raised."""
-        chosen = (
-            alert
-            for alert in self._store.list(Alert, space(call.principal.organization))
-            if ask.status in ("all", alert.status)
-            and ask.severity in ("", alert.severity)
-            and ask.agent_id in ("", alert.agent_id)
-        )
+        every = self._store.list(Alert, space(call.principal.organization))
+        chosen = (alert for alert in every if _is_chosen(alert, ask))
         found, cursor = self._cursors.page(
             call,
             chosen,
@@ -57,6 +55,18 @@ class Alerts:
             cursor=ask.cursor,
         )
         return api.ListAlertsResponse(alerts=list(map(shown, found)), next_cursor=cursor)
+
+    async def watch(self, call: Call, ask: api.WatchAlertsRequest) -> AsyncIterator[api.WatchAlertsResponse]:
+        """The alerts that match, and what becomes of them."""
+        organization = call.principal.organization
+        admits = following.owned(Alert, organization, lambda alert: _is_chosen(alert, ask))
+        rows = partial(self._store.list, Alert, space(organization))
+        async for each in following.items(self._store, ask.resume, admits, rows=rows):
+            yield api.WatchAlertsResponse(
+                alert=each.resource and shown(each.resource),
+                event_type=each.event_type,
+                revision=each.revision,
+            )
 
     async def get(self, call: Call, ask: api.GetAlertRequest) -> api.AlertDetails:
         """One alert with its history."""
@@ -167,6 +177,14 @@ class Alerts:
         if found is None:
             raise NotFound(f"there is no alert {alert_id!r}")
         return found
+
+
+def _is_chosen(alert: Alert, ask: api.ListAlertsRequest | api.WatchAlertsRequest) -> bool:
+    return (
+        ask.status in ("all", alert.status)
+        and ask.severity in ("", alert.severity)
+        and ask.agent_id in ("", alert.agent_id)
+    )
 
 
 def shown(alert: Alert) -> api.Alert:

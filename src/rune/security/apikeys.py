@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
 from rune.api.security import apikeys as api
 from rune.api.security.words import Updated
+from rune.core.access import space
 from rune.core.apikeys import ApiKey, mint
 from rune.core.call import Call
 from rune.core.clock import Clock
@@ -18,7 +20,7 @@ from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.tokens import SYSTEM
 from rune.errors import NotFound, PermissionDenied, ResourceExhausted
-from rune.security import organizations
+from rune.security import following, organizations
 from rune.security.pages import newest_first
 
 MOST: Final = 10_000
@@ -38,6 +40,7 @@ class ApiKeys:
         """Make these the handlers of the operations."""
         dispatcher.handles(api.create)(self.create)
         dispatcher.handles(api.list_)(self.list)
+        dispatcher.handles(api.watch)(self.watch)
         dispatcher.handles(api.revoke)(self.revoke)
 
     async def create(self, call: Call, ask: api.CreateApiKeyRequest) -> api.CreateApiKeyResponse:
@@ -74,6 +77,20 @@ class ApiKeys:
         )
         return api.ListApiKeysResponse(api_keys=list(map(_shown, found)), next_cursor=cursor)
 
+    async def watch(
+        self, call: Call, ask: api.WatchApiKeysRequest
+    ) -> AsyncIterator[api.WatchApiKeysResponse]:
+        """The organization's keys, and what becomes of them; one that is forgotten is deleted."""
+        organization = self._organization(call, ask.organization)
+        admits = following.owned(ApiKey, organization, lambda key: not self._is_old(key))
+        rows = partial(self._store.list, ApiKey, SYSTEM)
+        async for each in following.items(self._store, ask.resume, admits, rows=rows):
+            yield api.WatchApiKeysResponse(
+                api_key=each.resource and _shown(each.resource),
+                event_type=each.event_type,
+                revision=each.revision,
+            )
+
     async def revoke(self, call: Call, ask: api.RevokeApiKeyRequest) -> Updated:
         """Good for nothing from now on; a second time changes nothing."""
         organization = self._organization(call, ask.organization)
@@ -92,7 +109,8 @@ class ApiKeys:
         own = call.principal.organization
         if named in ("", own):
             return own
-        if own != organizations.DEFAULT:
+        is_theirs = call.principal.may("apikeys", "*", space(named))
+        if own != organizations.DEFAULT or not is_theirs:
             raise PermissionDenied("keys of another organization are made by administrators of the server")
         return organizations.tenant_of(self._store, named).name
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from rune.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from rune.security import raising
+from rune.security import following, raising
 from rune.security.detect import Raised
 from rune.security.kinds import Alert, Approval, Step, space
 from rune.security.pages import Cursors, newest_first
@@ -53,6 +54,7 @@ class Approvals:
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
         dispatcher.handles(api.list_)(self.list)
+        dispatcher.handles(api.watch)(self.watch)
         dispatcher.handles(api.get)(self.get)
         dispatcher.handles(api.approve)(self.approve)
         dispatcher.handles(api.deny)(self.deny)
@@ -73,6 +75,24 @@ class Approvals:
             limit=ask.limit, cursor=ask.cursor,
         )  # fmt: skip
         return api.ListApprovalsResponse(approvals=list(map(self._shown, found)), next_cursor=cursor)
+
+    async def watch(
+        self, call: Call, ask: api.WatchApprovalsRequest
+    ) -> AsyncIterator[api.WatchApprovalsResponse]:
+        """The approvals that match, and what becomes of them. One is pending until its end is written."""
+        organization = call.principal.organization
+
+        def is_chosen(each: Approval) -> bool:
+            return ask.status in ("all", each.status) and ask.agent_id in ("", each.agent_id)
+
+        admits = following.owned(Approval, organization, is_chosen)
+        rows = partial(self._store.list, Approval, space(organization))
+        async for each in following.items(self._store, ask.resume, admits, rows=rows):
+            yield api.WatchApprovalsResponse(
+                approval=each.resource and _written(each.resource, each.resource.status),
+                event_type=each.event_type,
+                revision=each.revision,
+            )
 
     async def get(self, call: Call, ask: api.GetApprovalRequest) -> api.Approval:
         """One approval."""
@@ -263,9 +283,13 @@ class Approvals:
         return EXPIRED if self._is_late(approval) else approval.status
 
     def _shown(self, approval: Approval) -> api.Approval:
-        names = api.Approval.__struct_fields__
-        given = {name: getattr(approval, name) for name in names if name != "status"}
-        return api.Approval(**given, status=self._status(approval))
+        return _written(approval, self._status(approval))
+
+
+def _written(approval: Approval, status: str) -> api.Approval:
+    names = api.Approval.__struct_fields__
+    given = {name: getattr(approval, name) for name in names if name != "status"}
+    return api.Approval(**given, status=status)
 
 
 def _raised(ask: api.RequestApprovalRequest) -> Raised:

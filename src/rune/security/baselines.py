@@ -1,10 +1,11 @@
-"""Baselines, pure: whether an agent's present hour is unlike its last seven days, with the numbers."""
+"""Baselines, pure: whether an agent's present hour, or its silence, is unlike its last days, with numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Final
 
@@ -22,6 +23,12 @@ KL: Final = 1.0
 """Nats by which a mix of tools is unlike the usual one."""
 LEAST_DAYS: Final = 5
 """Different days that must be known before an hour of the day counts as unusual."""
+WEEK: Final = timedelta(days=7)
+"""Has every pause that comes again: nights and the weekend."""
+BUSY: Final = 60
+"""Events of every hour from which on a quarter of an hour without one is unusual."""
+QUARTER: Final = timedelta(minutes=15)
+_HOUR: Final = timedelta(hours=1)
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +56,24 @@ def anomalies(
         _time_of_day(present.start, past),
     )
     return [each for each in found if each is not None]
+
+
+def longest_pause(hours: Sequence[Hour], missed: Collection[datetime] = ()) -> timedelta | None:
+    """After how long a silence is unlike an agent, by its active hours; None where too little is known.
+
+    Hours say when there were events to within two hours, so that no pause that it ever made is longer; but
+    silences that it was missed in, by the moments when they began, teach nothing.
+    """
+    if len(hours) < LEAST_HOURS:
+        return None
+    left_out = {at.replace(minute=0, second=0, microsecond=0) for at in missed}
+    pairs = [pair for pair in pairwise(hours) if pair[0].start not in left_out]
+    pause = max((later.start - earlier.start for earlier, later in pairs), default=_HOUR)
+    if pause > _HOUR:
+        is_known = hours[-1].start - hours[0].start >= WEEK
+        return pause + _HOUR if is_known else None
+    is_busy = min(hour.events for hour in hours[1:-1]) >= BUSY
+    return QUARTER if is_busy else pause + _HOUR
 
 
 def _rate(present: Hour, past: Sequence[Hour]) -> Anomaly | None:

@@ -18,7 +18,7 @@ from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
 from rune.errors import InvalidArgument, RuneError, Unavailable
-from rune.security import raising
+from rune.security import meeting, raising
 from rune.security.detect import raised
 from rune.security.kinds import Alert, Policy, Progress, Step, Tenant, space
 
@@ -130,6 +130,8 @@ class Detection:
         writes = raising.writes(self._store, organization, sightings, now=self._clock.now())
         touched = {write.value.key for write in writes if isinstance(write, Put)}
         writes += [Put(alert) for alert in self._doubts(organization, doubted) if alert.key not in touched]
+        met = [each.event for each in events]
+        writes += meeting.writes(self._store, organization, met, now=self._clock.now())
         before = self._progress(organization)
         last = events[-1].position
         if writes or last - before.position >= SELDOM:

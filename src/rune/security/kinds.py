@@ -7,13 +7,10 @@ from typing import Any, ClassVar
 from rune.api.fields import Message, Timestamp
 from rune.api.resource import Key, Resource
 from rune.api.security.organizations import OrganizationLimits
+from rune.core.access import space
 from rune.core.apikeys import ApiKey
 from rune.core.tokens import SYSTEM
-
-
-def space(organization: str) -> str:
-    """The store's namespace of an organization; no namespace of workloads is called so."""
-    return f"org:{organization}"
+from rune.core.vault import Place, SealedResource
 
 
 class Tenant(Resource):
@@ -87,6 +84,8 @@ class Registration(Owned):
     service: str = ""
     """The workload that it is, as `namespace/name`. One agent is one service: the first has the name."""
     registered_at: Timestamp = None
+    silent: bool = False
+    """It was inactive when it was last looked at, so that the log tells of the change."""
 
 
 class Policy(Owned):
@@ -206,23 +205,31 @@ class Progress(Owned):
     position: int = 0
 
 
-class Webhook(Owned):
-    """An address that is told of alerts. Its secret never shows when it is printed."""
+class Webhook(SealedResource):
+    """An address that is told of alerts. What is sealed is the secret that its messages are signed with."""
 
     KIND: ClassVar[str] = "webhook"
 
+    organization: str
+    id: str
     url: str
     events: list[str] = []
     min_severity: str = ""
     slack: bool = False
-    secret: str
     created_at: Timestamp = None
     delivered: int = 0
     failed: int = 0
     last_error: str = ""
 
-    def __repr__(self) -> str:
-        return f"Webhook(organization={self.organization!r}, id={self.id!r})"
+    @property
+    def key(self) -> Key:
+        """By its id, within the organization."""
+        return Key(self.KIND, space(self.organization), self.id)
+
+    @property
+    def place(self) -> Place:
+        """Its organization and its id: the secret opens nowhere else."""
+        return Place(self.KIND, space(self.organization), self.id, 1)
 
 
 class Delivery(Owned):
@@ -237,6 +244,8 @@ class Delivery(Owned):
     attempts: int = 0
 
 
+SEALED = (Webhook,)
+"""Those of them that hold a sealed value."""
 KINDS = (
     ApiKey, Tenant, Signer, Registration, Policy, PolicyText, Alert, Approval, FalsePositive, Progress,
     Webhook, Delivery,

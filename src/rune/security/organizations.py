@@ -60,6 +60,11 @@ def quota(store: Store, organization: str, rate: str) -> Quota | None:
     return Quota(count=count, seconds=seconds) if count else None
 
 
+def exists(store: Store, name: str) -> bool:
+    """There is an organization of that name."""
+    return store.find(Tenant, SYSTEM, name) is not None
+
+
 def tenant_of(store: Store, name: str) -> Tenant:
     """The organization; raises NotFound."""
     found = store.find(Tenant, SYSTEM, name or DEFAULT)

@@ -16,6 +16,7 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.base import EventStore
 from rune.core.store.base import Store
+from rune.core.vault import Vault
 from rune.errors import Unavailable
 from rune.security import organizations
 from rune.security.addresses import client
@@ -28,6 +29,7 @@ from rune.security.events import Events
 from rune.security.organizations import DEFAULT, Organizations
 from rune.security.policies import Policies
 from rune.security.sdk import Bundles
+from rune.security.silence import Silence
 from rune.security.stats import Stats
 from rune.security.watchman import Watchman
 from rune.security.webhooks import Postman, Webhooks
@@ -46,6 +48,8 @@ class Stores:
 
     store: Store
     events: EventStore
+    vault: Vault
+    """Seals what webhooks are signed with."""
     notes: Notes
     """The audit log, for what the plane does by itself."""
 
@@ -74,8 +78,9 @@ class Plane:
         self.detection = Detection(store, events, clock=clock)
         self._workloads = Workloads(store, stores.notes, clock=clock)
         self._watchman = Watchman(store, events, clock=clock)
+        self.silence = Silence(store, events, clock=clock)
         carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
-        self._postman = Postman(store, carrier, clock=clock)
+        self._postman = Postman(store, stores.vault, carrier, clock=clock)
         agents = Agents(store, events, cursors, clock=clock)
         self._parts = (
             Events(events, cursors, self.detection, clock=clock),
@@ -87,7 +92,7 @@ class Plane:
             self._bundles,
             self._approvals,
             Stats(store, events, agents, clock=clock),
-            Webhooks(store, cursors, clock=clock),
+            Webhooks(store, stores.vault, cursors, clock=clock),
         )
 
     def register(self, dispatcher: Dispatcher) -> None:
@@ -99,7 +104,8 @@ class Plane:
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
         running = (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
-        return (*running, self._workloads.run(), self._approvals.run(), trimming(self._events, self._clock))
+        running = (*running, self.silence.run(), self._approvals.run())
+        return (*running, self._workloads.run(), trimming(self._events, self._clock))
 
     def release(self) -> None:
         """Answer whoever waits: the server stops."""

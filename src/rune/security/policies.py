@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from rune.core.store.base import Delete, Put, Store, Write
 from rune.errors import InvalidArgument, NotFound, ResourceExhausted, Violation
 from rune.policy import compile as compiling
 from rune.policy.document import parse
+from rune.security import following
 from rune.security.kinds import Policy, PolicyText, space
 from rune.security.pages import Cursors, newest_first, oldest_first
 
@@ -41,6 +43,7 @@ class Policies:
         """Make these the handlers of the operations."""
         for operation, handler in (
             (api.list_, self.list),
+            (api.watch, self.watch),
             (api.create, self.create),
             (api.get, self.get),
             (api.update, self.update),
@@ -63,6 +66,20 @@ class Policies:
             cursor=ask.cursor,
         )
         return api.ListPoliciesResponse(policies=list(map(_row, found)), next_cursor=cursor)
+
+    async def watch(
+        self, call: Call, ask: api.WatchPoliciesRequest
+    ) -> AsyncIterator[api.WatchPoliciesResponse]:
+        """The active ones, or all, and what becomes of them."""
+        organization = call.principal.organization
+        admits = following.owned(Policy, organization, lambda policy: policy.active or ask.include_inactive)
+        rows = partial(self._store.list, Policy, space(organization))
+        async for each in following.items(self._store, ask.resume, admits, rows=rows):
+            yield api.WatchPoliciesResponse(
+                policy=each.resource and _row(each.resource),
+                event_type=each.event_type,
+                revision=each.revision,
+            )
 
     async def create(
         self, call: Call, ask: api.CreateSecurityPolicyRequest

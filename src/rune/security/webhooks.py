@@ -22,7 +22,8 @@ from rune.core.dispatch import Dispatcher
 from rune.core.reconcile import Worker
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
-from rune.errors import NotFound, OutOfRange, ResourceExhausted, Unavailable
+from rune.core.vault import Place, Vault
+from rune.errors import NotFound, OutOfRange, ResourceExhausted, RuneError, Unavailable
 from rune.security.addresses import Refused
 from rune.security.kinds import Delivery, Webhook, space
 from rune.security.pages import Cursors, oldest_first
@@ -40,8 +41,9 @@ TIMESTAMP: Final = "x-rune-timestamp"
 class Webhooks:
     """What can be done with webhooks."""
 
-    def __init__(self, store: Store, cursors: Cursors, *, clock: Clock) -> None:
+    def __init__(self, store: Store, vault: Vault, cursors: Cursors, *, clock: Clock) -> None:
         self._store = store
+        self._vault = vault
         self._cursors = cursors
         self._clock = clock
 
@@ -53,24 +55,32 @@ class Webhooks:
 
     async def create(self, call: Call, ask: api.CreateWebhookRequest) -> api.CreateWebhookResponse:
         """A webhook; its secret is shown this once."""
-        hook = Webhook(
-            organization=call.principal.organization,
-            id=f"whk_{self._clock.new_id().replace('-', '')}",
+        where = space(call.principal.organization)
+        whk = f"whk_{self._clock.new_id().replace('-', '')}"
+        secret = ask.secret or f"whsec_{secrets.token_urlsafe(32)}"
+
+        def decide() -> list[Write]:
+            if len(self._store.list(Webhook, where)) >= MOST:
+                raise ResourceExhausted(f"there are {MOST} webhooks, the most there may be")
+            return [Put(self._made(call, ask, id=whk, secret=secret))]
+
+        async with self._vault.writing():
+            await settle(self._store, decide, operation=call.operation.name)
+        return api.CreateWebhookResponse(id=whk, secret=secret)
+
+    def _made(self, call: Call, ask: api.CreateWebhookRequest, *, id: str, secret: str) -> Webhook:
+        organization = call.principal.organization
+        place = Place(Webhook.KIND, space(organization), id, 1)
+        return Webhook(
+            organization=organization,
+            id=id,
             url=ask.url,
             events=sorted(set(ask.events)),
             min_severity=ask.min_severity,
             slack=ask.slack,
-            secret=ask.secret or f"whsec_{secrets.token_urlsafe(32)}",
+            sealed=self._vault.seal(secret.encode(), place),
             created_at=self._clock.now(),
         )
-
-        def decide() -> list[Write]:
-            if len(self._store.list(Webhook, space(hook.organization))) >= MOST:
-                raise ResourceExhausted(f"there are {MOST} webhooks, the most there may be")
-            return [Put(hook)]
-
-        await settle(self._store, decide, operation=call.operation.name)
-        return api.CreateWebhookResponse(id=hook.id, secret=hook.secret)
 
     async def list(self, call: Call, ask: api.ListWebhooksRequest) -> api.ListWebhooksResponse:
         """The webhooks, without their secrets."""
@@ -101,8 +111,11 @@ class Webhooks:
 class Postman:
     """Delivers what webhooks are owed. A message arrives at least once, unless it is given up."""
 
-    def __init__(self, store: Store, client: Callable[[], httpx.AsyncClient], *, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, client: Callable[[], httpx.AsyncClient], *, clock: Clock
+    ) -> None:
         self._store = store
+        self._vault = vault
         self._client = client
         self._clock = clock
 
@@ -165,13 +178,17 @@ class Postman:
         """Send it; returns why it did not arrive, empty when it did."""
         body = body_of(hook, owed)
         at = str(int(self._clock.now().timestamp()))
+        try:
+            secret = self._vault.open(hook.sealed, hook.place)
+        except RuneError as error:
+            return error.message
         headers = {
             "content-type": "application/json",
             "user-agent": "rune-webhooks",
             "x-rune-event": owed.event,
             "x-rune-delivery": owed.id,
             TIMESTAMP: at,
-            SIGNATURE: signature(hook.secret, at, body),
+            SIGNATURE: signature(secret, at, body),
         }
         try:
             async with http.stream("POST", hook.url, content=body, headers=headers) as answer:
@@ -182,9 +199,9 @@ class Postman:
             return f"{type(error).__name__}: {str(error)[:200]}"
 
 
-def signature(secret: str, timestamp: str, body: bytes) -> str:
+def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     """`sha256=` and the HMAC of timestamp, dot and body."""
-    return "sha256=" + hmac.digest(secret.encode(), timestamp.encode() + b"." + body, "sha256").hex()
+    return "sha256=" + hmac.digest(secret, timestamp.encode() + b"." + body, "sha256").hex()
 
 
 def body_of(hook: Webhook, owed: Delivery) -> bytes:

@@ -46,6 +46,7 @@ def caller(
         is_local=is_loopback(address) and is_direct(headers),
         bearer=bearer,
         api_key=headers.get("x-rune-key", ""),
+        organization=headers.get("x-rune-organization", ""),
         certificate=certificate,
     )
 

@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from promises import promise
+from rune.core.store.base import Put
+from rune.core.vault import Rotation
 from rune.errors import PermissionDenied
 from rune.security.addresses import client, is_public
-from rune.security.kinds import Delivery, Webhook
+from rune.security.kinds import SEALED, Delivery, Webhook
 from secured import Secured, injection, secured
 
 PATIENCE = 10.0
@@ -87,6 +89,38 @@ async def test_alerts_are_told_signed_with_the_secret_that_was_shown_once(lenien
         assert headers["x-rune-signature"] == f"sha256={wanted}"
     assert made["secret"] not in listed
     assert made["secret"] not in repr(lenient.store.list(Webhook))
+
+
+@promise("security.webhooks-sealed")
+async def test_a_secret_is_sealed_and_signs_on_after_its_key_was_rotated(lenient: Secured) -> None:
+    async with lenient.client(await lenient.key()) as http, receiving() as receiver:
+        made = await hooked(http, receiver.url, secret="planted-planted-planted")
+        (hook,) = lenient.store.list(Webhook)
+        assert made["secret"].encode() not in msgspec.msgpack.encode(hook)
+        rotation = Rotation(lenient.store, lenient.vault, SEALED, clock=lenient.clock)
+        assert await rotation.rotate() == (lenient.keyring.keys[0].id, 1)
+        assert len(lenient.keyring.keys) == 1
+        await http.post("/v1/events", json={"events": [injection()]})
+        await receiver.until(lambda: len(receiver.got) == 1)
+    headers, body = receiver.got[0]
+    signed = headers["x-rune-timestamp"].encode() + b"." + body
+    wanted = hmac.digest(b"planted-planted-planted", signed, "sha256").hex()
+    assert headers["x-rune-signature"] == f"sha256={wanted}"
+
+
+async def test_a_secret_that_was_moved_to_another_webhook_signs_nothing(lenient: Secured) -> None:
+    async with lenient.client(await lenient.key()) as http, receiving() as receiver:
+        await hooked(http, "http://127.0.0.1:9/")
+        await hooked(http, receiver.url)
+        one, other = sorted(lenient.store.list(Webhook), key=lambda hook: hook.url == receiver.url)
+        await lenient.store.commit(Put(msgspec.structs.replace(other, sealed=one.sealed)))
+        revision = lenient.store.revision
+        await http.post("/v1/events", json={"events": [injection()]})
+        async with asyncio.timeout(PATIENCE):
+            changes = lenient.store.watch(revision)
+            while "does not open" not in lenient.store.get(Webhook, *other.key[1:]).last_error:
+                await anext(changes)
+    assert receiver.got == []
 
 
 async def test_a_delivery_that_fails_is_tried_again_until_it_arrives(lenient: Secured) -> None:

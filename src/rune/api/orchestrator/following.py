@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rune.api.common import EventType
-from rune.api.fields import Message, Uint64
+from rune.api.common import WatchFrom, WatchItem
 from rune.api.operation import Operation, Rate, Streaming
 from rune.api.orchestrator.admin import ADMIN, Grant, Subject, TokenInfo
 from rune.api.orchestrator.registries import RegistryConfig
@@ -13,68 +12,44 @@ from rune.api.orchestrator.registries import RegistryConfig
 _STREAM: dict[str, Any] = {**ADMIN, "streaming": Streaming.SERVER, "rate": Rate.STREAM}
 
 
-class UserWatchRequest(Message):
+class UserWatchRequest(WatchFrom):
     """From where on."""
 
-    resume: Uint64 = 0
-    """Go on after this revision; 0 begins with what there is now."""
 
-
-class UserWatchResponse(Message):
+class UserWatchResponse(WatchItem):
     """One change. For a user that was deleted: as it was last."""
 
     user: Subject | None = None
-    event_type: EventType = EventType.UNSPECIFIED
-    revision: Uint64 = 0
-    """Where to resume after this item; 0 while the items are part of what there was at the start."""
 
 
-class PolicyWatchRequest(Message):
+class PolicyWatchRequest(WatchFrom):
     """From where on."""
 
-    resume: Uint64 = 0
-    """Go on after this revision; 0 begins with what there is now."""
 
-
-class PolicyWatchResponse(Message):
+class PolicyWatchResponse(WatchItem):
     """One change. For a grant that was deleted: as it was last."""
 
     policy: Grant | None = None
-    event_type: EventType = EventType.UNSPECIFIED
-    revision: Uint64 = 0
-    """Where to resume after this item; 0 while the items are part of what there was at the start."""
 
 
-class TokenWatchRequest(Message):
+class TokenWatchRequest(WatchFrom):
     """From where on."""
 
-    resume: Uint64 = 0
-    """Go on after this revision; 0 begins with what there is now."""
 
-
-class TokenWatchResponse(Message):
+class TokenWatchResponse(WatchItem):
     """One change. For a token that was forgotten: as it was last."""
 
     token: TokenInfo | None = None
-    event_type: EventType = EventType.UNSPECIFIED
-    revision: Uint64 = 0
-    """Where to resume after this item; 0 while the items are part of what there was at the start."""
 
 
-class WatchRegistriesRequest(Message):
+class WatchRegistriesRequest(WatchFrom):
     """From where on."""
 
-    resume: Uint64 = 0
-    """Go on after this revision; 0 begins with what there is now."""
 
-
-class WatchRegistriesResponse(Message):
+class WatchRegistriesResponse(WatchItem):
     """One change. For a registry that was removed: as it was last. Those of the Runefile never change."""
 
     registry: RegistryConfig | None = None
-    event_type: EventType = EventType.UNSPECIFIED
-    revision: Uint64 = 0
-    """Where to resume after this item; 0 while the items are part of what there was at the start."""
 
 
 watch_users = Operation(

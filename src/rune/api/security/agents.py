@@ -6,9 +6,21 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from rune.api.common import WatchFrom
 from rune.api.fields import MaybeText, Message, Total, UnixMillis
 from rune.api.operation import SECURITY, Effect, Http, Operation, Rate
-from rune.api.security.words import AgentId, Cursor, Label, Limit, NextCursor, ShownId, Tags, Updated
+from rune.api.security.words import (
+    WATCH,
+    AgentId,
+    Cursor,
+    Label,
+    Limit,
+    NextCursor,
+    ShownId,
+    Tags,
+    Updated,
+    Watched,
+)
 
 Reason = Annotated[str, Meta(max_length=500, description="Why, in words that the audit log keeps.")]
 
@@ -53,6 +65,18 @@ class ListAgentsResponse(Message):
 
     agents: list[Agent] = []
     next_cursor: NextCursor = None
+
+
+class WatchAgentsRequest(WatchFrom):
+    """From where on."""
+
+
+class WatchAgentsResponse(Watched):
+    """One change of who an agent is or how it stands; its figures are those of the moment, no change alone.
+    An item without an agent ends what there was at the start.
+    """
+
+    agent: Agent | None = None
 
 
 class GetAgentRequest(Message):
@@ -146,6 +170,18 @@ list_ = Operation(
     http=Http(verb="GET", path="/v1/agents"),
     cli="agents list",
     rate=Rate.READ,
+    watch="watch_agents",
+)
+watch = Operation(
+    package=SECURITY,
+    service="AgentService",
+    resource="agents",
+    method="WatchAgents",
+    request=WatchAgentsRequest,
+    response=WatchAgentsResponse,
+    summary="Watch agents: what there is, then every registration, change, quarantine and silence.",
+    verb="watch",
+    **WATCH,
 )
 get = Operation(
     package=SECURITY,

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from rune.api.common import WatchFrom
 from rune.api.fields import JsonObject, MaybeText, Message, Total, UnixMillis
 from rune.api.operation import SECURITY, Effect, Http, Operation, Rate
 from rune.api.security.words import (
+    WATCH,
     AnySeverity,
     Cursor,
     Deleted,
@@ -19,6 +21,7 @@ from rune.api.security.words import (
     Note,
     ShownId,
     Updated,
+    Watched,
 )
 
 AlertStatus = Annotated[
@@ -26,6 +29,14 @@ AlertStatus = Annotated[
     Meta(
         pattern=r"^(open|investigating|resolved|false_positive)$(?!\n)",
         description="One of open, investigating, resolved and false_positive.",
+    ),
+]
+
+ListedStatus = Annotated[
+    str,
+    Meta(
+        pattern=r"^(open|investigating|resolved|false_positive|all)$(?!\n)",
+        description="One of open, investigating, resolved, false_positive and all.",
     ),
 ]
 
@@ -61,13 +72,7 @@ class AlertChange(Message):
 class ListAlertsRequest(Message):
     """Which alerts."""
 
-    status: Annotated[
-        str,
-        Meta(
-            pattern=r"^(open|investigating|resolved|false_positive|all)$(?!\n)",
-            description="One of open, investigating, resolved, false_positive and all.",
-        ),
-    ] = "open"
+    status: ListedStatus = "open"
     severity: AnySeverity = ""
     agent_id: Label = ""
     limit: Limit = 50
@@ -79,6 +84,22 @@ class ListAlertsResponse(Message):
 
     alerts: list[Alert] = []
     next_cursor: NextCursor = None
+
+
+class WatchAlertsRequest(WatchFrom):
+    """Which alerts, and from where on."""
+
+    status: ListedStatus = "open"
+    severity: AnySeverity = ""
+    agent_id: Label = ""
+
+
+class WatchAlertsResponse(Watched):
+    """One change: an alert that begins or ceases to be one of those is added or deleted.
+    An item without an alert ends what there was at the start.
+    """
+
+    alert: Alert | None = None
 
 
 class GetAlertRequest(Message):
@@ -154,6 +175,18 @@ list_ = Operation(
     http=Http(verb="GET", path="/v1/alerts"),
     cli="alerts list",
     rate=Rate.READ,
+    watch="watch_alerts",
+)
+watch = Operation(
+    package=SECURITY,
+    service="AlertService",
+    resource="alerts",
+    method="WatchAlerts",
+    request=WatchAlertsRequest,
+    response=WatchAlertsResponse,
+    summary="Watch the open alerts, or those of another status: what there is, then every change.",
+    verb="watch",
+    **WATCH,
 )
 get = Operation(
     package=SECURITY,

@@ -6,9 +6,21 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from rune.api.common import WatchFrom
 from rune.api.fields import MaybeText, Message, UnixMillis
 from rune.api.operation import SECURITY, Effect, Http, Operation, Rate
-from rune.api.security.words import Cursor, Id, Label, Limit, NextCursor, OrganizationName, ShownId, Updated
+from rune.api.security.words import (
+    WATCH,
+    Cursor,
+    Id,
+    Label,
+    Limit,
+    NextCursor,
+    OrganizationName,
+    ShownId,
+    Updated,
+    Watched,
+)
 
 KeyPermission = Annotated[
     str,
@@ -76,6 +88,20 @@ class ListApiKeysResponse(Message):
     next_cursor: NextCursor = None
 
 
+class WatchApiKeysRequest(WatchFrom):
+    """Whose keys, and from where on."""
+
+    organization: OrganizationName = ""
+
+
+class WatchApiKeysResponse(Watched):
+    """One change, without the key's text.
+    An item without a key ends what there was at the start.
+    """
+
+    api_key: ApiKeyShown | None = None
+
+
 class RevokeApiKeyRequest(Message):
     """Which key."""
 
@@ -109,6 +135,18 @@ list_ = Operation(
     http=Http(verb="GET", path="/v1/apikeys"),
     cli="admin apikey list",
     rate=Rate.READ,
+    watch="watch_api_keys",
+)
+watch = Operation(
+    package=SECURITY,
+    service="ApiKeyService",
+    resource="apikeys",
+    method="WatchApiKeys",
+    request=WatchApiKeysRequest,
+    response=WatchApiKeysResponse,
+    summary="Watch the API keys of an organization, without their texts: what there is, then every change.",
+    verb="*",
+    **WATCH,
 )
 revoke = Operation(
     package=SECURITY,

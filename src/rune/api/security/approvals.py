@@ -6,9 +6,20 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from rune.api.common import WatchFrom
 from rune.api.fields import Message, Uint64, UnixMillis
 from rune.api.operation import SECURITY, Effect, Http, Operation, Rate
-from rune.api.security.words import AgentId, AnySeverity, Cursor, Label, Limit, NextCursor, ShownId
+from rune.api.security.words import (
+    WATCH,
+    AgentId,
+    AnySeverity,
+    Cursor,
+    Label,
+    Limit,
+    NextCursor,
+    ShownId,
+    Watched,
+)
 
 LONGEST_WAIT = 3_600
 """Seconds that a call may wait for its approval."""
@@ -24,6 +35,14 @@ Waiter = Annotated[
     Meta(pattern=r"^[0-9a-f]{32}$(?!\n)", description="32 hexadecimal digits: one Shield of one process."),
 ]
 DecisionNote = Annotated[str, Meta(max_length=500, description="Why, in words that the audit log keeps.")]
+
+ListedStatus = Annotated[
+    str,
+    Meta(
+        pattern=r"^(pending|approved|denied|expired|all)$(?!\n)",
+        description="One of pending, approved, denied, expired and all.",
+    ),
+]
 
 
 class Approval(Message):
@@ -90,13 +109,7 @@ class AwaitApprovalsResponse(Message):
 class ListApprovalsRequest(Message):
     """Which approvals."""
 
-    status: Annotated[
-        str,
-        Meta(
-            pattern=r"^(pending|approved|denied|expired|all)$(?!\n)",
-            description="One of pending, approved, denied, expired and all.",
-        ),
-    ] = "pending"
+    status: ListedStatus = "pending"
     agent_id: Label = ""
     limit: Limit = 50
     cursor: Cursor = ""
@@ -107,6 +120,21 @@ class ListApprovalsResponse(Message):
 
     approvals: list[Approval] = []
     next_cursor: NextCursor = None
+
+
+class WatchApprovalsRequest(WatchFrom):
+    """Which approvals, and from where on."""
+
+    status: ListedStatus = "pending"
+    agent_id: Label = ""
+
+
+class WatchApprovalsResponse(Watched):
+    """One change: what is decided ceases to be pending, and is deleted there.
+    An item without an approval ends what there was at the start.
+    """
+
+    approval: Approval | None = None
 
 
 class GetApprovalRequest(Message):
@@ -141,6 +169,18 @@ list_ = Operation(
     http=Http(verb="GET", path="/v1/approvals"),
     cli="approvals list",
     rate=Rate.READ,
+    watch="watch_approvals",
+)
+watch = Operation(
+    package=SECURITY,
+    service="ApprovalService",
+    resource="approvals",
+    method="WatchApprovals",
+    request=WatchApprovalsRequest,
+    response=WatchApprovalsResponse,
+    summary="Watch the tool calls that wait for a person, or that did: what there is, then every change.",
+    verb="watch",
+    **WATCH,
 )
 get = Operation(
     package=SECURITY,

@@ -6,9 +6,21 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from rune.api.common import WatchFrom
 from rune.api.fields import Count, JsonObject, MaybeText, Message, UnixMillis
 from rune.api.operation import SECURITY, Access, Effect, Http, Operation, Rate
-from rune.api.security.words import Cursor, Deleted, Id, Label, Limit, NextCursor, ShownId, Updated
+from rune.api.security.words import (
+    WATCH,
+    Cursor,
+    Deleted,
+    Id,
+    Label,
+    Limit,
+    NextCursor,
+    ShownId,
+    Updated,
+    Watched,
+)
 
 PolicyName = Annotated[
     str,
@@ -43,6 +55,20 @@ class ListPoliciesResponse(Message):
 
     policies: list[SecurityPolicy] = []
     next_cursor: NextCursor = None
+
+
+class WatchPoliciesRequest(WatchFrom):
+    """Which policies, and from where on."""
+
+    include_inactive: bool = False
+
+
+class WatchPoliciesResponse(Watched):
+    """One change: a policy that is switched off is deleted, unless inactive ones are asked for.
+    An item without a policy ends what there was at the start.
+    """
+
+    policy: SecurityPolicy | None = None
 
 
 class CreateSecurityPolicyRequest(Message):
@@ -164,6 +190,18 @@ list_ = Operation(
     http=Http(verb="GET", path="/v1/policies"),
     cli="policy list",
     rate=Rate.READ,
+    watch="watch_policies",
+)
+watch = Operation(
+    package=SECURITY,
+    service="SecurityPolicyService",
+    resource="policies",
+    method="WatchPolicies",
+    request=WatchPoliciesRequest,
+    response=WatchPoliciesResponse,
+    summary="Watch the active policies: what there is, then every change.",
+    verb="watch",
+    **WATCH,
 )
 create = Operation(
     package=SECURITY,

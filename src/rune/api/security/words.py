@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
+from rune.api.common import WatchItem
 from rune.api.fields import Message, named
+from rune.api.operation import Rate, Streaming
 
 MOST_PAGE = 200
 
@@ -63,3 +65,13 @@ class Deleted(Message):
     """It is gone."""
 
     deleted: bool = True
+
+
+class Watched(WatchItem):
+    """What every item of a watch has beside its resource. One without a resource, and with the type
+    UNSPECIFIED, ends what there was at the start.
+    """
+
+
+WATCH: dict[str, Any] = {"streaming": Streaming.SERVER, "rate": Rate.STREAM}
+"""What the watches of this plane share."""
