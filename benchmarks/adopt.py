@@ -15,12 +15,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import engines
-import machine
 import runed as servers
 
 PROCESSES, CONTAINERS = 200, 20
@@ -105,20 +103,6 @@ def told(seconds: list[float]) -> str:
     return f"{statistics.median(seconds):.2f} s ({', '.join(f'{each:.2f}' for each in seconds)})"
 
 
-@contextlib.contextmanager
-def an_engine() -> Generator[engines.Engine | None]:
-    """An Engine, where one can run."""
-    if reason := machine.missing("docker"):
-        print(f"without containers: {reason}")
-        yield None
-        return
-    engine = engines.begin()
-    try:
-        yield engine
-    finally:
-        engine.end()
-
-
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="adopt-") as scratch, an_engine() as found:
+    with tempfile.TemporaryDirectory(prefix="adopt-") as scratch, engines.if_possible() as found:
         asyncio.run(main(Path(scratch), found))

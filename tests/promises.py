@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from weak_spots import WEAK_SPOTS
+
 API = "published API of the orchestrator"
 SECURITY = "published API of agent security"
 OURS = "our own decision"
@@ -30,6 +32,7 @@ def promise(*ids: str) -> pytest.MarkDecorator:
 
 
 PROMISES = (
+    *(Promise(f"weak-spot.{number:02}", sentence, OURS) for number, sentence in WEAK_SPOTS.items()),
     Promise("clients.go", "A Go program on code generated from api/rune.proto works against runed.", API),
     Promise("runesets.templates", "Templates take the language that Go's and Helm's users know.", OURS),
     Promise("runesets.places", "A mistake in a template is told with file, line and column.", OURS),
