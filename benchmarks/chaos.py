@@ -1,8 +1,8 @@
 """24 disturbances of one runed, each got over: how long until everything is as it is wanted again.
 
-Kills of runed, of instances, of containers and of dockerd, a full disk and probes that answer wrong or not at all,
-in an order that a seed decides. The time is that from the end of the cause to the wanted state; that nothing
-acknowledged was lost and nothing was disturbed that was not hit is checked after each. Run:
+Kills of runed, of instances, of containers and of dockerd, a full disk and probes that answer wrong or not
+at all, in an order that a seed decides. The time is that from the end of the cause to the wanted state; that
+nothing acknowledged was lost and nothing was disturbed that was not hit is checked after each. Run:
 `python benchmarks/chaos.py [SEED]`.
 """
 
@@ -45,9 +45,8 @@ def main(folder: Path, engine: engines.Engine | None, seed: int) -> None:
     print(
         f"{len(done)} rounds, well again after {statistics.median(seconds):.2f} s (most {max(seconds):.2f} s)"
     )
-    print(
-        f"0 of {sum(one.acknowledged for one in done)} acknowledged writes lost, nothing started that was not hit"
-    )
+    acknowledged = sum(one.acknowledged for one in done)
+    print(f"0 of {acknowledged} acknowledged writes lost, nothing started again that was not hit")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Disturbances of a whole runed with all that it runs, from a seed, and what has to hold through each of them.
+"""Disturbances of a whole runed with all that it runs, from a seed, and what has to hold through each.
 
-After each one the wanted state is reached again, nothing that was acknowledged is lost, every line of every log
-is there or told lost, and nothing was started again that was not hit.
+After each one the wanted state is reached again, nothing that was acknowledged is lost, every line of every
+log is there or told lost, and nothing was started again that was not hit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
+import random  # noqa: TID251 - seeded, so that a test can be repeated
 import shutil
 import signal
 import subprocess

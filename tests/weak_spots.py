@@ -1,7 +1,7 @@
 """Twenty-six weak spots that control planes of this kind are known to have had, as what Rune does instead.
 
-Each is the promise `weak-spot.NN`, and `tests/unit/test_promises.py` fails for one without a test. Those that can
-be asked of a running server are in tests/system/weak_spots; a search for the id finds the others.
+Each is the promise `weak-spot.NN`, and tests/unit/test_promises.py fails for one without a test. Those that
+can be asked of a running server are in tests/system/weak_spots; a search for the id finds the others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who notices when something is lost: writers that remember what was acknowledged, and readers of counted lines."""
+"""Who notices that something is lost: writers that know what was acknowledged, readers of counted lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from secured import event
 
 KEYS = 8
 PACE = 0.02
-"""Seconds between the writes of one writer: enough to be in the middle of one, too few to load the machine."""
+"""Seconds between the writes of one writer, which must not be a load of its own."""
 BATCH = 5
 
 COUNTED = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.05; done"
@@ -78,7 +78,7 @@ class Writers:
             raise AssertionError(f"writers wait in vain; refused last: {self.reason or 'nothing'}") from None
 
     async def losses(self) -> list[str]:
-        """Every acknowledged write that is not found again, and events that were stored twice or not at all."""
+        """Acknowledged writes that are not found again, and events that are there twice or not at all."""
         found = await self.server.call(configmaps.list_, configmaps.ListConfigmapsRequest())
         there = {item.name: int(item.data["n"]) for item in found.configmaps}
         lost = [

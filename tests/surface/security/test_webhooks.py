@@ -18,6 +18,8 @@ from rune.security.addresses import client, is_public
 from rune.security.kinds import Delivery, Webhook
 from secured import Secured, injection, secured
 
+pytestmark = promise("security.webhooks")
+
 PATIENCE = 10.0
 
 

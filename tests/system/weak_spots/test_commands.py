@@ -138,7 +138,9 @@ async def test_13_no_line_is_an_answer_and_logs_that_are_not_followed_end_at_onc
 
 @promise("weak-spot.14")
 @pytest.mark.parametrize("code", [0, 1, 42, 255])
-async def test_14_the_exit_code_of_what_was_run_inside_is_the_exit_code_here(server: Runed, code: int) -> None:
+async def test_14_the_exit_code_of_what_was_run_inside_is_the_exit_code_here(
+    server: Runed, code: int
+) -> None:
     await server.cast("api", ["sleep", "1000"])
     await server.until_running("api")
     found, said = await rune(server, "exec", "-T", "api", "sh", "-c", f"echo ran; exit {code}")
