@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from engines import IMAGE, Engine
 from rune.api.orchestrator.instances import Instance
@@ -115,7 +116,12 @@ class Stage:
         probes = HealthCheck(liveness=self._probe("liveness"), readiness=self._probe("readiness"))
         await self.server.cast("asked", script, scale=2, health=probes)
         if self.engine:
-            box = {"image": IMAGE, "command": "/bin/sh", "args": ["-c", COUNTED], "drain_seconds": 1}
+            box: dict[str, Any] = {
+                "image": IMAGE,
+                "command": "/bin/sh",
+                "args": ["-c", COUNTED],
+                "drain_seconds": 1,
+            }
             await self.server.create("boxes", scale=2, **box)
         await self._well({})
 
@@ -230,7 +236,7 @@ class Stage:
 
     def _probe(self, name: str) -> Probe:
         script = f'case $(cat "{self.folder / name}") in well) ;; slow) exec sleep 60 ;; *) exit 1 ;; esac'
-        period = {"period_seconds": 1, "timeout_seconds": 1, "failure_threshold": 2}
+        period: dict[str, Any] = {"period_seconds": 1, "timeout_seconds": 1, "failure_threshold": 2}
         return Probe(type=ProbeType.EXEC, command=["sh", "-c", script], **period)
 
     async def _well(self, hit: dict[str, int]) -> None:

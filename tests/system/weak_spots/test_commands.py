@@ -77,10 +77,11 @@ def sleeper(name: str, **fields: Any) -> dict[str, Any]:
 def within(small: Any, large: Any, at: str = "") -> list[str]:
     """Where the large value lacks something of the small one."""
     if isinstance(small, dict):
-        pairs: dict[str, Any] = small
+        pairs = cast("dict[str, Any]", small)
         if not isinstance(large, dict):
             return [at]
-        return [miss for key, value in pairs.items() for miss in within(value, large.get(key), f"{at}.{key}")]
+        there = cast("dict[str, Any]", large)
+        return [miss for key, value in pairs.items() for miss in within(value, there.get(key), f"{at}.{key}")]
     if isinstance(small, list) and isinstance(large, list):
         items = zip(cast("list[Any]", small), cast("list[Any]", large), strict=True)
         return [miss for one, other in items for miss in within(one, other, f"{at}[]")]

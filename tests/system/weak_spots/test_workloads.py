@@ -29,7 +29,7 @@ from runed import Runed, runed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 WEB = Path(__file__).parents[1] / "web.py"
-SLEEP = {"process": ProcessSpec(command="sleep", args=["1000"])}
+SLEEP: dict[str, Any] = {"process": ProcessSpec(command="sleep", args=["1000"])}
 CHANGES = 400
 
 
