@@ -2,8 +2,9 @@
 
 200 processes and 20 containers, on an Engine of its own where one can run. The time is that from the start of
 the new runed until it says that it is ready, which it does with everything adopted; beside it stands the same
-start with nothing to adopt. In each round every one of them writes a line before the kill and one while there
-is no runed: all have to be in its log, in order. Run: `python benchmarks/adopt.py`.
+start with nothing to adopt, and the processor time of both, which a busy machine does not stretch. In each
+round every one of them writes a line before the kill and one while there is no runed: all have to be in its
+log, in order. Run: `python benchmarks/adopt.py`.
 """
 
 from __future__ import annotations
@@ -82,26 +83,40 @@ async def main(folder: Path, engine: engines.Engine | None) -> None:
         await fill(full, with_containers=engine is not None)
         before = await workloads(full)
         await heard(full, before, 0)
-        took: dict[servers.Runed, list[float]] = {full: [], idle: []}
-        for number in range(ROUNDS):
-            speak(before)
-            await heard(full, before, 2 * number + 1)
-            for each, seconds in took.items():
-                await each.end(signal.SIGKILL)
-                if each is full:
-                    speak(before)
-                seconds.append(await timed(each, *flags))
-            assert await workloads(full) == before, "a workload was disturbed"
-            await heard(full, before, 2 * number + 2)
+        took, used = await killed(full, idle, before=before, flags=flags)
         count = f"{PROCESSES} processes and {CONTAINERS if engine else 0} containers"
         print(f"{count} adopted after kill -9 in {told(took[full])} (bar {BAR:g} s)")
         print(f"the same start with nothing to adopt: {told(took[idle])}")
+        print(f"processor time of both: {told(used[full])} and {told(used[idle])}")
         print(f"0 restarts, the same pids and containers, {2 * ROUNDS * len(before)} lines and none lost")
         for name in ("processes", "containers") if engine else ("processes",):
             print(f"an adopted one of {name}, killed, runs again after {await notices(full, name):.2f} s")
     finally:
         for each in (full, idle):
             await each.end()
+
+
+Seconds = dict[servers.Runed, list[float]]
+
+
+async def killed(
+    full: servers.Runed, idle: servers.Runed, *, before: dict[str, tuple[int, str]], flags: tuple[str, ...]
+) -> tuple[Seconds, Seconds]:
+    """Kill and start both in turn; how long each start took, and what it used of the processors."""
+    took: Seconds = {full: [], idle: []}
+    used: Seconds = {full: [], idle: []}
+    for number in range(ROUNDS):
+        speak(before)
+        await heard(full, before, 2 * number + 1)
+        for each in (full, idle):
+            await each.end(signal.SIGKILL)
+            if each is full:
+                speak(before)
+            took[each].append(await timed(each, *flags))
+            used[each].append(each.processor_seconds)
+        assert await workloads(full) == before, "a workload was disturbed"
+        await heard(full, before, 2 * number + 2)
+    return took, used
 
 
 async def fill(server: servers.Runed, *, with_containers: bool) -> None:

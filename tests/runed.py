@@ -13,6 +13,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from rune.api import Operation
 from rune.api.fields import Message
 from rune.api.orchestrator import instances, logs, services
@@ -108,6 +110,13 @@ class Runed:
     def is_up(self) -> bool:
         """It was started and not ended."""
         return self._process is not None
+
+    @property
+    def processor_seconds(self) -> float:
+        """What it has used of the processors so far."""
+        assert self._process
+        used = psutil.Process(self._process.pid).cpu_times()
+        return used.user + used.system
 
     @property
     def client(self) -> Client:

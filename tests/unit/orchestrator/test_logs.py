@@ -362,7 +362,7 @@ async def test_a_reader_that_fell_behind_the_log_of_changes_goes_on(plane: Plane
 
 @pytest.mark.looptime
 async def test_what_many_wrote_once_is_given_out_at_once() -> None:
-    async def once(instance: Instance, _: bool) -> AsyncGenerator[Batch]:  # noqa: FBT001 - as Merge calls it
+    async def once(instance: Instance, _: bool) -> AsyncGenerator[Batch]:
         yield [
             LogLine(instance=instance.id, at=EPOCH + int(instance.id) * SECOND, stream="stdout", text="up")
         ]
