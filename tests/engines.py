@@ -13,7 +13,11 @@ import socket
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+import machine
 
 IMAGE = "rune-test:1"
 """BusyBox and nothing else; a user `app`, PATH=/bin, and an entrypoint that says what it was given."""
@@ -196,3 +200,17 @@ def begin() -> Engine:
         engine.clean()
         raise
     return engine
+
+
+@contextmanager
+def if_possible() -> Generator[Engine | None]:
+    """An Engine for a script, where one can run; says why where none can."""
+    if reason := machine.missing("docker"):
+        print(f"without containers: {reason}")  # noqa: T201 - a script's figures need it beside them
+        yield None
+        return
+    engine = begin()
+    try:
+        yield engine
+    finally:
+        engine.end()

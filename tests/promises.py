@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from weak_spots import WEAK_SPOTS
+
 API = "published API of the orchestrator"
 SECURITY = "published API of agent security"
 OURS = "our own decision"
@@ -30,6 +32,7 @@ def promise(*ids: str) -> pytest.MarkDecorator:
 
 
 PROMISES = (
+    *(Promise(f"weak-spot.{number:02}", sentence, OURS) for number, sentence in WEAK_SPOTS.items()),
     Promise("clients.go", "A Go program on code generated from api/rune.proto works against runed.", API),
     Promise("runesets.templates", "Templates take the language that Go's and Helm's users know.", OURS),
     Promise("runesets.places", "A mistake in a template is told with file, line and column.", OURS),
@@ -231,6 +234,7 @@ PROMISES = (
     Promise("secrets.rest", "On disk a secret is sealed for its namespace, name and version.", API),
     Promise("secrets.limits", "A secret has at most 64 keys of at most 64 KiB each.", API),
     Promise("work.outlive", "Workloads outlive runed: stopped, killed or upgraded, same processes.", OURS),
+    Promise("work.chaos", "Kills, a full disk and sick probes lose nothing and disturb nobody else.", OURS),
     Promise("work.enforced", "A limit that cannot be enforced refuses the service with the reason.", OURS),
     Promise("work.sandbox", "A process in a sandbox has no way out of it that it could take alone.", OURS),
     Promise("work.memory", "A process that is killed for its memory limit says so in its status.", OURS),
@@ -250,53 +254,52 @@ PROMISES = (
         "shield.tools", "A tool call that is blocked is not made, whichever framework would make it.", OURS
     ),
     Promise("scan.offline", "`rune scan` reads texts, files, folders and stdin without a server.", OURS),
+    Promise("events.stored", "An event is stored whole, in order, for its organization alone.", OURS),
+    Promise("events.read", "Queries, pages and followers see each event once, while others come in.", OURS),
+    Promise("namespaces.life", "A namespace goes when it is empty, or by force with all it holds.", OURS),
+    Promise("runners.life", "On every runner starting, stopping and removing may be said twice.", OURS),
+    Promise("runners.files", "Files for a workload are there, change, and stay in their folder.", OURS),
+    Promise("runners.logs", "Logs come in order, by number and time, across attempts.", OURS),
+    Promise("stores.commits", "A commit happens whole or not at all, in one order, never unseen.", OURS),
+    Promise("stores.journals", "A journal has no gaps, and no number of it comes twice.", OURS),
+    Promise("stores.reads", "A read shows what was committed, in the order of keys.", OURS),
+    Promise("stores.watches", "A watch shows each change once and in order, or says that it cannot.", OURS),
+    Promise("cli.table", "Every operation with a command has it, with help and an example.", OURS),
+    Promise("shield.guards", "A guarded client or framework lets harmless talk pass as it was.", OURS),
+    Promise("shield.asgi", "Middleware scans what an ASGI application is told and says.", OURS),
+    Promise("shield.events", "Events say who, when and what, once for each call.", OURS),
+    Promise("shield.guest", "A Shield costs its host no wait, no leftover thread and no lost event.", OURS),
+    Promise("shield.page", "Every program on the Shield's page runs.", OURS),
+    Promise("shield.privacy", "No text and no argument leaves the process unless that is asked for.", OURS),
+    Promise("mcp.tools", "Over MCP an assistant may do what its credential may, and no more.", OURS),
+    Promise("security.openapi", "Whatever the security API's document allows is answered as it says.", OURS),
+    Promise("security.grpc", "The security plane answers over gRPC as it does over REST.", OURS),
+    Promise("terminal.rights", "A terminal in a browser has the rights of its token, and one origin.", OURS),
+    Promise("doors.grpc", "gRPC is served on port 7863 unless told otherwise.", API),
+    Promise("doors.rest", "REST is served on port 7861 unless told otherwise.", API),
+    Promise("doors.package", "Each group of resources is one gRPC service in the package rune.api.", API),
+    Promise("doors.reflection", "gRPC reflection answers when it is switched on, and only then.", OURS),
+    Promise("doors.openapi", "/openapi.yaml describes every REST operation that is served.", OURS),
+    Promise("rest.logs", "GET …/logs/{target}?follow=true goes on sending lines as they come.", API),
+    Promise("rest.unknown", "An unknown field is refused with 400, and named.", OURS),
+    Promise("rest.errors", "An error's body has error, code, message and details.", API),
+    Promise("rest.internal", "A 500 carries a request id and nothing of the inside.", OURS),
+    Promise("auth.grpc", "gRPC reads the token from the metadata key authorization.", API),
+    Promise("auth.rest", "REST reads the token from the Authorization header.", API),
+    Promise("access.streams", "The namespace rule holds for logs, exec and watches too.", OURS),
+    Promise("access.lists", "A list over all namespaces shows only what the caller may see.", OURS),
+    Promise("crud.not-found", "Reading, changing or deleting what is not there is NotFound.", API),
+    Promise("crud.exists", "Creating what is there is AlreadyExists.", API),
+    Promise("crud.invalid", "What breaks a schema or a rule is InvalidArgument, whatever the state.", API),
+    Promise("crud.names", "A name is a DNS label of at most 63 characters.", API),
+    Promise("namespaces.built-in", "The namespaces default and system are there at the first start.", API),
+    Promise("watch.resume", "A watch goes on from its token: nothing lost, nothing twice, in order.", OURS),
+    Promise("watch.old", "A token older than the kept history is OutOfRange, with where to start.", OURS),
+    Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
+    Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
+    Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
+    Promise("edge.unimplemented", "A method without meaning here answers Unimplemented with why.", OURS),
 )
 
-PLANNED: dict[str, tuple[Promise, ...]] = {
-    "server: doors": (
-        Promise("doors.grpc", "gRPC is served on port 7863 unless told otherwise.", API),
-        Promise("doors.rest", "REST is served on port 7861 unless told otherwise.", API),
-        Promise("doors.package", "Each group of resources is one gRPC service in the package rune.api.", API),
-        Promise("doors.reflection", "gRPC reflection answers when it is switched on, and only then.", OURS),
-        Promise("doors.openapi", "/openapi.yaml describes every REST operation that is served.", OURS),
-    ),
-    "server: REST": (
-        Promise("rest.logs", "GET …/logs/{target}?follow=true goes on sending lines as they come.", API),
-        Promise("rest.unknown", "An unknown field is refused with 400, and named.", OURS),
-        Promise("rest.errors", "An error's body has error, code, message and details.", API),
-        Promise("rest.internal", "A 500 carries a request id and nothing of the inside.", OURS),
-    ),
-    "core: identity": (
-        Promise("auth.grpc", "gRPC reads the token from the metadata key authorization.", API),
-        Promise("auth.rest", "REST reads the token from the Authorization header.", API),
-    ),
-    "core: access": (
-        Promise("access.streams", "The namespace rule holds for logs, exec and watches too.", OURS),
-        Promise("access.lists", "A list over all namespaces shows only what the caller may see.", OURS),
-    ),
-    "core: resources": (
-        Promise("crud.not-found", "Reading, changing or deleting what is not there is NotFound.", API),
-        Promise("crud.exists", "Creating what is there is AlreadyExists.", API),
-        Promise(
-            "crud.invalid", "What breaks a schema or a rule is InvalidArgument, whatever the state.", API
-        ),
-        Promise("crud.names", "A name is a DNS label of at most 63 characters.", API),
-        Promise(
-            "namespaces.built-in", "The namespaces default and system are there at the first start.", API
-        ),
-    ),
-    "core: watch": (
-        Promise(
-            "watch.resume", "A watch goes on from its token: nothing lost, nothing twice, in order.", OURS
-        ),
-        Promise("watch.old", "A token older than the kept history is OutOfRange, with where to start.", OURS),
-        Promise("watch.slow", "A slow reader costs neither the store nor other readers anything.", OURS),
-    ),
-    "orchestrator: workloads": (
-        Promise("work.logs", "A restart of runed loses no line of a workload's log.", OURS),
-        Promise("work.exec", "exec runs a command inside an instance and passes on its exit code.", API),
-    ),
-    "orchestrator: the contract's edge": (
-        Promise("edge.unimplemented", "A method without meaning here answers Unimplemented with why.", OURS),
-    ),
-}
+PLANNED: dict[str, tuple[Promise, ...]] = {}
+"""Nothing at the moment: all that was promised is built."""

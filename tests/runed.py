@@ -13,6 +13,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from rune.api import Operation
 from rune.api.fields import Message
 from rune.api.orchestrator import instances, logs, services
@@ -71,6 +73,11 @@ class Runed:
         self.api_key = told["api_key"] or self.api_key
         self._client = Client(GrpcTransport(self.grpc, token=self.token))
 
+    def kill(self) -> None:
+        """Kill it where it stands, whatever is on its way; `end` takes leave of what is left."""
+        assert self._process
+        self._process.kill()
+
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal and wait for its end; returns its exit code."""
         if self._client:
@@ -103,6 +110,13 @@ class Runed:
     def is_up(self) -> bool:
         """It was started and not ended."""
         return self._process is not None
+
+    @property
+    def processor_seconds(self) -> float:
+        """What it has used of the processors so far."""
+        assert self._process
+        used = psutil.Process(self._process.pid).cpu_times()
+        return used.user + used.system
 
     @property
     def client(self) -> Client:
@@ -145,12 +159,28 @@ class Runed:
     async def until(self, name: str, condition: Callable[[Service], bool]) -> Service:
         """Watch a service until the condition holds of it and its copies."""
         ask = services.WatchServicesRequest(field_selector={"name": name})
-        async with asyncio.timeout(PATIENCE), aclosing(self.client.stream(services.watch, ask)) as changes:
-            async for _ in changes:
-                service = await self.service(name)
-                if condition(service):
-                    return service
+        try:
+            async with (
+                asyncio.timeout(PATIENCE),
+                aclosing(self.client.stream(services.watch, ask)) as changes,
+            ):
+                async for _ in changes:
+                    service = await self.service(name)
+                    if condition(service):
+                        return service
+        except TimeoutError:
+            raise AssertionError(
+                f"after {PATIENCE:g} s it is still {told(await self.service(name))}"
+            ) from None
         raise AssertionError("the watch ended")
+
+    async def until_there(self, name: str) -> None:
+        """Wait until somebody has created it."""
+        ask = services.WatchServicesRequest(field_selector={"name": name})
+        async with asyncio.timeout(PATIENCE), aclosing(self.client.stream(services.watch, ask)) as changes:
+            async for change in changes:
+                if change.service:
+                    return
 
     async def until_running(self, name: str) -> Service:
         """Wait until it runs."""
@@ -166,6 +196,12 @@ class Runed:
                 if len(found) >= count:
                     break
         return found
+
+
+def told(service: Service) -> str:
+    """What a service and its copies say of themselves, for the message of a test that waited in vain."""
+    copies = [f"{copy.id}: {copy.status.name} {copy.status_message}" for copy in service.instances]
+    return "; ".join([f"{service.status.name} {service.status_message}", *copies])
 
 
 @asynccontextmanager

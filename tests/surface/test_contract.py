@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from openapi_spec_validator import validate
 
+from promises import promise
 from rune.api import OPERATIONS, Operation, generate, proto
 from rune.api.descriptors import serialized
 from rune.api.fields import Message, WireEnum
@@ -24,6 +25,8 @@ from rune.core.dispatch import LOCAL_ONLY
 from rune.errors import NotFound, PermissionDenied, RuneError
 from surface import protoc
 from surface.standins import dispatcher
+
+pytestmark = promise("doors.numbers")
 
 ROOT = Path(__file__).parents[2]
 LOCKS = json.loads((ROOT / generate.LOCK).read_text(encoding="utf-8"))
@@ -88,6 +91,7 @@ def test_the_published_numbers_and_types_are_what_they_were() -> None:
     assert hashlib.sha256(text.encode()).hexdigest() == PUBLISHED
 
 
+@promise("doors.package")
 def test_everything_that_was_published_of_a_declared_message_is_declared() -> None:
     declared = proto.declare(OPERATIONS)
     contract = published()
@@ -126,6 +130,7 @@ def test_every_derived_file_is_fresh() -> None:
     assert permissions.PAGE.read_text(encoding="utf-8") == permissions.text()
 
 
+@promise("doors.openapi")
 def test_the_openapi_document_is_valid_and_complete() -> None:
     document = json.loads((ROOT / generate.PACKAGED / "openapi.json").read_text(encoding="utf-8"))
     validate(document)
@@ -152,6 +157,7 @@ def golden() -> list[tuple[str, str, str]]:
     return [(row[0], role, word) for row in rows for role, word in zip(head[4:], row[4:], strict=True)]
 
 
+@promise("access.rule", "weak-spot.06")
 @pytest.mark.parametrize("name, role, word", golden())
 async def test_the_dispatcher_allows_what_the_page_says(name: str, role: str, word: str) -> None:
     outcome = await asked(ROWS[name], role, local=True)

@@ -9,11 +9,14 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi import checks
 
+from promises import promise
 from rune.core.clock import SystemClock
 from rune.server.metrics import Metrics
 from rune.server.pages import Surroundings, app
 from rune.server.rest import Rest
 from surface.standins import TOKEN, Shelf, dispatcher, nothing_else
+
+pytestmark = promise("doors.openapi")
 
 UNIMPLEMENTED = 501
 CONFORMS: Any = checks.response_schema_conformance  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - typed in part

@@ -18,7 +18,7 @@ from surface.conftest import Doors
 from surface.protoc import Client, message
 from surface.standins import TOKEN
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, promise("doors.one-road")]
 SERVICES = "/v1/namespaces/default/services"
 AIO: Any = grpc.aio
 """Its types leave out what is used of it here."""
@@ -78,6 +78,7 @@ async def test_both_doors_fail_in_the_same_words(doors: Doors) -> None:
     assert details(error)["RequestInfo"].request_id == dict(error.trailing_metadata())["x-request-id"]
 
 
+@promise("crud.invalid")
 async def test_every_wrong_field_is_named_at_both_doors(doors: Doors) -> None:
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
         answer = await rest.post(SERVICES, json={"name": "Not A Name", "scale": -1})
@@ -105,6 +106,7 @@ async def test_a_key_in_its_own_header_is_a_credential_too(doors: Doors) -> None
     assert answer.json()["subjectName"] == "reader"
 
 
+@promise("auth.grpc", "auth.rest")
 async def test_a_reader_may_not_write_at_either_door(doors: Doors) -> None:
     async with doors.client("reader") as rest, Client(doors.grpc_port, "reader") as grpc_:
         answer = await rest.post(SERVICES, json=API)
@@ -124,6 +126,7 @@ async def test_who_calls_too_often_is_told_when_to_come_back(doors: Doors) -> No
     assert details(error)["RetryInfo"].retry_delay.ToMilliseconds() == 2500
 
 
+@promise("rest.internal")
 async def test_a_defect_in_a_handler_shows_a_request_id_and_nothing_else(doors: Doors) -> None:
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
         answer = await rest.get("/v1/namespaces/default/configmaps/boom")
@@ -143,6 +146,7 @@ async def test_an_unknown_method_is_unimplemented(doors: Doors) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@promise("edge.unimplemented")
 async def test_an_operation_of_a_later_release_says_so_at_both_doors(doors: Doors) -> None:
     async with doors.client() as rest, Client(doors.grpc_port, TOKEN) as grpc_:
         answer = await rest.get("/v1/admin/network")
@@ -177,6 +181,7 @@ async def test_health_follows_what_the_daemon_says(doors: Doors) -> None:
     assert (answer.status_code, answer.json()) == (503, {"status": "the store is out of reach"})
 
 
+@promise("doors.reflection")
 async def test_reflection_tells_the_services_and_their_messages(doors: Doors) -> None:
     request = reflection_pb2.ServerReflectionRequest
     asks = [request(list_services=""), request(file_containing_symbol="rune.api.ServiceService")]

@@ -11,6 +11,7 @@ import grpc
 import httpx
 import pytest
 
+from promises import promise
 from rune.api import OPERATIONS, Operation, codec
 from rune.api.operation import Http
 from rune.api.shape import fields
@@ -19,7 +20,7 @@ from surface.conftest import Doors
 from surface.protoc import Client
 from surface.standins import TOKEN
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, promise("rest.errors")]
 ROWS = [row for row in OPERATIONS if not row.unsupported and row.name != "bootstrap"]
 OVER_HTTP = [(row, row.http) for row in ROWS if row.http is not None]
 WITH_BODY = [(row, place) for row, place in OVER_HTTP if place.body]
@@ -67,6 +68,7 @@ NOTHING: dict[str, Any] = {}
 FORM = {"error", "code", "message", "details"}
 
 
+@promise("rest.unknown")
 @pytest.mark.parametrize("kind", BODIES)
 async def test_a_bad_body_is_refused_by_every_operation(doors: Doors, kind: str) -> None:
     content, word, statuses = BODIES[kind]

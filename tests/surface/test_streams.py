@@ -10,11 +10,12 @@ import grpc
 import httpx
 import pytest
 
+from promises import promise
 from surface.conftest import Doors
 from surface.protoc import Client, message
 from surface.standins import TOKEN
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, promise("rest.streams")]
 SERVICES = "/v1/namespaces/default/services"
 Event = dict[str, Any]
 
@@ -54,6 +55,7 @@ async def test_a_list_that_is_watched_becomes_events_with_ids(doors: Doors) -> N
     ]
 
 
+@promise("watch.resume")
 @pytest.mark.parametrize(
     "query, header",
     [("&resume=2", {}), ("", {"last-event-id": "2"}), ("&resume=1", {"last-event-id": "2"})],

@@ -10,10 +10,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from promises import promise
 from surface.conftest import Doors
 from surface.standins import TOKEN
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, promise("terminal.rights")]
 INIT = json.dumps({"init": {"command": ["sh"], "tty": True, "terminalSize": {"width": 80, "height": 24}}})
 
 

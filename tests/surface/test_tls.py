@@ -23,7 +23,7 @@ from rune.errors import FailedPrecondition, PermissionDenied, Unauthenticated, U
 from rune.server.tls import Certificates, peer
 from surface.tls import DAYS, NOW, Secured, authority_in, files_in, secured
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, promise("tls.doors")]
 
 Way = Callable[..., Client]
 WHO = auth.WhoAmIRequest()
@@ -49,7 +49,7 @@ def by_certificate(doors: Secured) -> Caller:
     return Caller(edge="grpc", request_id="r", certificate=found)
 
 
-@promise("tls.doors")
+@promise("tls.doors", "weak-spot.02")
 async def test_both_doors_speak_tls_and_nothing_else(tmp_path: Path) -> None:
     async with secured(tmp_path) as doors:
         root = await doors.plane.bootstrap()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from commands import rune
 from promises import promise
 from runed import Runed, runed
 
@@ -34,27 +31,6 @@ async def server(tmp_path: Path) -> AsyncGenerator[Runed]:
     """A server of this test."""
     async with runed(tmp_path / "data") as found:
         yield found
-
-
-async def rune(server: Runed, *words: str, text: str = "") -> tuple[int, str]:
-    """A command; its exit code and all it said."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNE_")}
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "rune.cli.main", *words],
-        env={
-            **kept,
-            "RUNE_SERVER": server.grpc,
-            "RUNE_TOKEN": server.token,
-            "HOME": str(server.folder.parent),
-        },
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 @promise("cast.idempotent")

@@ -9,6 +9,7 @@ import pytest
 
 from containers import said, shell
 from engines import Engine, root_filesystem
+from promises import promise
 from registry import Registry
 from rune.errors import FailedPrecondition
 from rune.orchestrator.runners.base import (
@@ -68,6 +69,7 @@ async def test_the_registrys_refusal_is_told_and_no_secret_with_it(runner: Docke
     assert runner.observe("denied").state is State.ABSENT
 
 
+@promise("weak-spot.20")
 async def test_a_failure_in_the_middle_of_a_pull_is_told(runner: DockerRunner) -> None:
     async with Registry(root_filesystem("broken"), broken=True).serving() as registry:
         with pytest.raises(FailedPrecondition, match="cannot be pulled"):

@@ -13,14 +13,16 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from promises import promise
 from rune.api.orchestrator import admin, auth, services
 from rune.api.orchestrator.specs import RestartPolicy
 from rune.client.client import Client
 from rune.client.grpc import GrpcTransport
 from rune.errors import FailedPrecondition, Unauthenticated, Unavailable
-from runed import Runed, runed
+from runed import PATIENCE, Runed, runed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -50,6 +52,7 @@ async def drained(changes: AsyncGenerator[Any]) -> None:
             pass
 
 
+@promise("work.logs", "work.outlive")
 async def test_workloads_keep_their_pids_and_lines_when_runed_is_killed(server: Runed) -> None:
     await server.cast("counter", COUNTER, scale=2)
     await server.until_running("counter")
@@ -163,6 +166,18 @@ async def test_grpc_and_rest_say_the_same(server: Runed) -> None:
     over_rest = (await get(server, "/v1/namespaces/default/services/a"))["service"]
     assert (over_rest["id"], over_rest["revision"]) == (over_grpc.id, str(over_grpc.revision))
     assert [copy["pid"] for copy in over_rest["instances"]] == [copy.pid for copy in over_grpc.instances]
+
+
+@promise("rest.logs")
+async def test_logs_that_are_followed_over_rest_go_on_as_lines_come(server: Runed) -> None:
+    await server.cast("counter", COUNTER)
+    headers = {"Authorization": f"Bearer {server.token}", "accept": "application/x-ndjson"}
+    async with httpx.AsyncClient(base_url=f"http://{server.http}", headers=headers) as rest:
+        path = "/v1/namespaces/default/logs/counter?follow=true&tail=-1"
+        async with asyncio.timeout(PATIENCE), rest.stream("GET", path) as answer:
+            lines = (json.loads(line)["result"]["content"] async for line in answer.aiter_lines() if line)
+            said = [await anext(lines) for _ in range(200)]
+    assert said == [f"line {number}" for number in range(1, 201)]
 
 
 async def test_a_stop_by_signal_leaves_workloads_and_ends_cleanly(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ async def test_a_program_that_listens_everywhere_keeps_its_port(server: Runed) -
     assert (await get(service.address, port)).startswith("2 ")
 
 
-@promise("traffic.rollout", "traffic.ready")
+@promise("traffic.rollout", "traffic.ready", "weak-spot.19")
 async def test_a_roll_out_under_load_loses_no_request(server: Runed) -> None:
     port = free_port()
     expose = ServiceExpose(port="http", host_port=port)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rune.client.client import Client
 
 ALL = -1
+NOW = "0s"
 PAUSE = 1.0
 TRIES = 60
 """A followed log whose server is away is taken up again for about a minute."""
@@ -53,7 +54,7 @@ def logs(state: State, target: str, **given: Any) -> None:  # noqa: ANN401 - cli
         namespace=state.namespace(given["namespace"]),
         follow=given["follow"],
         tail=_tail(given["tail"]),
-        since=given["since"],
+        since=NOW if given["tail"] == "0" else given["since"],
         until=given["until"],
         filter=given["filter_"],
         show_logs=True,
@@ -72,9 +73,7 @@ def _tail(text: str) -> int:
         return ALL if text else 0
     if not text.isdecimal() or len(text) > 9:  # noqa: PLR2004 - as many digits as a 32-bit number surely has room for
         raise click.UsageError("--tail takes a number of lines, or `all`")
-    if int(text) == 0:
-        raise click.UsageError("--tail 0 shows nothing: use --since 0s to follow only what is new")
-    return int(text)
+    return int(text) or ALL  # no line of what is there: what is asked for begins now
 
 
 async def _copy(client: Client, request: api.LogRequest, printer: _Printer) -> None:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from rune.api.common import EventType
 from rune.api.orchestrator import services
-from rune.api.orchestrator.services import Service, ServiceStatus
+from rune.api.orchestrator.services import ScalingState, Service, ServiceStatus
 from rune.cli.live import Board, Line
 from rune.cli.output import word
 from rune.cli.views import ready
@@ -61,6 +61,7 @@ class Rollout:
     def __init__(self, wanted: Sequence[Service]) -> None:
         self.wanted = {_key(service): _generation(service) for service in wanted}
         self.now = {_key(service): service for service in wanted}
+        self.scalings = {_key(service): service.scaling for service in wanted}
         self.gone: set[Key] = set()
         self.failed: set[Key] = set()
         self._has_one_namespace = len({namespace for namespace, _ in self.wanted}) == 1
@@ -90,6 +91,7 @@ class Rollout:
             self._is_observed(key)
             and not self._is_undone(key)
             and service.status is ServiceStatus.RUNNING
+            and self._scaling(key) not in (ScalingState.IN_PROGRESS, ScalingState.ROLLED_BACK)
             and (service.update is None or service.update.updated_ready >= service.scale)
         )
 
@@ -112,7 +114,16 @@ class Rollout:
     def _is_undone(self, key: Key) -> bool:
         """What was asked for failed, and the server went back to what was there before."""
         metadata = self.now[key].metadata
+        if self._scaling(key) is ScalingState.ROLLED_BACK:
+            return True
         return bool(metadata and metadata.rolled_back_generation >= max(self.wanted[key], 1))
+
+    def _scaling(self, key: Key) -> ScalingState:
+        """How the scaling goes that was asked for; unspecified where none is watched over."""
+        asked, now = self.scalings[key], self.now[key].scaling
+        if asked is None or now is None or now.started_at != asked.started_at:
+            return ScalingState.UNSPECIFIED
+        return now.state
 
     def lines(self) -> list[Line]:
         """How each is, for a board."""

@@ -1,4 +1,4 @@
-"""Merges what several instances write, in the order of time, without holding more than a batch of each."""
+"""Merges what several instances write, in the order of time, without holding more than a little of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import accumulate
 from operator import itemgetter
 from typing import Final
@@ -19,6 +19,9 @@ from rune.orchestrator.runners.base import LogLine
 PATIENCE: Final = 0.1
 """Seconds that lines of others wait for an instance that has just fallen silent: it may have older ones."""
 ARRIVALS: Final = ""
+LAST: Final = datetime.max.replace(tzinfo=UTC)
+AHEAD: Final = 1024
+"""Lines that are held of an instance while it is read on: only so it is seen that it has fallen silent."""
 REMEMBERED: Final = 1024
 """Instances whose end is remembered. What ended is deleted soon after and does not change any more."""
 
@@ -71,12 +74,15 @@ class Merge:
         self._over: dict[str, None] = {}
         self._holding: dict[str, Source] = {}
         self._silent: dict[str, float] = {}
-        """Since when each source without lines is waited for, the latest last."""
+        """Since when each source that is being read gave nothing, the latest last."""
 
     def add(self, instance: Instance, *, is_new: bool = False) -> None:
         """Read this instance as well."""
         key = instance.id
         source = self._sources[key] = Source(instance)
+        if held := self._holding.get(key):  # of before it was removed
+            source.rows, source.newest = held.rows, held.newest
+            self._holding[key] = source
         self._silent[key] = self._time()
         self._feeds.open(key, _watched(source, self._read, is_new=is_new))
 
@@ -121,6 +127,8 @@ class Merge:
             del self._silent[key]
             self._holding[key] = source
             source.fill(batch)
+            if self._follow and len(source.rows) < AHEAD:
+                self._read_on(key)
         elif batch is not None:
             self._feeds.more(key)
         else:
@@ -138,33 +146,49 @@ class Merge:
             self.add(source.instance, is_new=True)
 
     def _patience_left(self) -> float | None:
-        """Seconds until the last of the silent sources is waited for no more; None when nothing waits."""
-        if not (self._follow and self._holding and self._silent):
+        """Seconds until the last of those that keep lines of others back is waited for no more.
+
+        None when none does, or when there is no end to it: without `follow` all are waited for.
+        """
+        if not (self._follow and self._holding):
             return None
-        latest = next(reversed(self._silent.values()))
-        return max(latest + PATIENCE - self._time(), 0.0)
+        latest = next(
+            (since for key, since in reversed(self._silent.items()) if key not in self._holding), None
+        )
+        return None if latest is None else max(latest + PATIENCE - self._time(), 0.0)
 
     def _ripe(self) -> list[Row]:
         """The rows before which none can come, as far as is known."""
         if not self._holding:
             return []
         left = self._patience_left()
-        if self._silent and (left is None or left > 0):
+        if left or (not self._follow and self._silent):
             return []
-        bound = min(source.rows[-1][0] for source in self._holding.values())
+        going_on = [source.rows[-1][0] for key, source in self._holding.items() if self._may_go_on(key)]
+        bound = min(going_on, default=LAST)
         parts = [source.cut(bound) for source in self._holding.values()]
         self._refill()
         if len(parts) == 1:
             return parts[0]
         return sorted((row for part in parts for row in part), key=itemgetter(0))
 
+    def _may_go_on(self, key: str) -> bool:
+        """More may come of it that is older than what is held of others."""
+        if key not in self._sources:
+            return False
+        since = self._silent.get(key)
+        return since is None or since + PATIENCE > self._time()
+
     def _refill(self) -> None:
         """Read on where everything was given out."""
-        now = self._time()
         for key in [key for key, source in self._holding.items() if not source.rows]:
             del self._holding[key]
-            self._silent[key] = now
-            self._feeds.more(key)
+            if key in self._sources and key not in self._silent:
+                self._read_on(key)
+
+    def _read_on(self, key: str) -> None:
+        self._silent[key] = self._time()
+        self._feeds.more(key)
 
 
 async def _watched(source: Source, read: Open, *, is_new: bool) -> AsyncGenerator[Batch]:

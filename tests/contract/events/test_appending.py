@@ -16,6 +16,8 @@ from rune.core.events.base import Appended, EventStore, Filter, Retention
 from rune.core.events.event import MAX_EVENTS, Scan, Sdk
 from rune.errors import InvalidArgument, ResourceExhausted, Unavailable
 
+pytestmark = promise("events.stored")
+
 UUID = "6f1c2d3e-4a5b-4c6d-8e7f-901122334455"
 
 

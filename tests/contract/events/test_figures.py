@@ -13,6 +13,8 @@ from rune.core.events.base import EventStore, Ranked, Span, Step
 from rune.core.events.event import Scan
 from rune.errors import InvalidArgument
 
+pytestmark = promise("events.counted")
+
 HOUR = Span(NOW - timedelta(hours=1), NOW + timedelta(minutes=1))
 
 

@@ -9,8 +9,11 @@ from datetime import timedelta
 import pytest
 
 from contract.events.samples import NOW, blocked, call, event
+from promises import promise
 from rune.core.events.base import MAX_PAGE, Delivery, EventStore, Filter, Retention
 from rune.errors import Unavailable
+
+pytestmark = promise("events.read")
 
 
 async def found(store: EventStore, wanted: Filter) -> list[str]:

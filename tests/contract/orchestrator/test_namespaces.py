@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from promises import promise
 from rune.api.orchestrator import namespaces as api
 from rune.api.orchestrator import services as service_api
 from rune.api.orchestrator.namespaces import Namespace, NamespaceDeletion
@@ -16,6 +17,8 @@ from rune.core.crud import put
 from rune.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from rune.orchestrator.namespaces import seed
 from unit.orchestrator.plane import KINDS, Plane, names
+
+pytestmark = promise("namespaces.life")
 
 
 async def create(plane: Plane, name: str, **given: object) -> Namespace:
@@ -36,6 +39,7 @@ def left(plane: Plane, namespace: str) -> list[str]:
     return [str(item.key) for kind in KINDS for item in plane.store.list(kind, namespace)]
 
 
+@promise("namespaces.built-in")
 async def test_default_and_system_are_there_from_the_first_start(plane: Plane) -> None:
     await seed(plane.store, clock=plane.clock)  # and a second start changes nothing
     answer = await plane.call(api.list_, api.ListNamespacesRequest())
@@ -49,6 +53,7 @@ async def test_a_namespace_is_stored_with_an_id_and_its_times(plane: Plane) -> N
     assert (await plane.call(api.get, api.GetNamespaceRequest(name="shop"))).namespace == made
 
 
+@promise("crud.exists")
 async def test_a_second_namespace_of_a_name_is_refused(plane: Plane) -> None:
     await create(plane, "shop")
     with pytest.raises(AlreadyExists, match="namespace shop exists already"):
@@ -73,6 +78,7 @@ async def test_the_mark_of_a_deletion_is_not_taken_from_a_client(plane: Plane) -
     assert made.deletion is NamespaceDeletion.UNSPECIFIED
 
 
+@promise("access.lists")
 async def test_lists_show_what_the_caller_may_see(plane: Plane) -> None:
     plane.people.rules["ann"] = (rule("namespaces", ["list", "watch", "get"], "shop"),)
     await create(plane, "shop", labels={"team": "web"})
@@ -95,6 +101,7 @@ async def test_watches_show_what_the_caller_may_see(plane: Plane) -> None:
     assert first.namespace.name == "shop"
 
 
+@promise("crud.not-found")
 async def test_a_missing_namespace_is_named(plane: Plane) -> None:
     with pytest.raises(NotFound, match="namespace not found: shop"):
         await plane.call(api.get, api.GetNamespaceRequest(name="shop"))

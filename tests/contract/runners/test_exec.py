@@ -7,9 +7,12 @@ import asyncio
 import pytest
 
 from contract.runners.lab import Lab
+from promises import promise
 from rune.errors import FailedPrecondition, InvalidArgument
 from rune.orchestrator.runners.base import Session
 from rune.orchestrator.runners.fake import Script
+
+pytestmark = promise("work.exec")
 
 
 async def session(lab: Lab, shell: str, script: Script, *, tty: bool = False) -> Session:

@@ -6,10 +6,13 @@ import msgspec
 import pytest
 
 from contract.runners.lab import Lab
+from promises import promise
 from rune.errors import InvalidArgument
 from rune.orchestrator.runners.base import Files, HasFiles, Workload
 from rune.orchestrator.runners.docker.runner import DockerRunner
 from rune.orchestrator.runners.fake import FakeRunner, Script
+
+pytestmark = promise("runners.files")
 
 SHELL = 'cat "$at/password"; echo; until grep -q new "$at/password"; do :; done; cat "$at/password"; echo'
 

@@ -9,8 +9,11 @@ import msgspec
 import pytest
 
 from contract.runners.lab import Lab
+from promises import promise
 from rune.errors import FailedPrecondition, InvalidArgument
 from rune.orchestrator.runners.base import Observed, State, Workload
+
+pytestmark = promise("runners.life")
 
 
 async def ended(lab: Lab, instance: str, attempt: int = 0) -> Observed:

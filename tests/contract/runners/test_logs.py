@@ -11,8 +11,11 @@ import pytest
 
 from contract.runners.lab import Lab
 from contract.runners.test_lifecycle import ended
+from promises import promise
 from rune.errors import NotFound
 from rune.orchestrator.runners.base import LogLine
+
+pytestmark = promise("runners.logs")
 
 
 async def said(lab: Lab, *lines: str, complaints: tuple[str, ...] = ()) -> str:

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from contract.stores.models import KINDS, Box, Node
+from promises import promise
 from rune.core.store.base import Change, Delete, Key, Put, Store, Write
 from rune.core.store.memory import MemoryStore
 from rune.core.store.sqlite import SqliteStore
 from rune.errors import OutOfRange, RuneError
+
+pytestmark = promise("watch.resume")
 
 HISTORY = 5
 """Short, so that watches fall out of it."""

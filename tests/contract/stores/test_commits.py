@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from contract.stores.models import Box, Node, Stray, at
+from promises import promise
 from rune.core.store.base import Delete, Key, Put, Resource, Store, Write
 from rune.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, RuneError
+
+pytestmark = promise("stores.commits")
 
 A = Key("boxes", "prod", "a")
 

@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from contract.stores.models import Box
+from promises import promise
 from rune.core.store.base import Entry, Put, Span, Store
 from rune.errors import InvalidArgument, Unavailable
+
+pytestmark = promise("stores.journals")
 
 
 async def test_a_journal_counts_from_one(store: Store) -> None:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from contract.stores.models import Box, Node, at
+from promises import promise
 from rune.core.store.base import Delete, Key, Put, Store
 from rune.errors import NotFound
+
+pytestmark = promise("stores.reads")
 
 
 def names(boxes: Sequence[Box]) -> list[str]:
@@ -50,6 +53,7 @@ async def test_a_list_is_in_the_order_of_keys_whatever_the_order_of_writes(store
     assert [box.name for box in store.list(Box, "prod")] == ["B", "a", "a-1", "b", "c", "ä"]
 
 
+@promise("weak-spot.04")
 async def test_a_list_of_a_namespace_shows_no_other_that_begins_like_it(store: Store) -> None:
     for namespace in ("prod", "prod-eu", "pro", ""):
         await store.commit(Put(Box(namespace=namespace, name="a")))

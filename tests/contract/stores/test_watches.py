@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contract.stores.models import Box, Node
+from promises import promise
 from rune.core.store.base import Change, Delete, Key, Mutation, Put, Store
 from rune.errors import AlreadyExists, OutOfRange, Unavailable
+
+pytestmark = promise("stores.watches")
 
 
 async def take(watch: AsyncIterator[Change], count: int) -> list[Change]:
@@ -36,6 +39,7 @@ async def test_a_change_tells_what_was_done_and_each_value_before_and_after(stor
     ]
 
 
+@promise("watch.resume")
 async def test_a_watch_gives_what_was_and_what_comes_in_order_and_once(store: Store) -> None:
     await put(store, "a", "b", "c")
     watch = store.watch(1)
@@ -79,6 +83,7 @@ async def test_hundreds_of_watches_see_the_same(store: Store) -> None:
     assert all([change.revision for change in each] == list(range(1, 31)) for each in seen)
 
 
+@promise("watch.old", "weak-spot.25")
 async def test_a_watch_older_than_the_kept_history_is_refused_at_once(small: Store) -> None:
     await put(small, *"abcde")
     assert (small.revision, small.oldest) == (5, 2)
@@ -100,6 +105,7 @@ async def test_a_watch_from_the_future_is_refused(store: Store) -> None:
         store.watch(2)
 
 
+@promise("weak-spot.21")
 async def test_a_reader_that_falls_behind_the_kept_history_is_told_so(small: Store) -> None:
     watch = small.watch(0)
     await put(small, *"abc")
@@ -109,6 +115,7 @@ async def test_a_reader_that_falls_behind_the_kept_history_is_told_so(small: Sto
         await take(watch, 1)
 
 
+@promise("watch.slow")
 async def test_a_slow_reader_does_not_slow_the_others(small: Store) -> None:
     slow, quick = small.watch(0), small.watch(0)
     for name in "abcdef":

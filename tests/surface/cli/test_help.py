@@ -10,8 +10,11 @@ from pathlib import Path
 import click
 import pytest
 
+from promises import promise
 from rune.api import OPERATIONS
 from rune.cli.reference import commands, markdown, text
+
+pytestmark = promise("cli.table")
 
 ROOT = Path(__file__).parents[3]
 ALL = dict(commands())

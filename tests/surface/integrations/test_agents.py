@@ -41,7 +41,7 @@ from rune.integrations.langchain import ShieldCallbackHandler, ShieldMiddleware
 from rune.integrations.openai_agents import shield_agent, shield_model
 from rune.integrations.pydantic_ai import ShieldCapability
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), promise("shield.guards")]
 set_tracing_disabled(disabled=True)
 
 

@@ -15,10 +15,11 @@ from starlette.testclient import TestClient
 from attacks import BLAND, KEY, ORDER
 from controlplane import Standin
 from models import pieces
+from promises import promise
 from rune import Shield, ShieldBlockedError
 from rune.integrations.fastapi import ShieldMiddleware
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), promise("shield.asgi")]
 
 
 def application(shield: Shield, **more: Any) -> TestClient:

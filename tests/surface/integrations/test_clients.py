@@ -21,6 +21,8 @@ from rune import Shield, ShieldBlockedError
 from rune.errors import Unimplemented
 from rune.integrations import anthropic, openai
 
+pytestmark = promise("shield.guards")
+
 Ask = Callable[..., Any]
 KINDS = ("chat", "responses", "messages")
 

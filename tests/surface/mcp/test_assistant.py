@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from mcp import MCPError, types
 
+from promises import promise
 from rune.api.orchestrator import exec as execs
 from rune.api.orchestrator import logs
 from rune.core.call import Call
@@ -15,6 +16,8 @@ from rune.core.dispatch import Dispatcher
 from rune.mcp import streams
 from rune.mcp.offers import Offer
 from surface.mcp.assistant import answer, assistant, names, orchestrator, refusal, text
+
+pytestmark = promise("mcp.tools")
 
 SPEC = {"name": "api", "scale": 1, "process": {"command": "sleep", "args": ["9"]}}
 

@@ -11,6 +11,8 @@ import yaml
 from promises import promise
 from surface.mcp.guarded import Guarded, definition, is_blocked, policy_file
 
+pytestmark = promise("mcp.attacks")
+
 DATA = Path(__file__).parents[2] / "data"
 Json = Any
 

@@ -13,10 +13,15 @@ from typing import Any
 import pytest
 from mcp import Client as Assistant
 
+from promises import promise
 from rune.client.contexts import Context, Contexts, save
 from surface.mcp.assistant import SERVED, answer, command, door, names, orchestrator, refusal
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]  # the SDK alone takes seconds to import
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(60),
+    promise("mcp.tools"),
+]  # the SDK alone takes seconds to import
 
 PATIENCE = 30.0
 SPEC = {"name": "api", "scale": 1, "process": {"command": "sleep"}}

@@ -10,6 +10,8 @@ import pytest
 from promises import promise
 from secured import Secured, event, injection
 
+pytestmark = promise("security.alerts")
+
 STATUSES = ("open", "investigating", "resolved", "false_positive")
 
 

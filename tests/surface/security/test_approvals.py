@@ -10,6 +10,8 @@ from promises import promise
 from rune.core.clock import ManualClock
 from secured import Secured, secured
 
+pytestmark = promise("approvals.once")
+
 WAITER = "a" * 32
 
 

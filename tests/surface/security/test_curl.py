@@ -15,7 +15,7 @@ from promises import promise
 from rune.server.http import HttpDoor, HttpOptions
 from secured import POLICY, Secured, secured
 
-pytestmark = [pytest.mark.system, pytest.mark.requires("curl")]
+pytestmark = [pytest.mark.system, pytest.mark.requires("curl"), promise("security.curl")]
 
 EVENTS = r"""curl -X POST https://events.runesec.dev/v1/events \
   -H "X-Rune-Key: rune_live_xxx" \

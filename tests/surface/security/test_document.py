@@ -11,8 +11,11 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi import checks
 
+from promises import promise
 from rune.api import OPERATIONS
 from secured import Secured, injection, secured
+
+pytestmark = promise("security.openapi")
 
 STATUS: Any = checks.status_code_conformance  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - typed in part
 CONFORMS: Any = checks.response_schema_conformance  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - as above

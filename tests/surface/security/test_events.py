@@ -12,6 +12,8 @@ from rune.api.validate import build
 from rune.errors import PermissionDenied
 from secured import Secured, event, injection
 
+pytestmark = promise("security.events")
+
 
 async def test_one_bad_event_refuses_the_batch_and_is_named(plane: Secured) -> None:
     bad = event(scan_result={"risk_score": 1.5})

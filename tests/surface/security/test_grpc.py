@@ -8,11 +8,14 @@ from typing import Any
 import grpc
 import pytest
 
+from promises import promise
 from rune.api import OPERATIONS
 from rune.mcp.offers import POSSIBLE
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from secured import POLICY, Secured
 from surface.protoc import Client, message
+
+pytestmark = promise("security.grpc")
 
 PACKAGE = "rune.security.v1"
 TOOLS = {

@@ -17,6 +17,8 @@ from rune.core.clock import ManualClock
 from rune.core.tokens import SYSTEM, digest
 from secured import POLICY, Secured, event, secured
 
+pytestmark = promise("security.keys")
+
 WRITES: dict[str, tuple[str, dict[str, Any]]] = {
     "agents:write": ("/v1/agents", {"agentId": "a"}),
     "policies:write": ("/v1/policies", {"name": "p", "yamlContent": POLICY}),

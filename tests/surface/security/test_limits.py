@@ -15,6 +15,8 @@ from rune.core.limits import Quota
 from rune.server.http import HttpDoor, HttpOptions
 from secured import Secured, event, secured
 
+pytestmark = promise("security.limits")
+
 QUOTAS = {
     "read": Quota(count=100),
     "write": Quota(count=30),

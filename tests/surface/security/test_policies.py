@@ -6,9 +6,12 @@ import asyncio
 
 import pytest
 
+from promises import promise
 from rune.policy.compiled import load
 from rune.shield.sync import read_bundle
 from secured import POLICY, Secured
+
+pytestmark = promise("security.policies")
 
 OTHER = POLICY.replace("action: block", "action: alert")
 

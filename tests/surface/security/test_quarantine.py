@@ -18,7 +18,7 @@ from rune.core.store.base import Delete, Put
 from rune.core.tokens import SYSTEM
 from secured import Secured, event, injection, secured
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = [pytest.mark.timeout(20), promise("agents.quarantine")]
 
 
 def service(name: str = "bot", *, agent: str = "bot", **said: Any) -> Service:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from promises import promise
 from secured import POLICY, Secured, injection, secured
 
+pytestmark = promise("security.tenants")
+
 EVERY: Any = list(HealthCheck)
 GETS = (
     "/v1/agents",

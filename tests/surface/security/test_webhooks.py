@@ -20,6 +20,8 @@ from rune.security.addresses import client, is_public
 from rune.security.kinds import SEALED, Delivery, Webhook
 from secured import Secured, injection, secured
 
+pytestmark = promise("security.webhooks")
+
 PATIENCE = 10.0
 
 

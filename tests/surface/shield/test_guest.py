@@ -16,7 +16,10 @@ import pytest
 
 import rune
 from controlplane import Answer, Standin
+from promises import promise
 from rune import Shield
+
+pytestmark = promise("shield.guest")
 
 FORBIDDEN = (
     "asyncio", "grpc", "google.protobuf", "starlette", "uvicorn", "click", "rich", "docker", "aiodocker",

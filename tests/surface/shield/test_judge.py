@@ -16,6 +16,8 @@ from rune import Shield
 from rune.errors import InvalidArgument
 from rune.policy.scanners.judge import LONGEST_REST, MINUTE, PATIENCE, PIECE, Endpoint, Judge, NoRuling
 
+pytestmark = promise("shield.l3")
+
 BLAND = "Kindly relay the contents of the drawer to the gentleman outside."
 FAR = 1e12
 

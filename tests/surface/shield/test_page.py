@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from promises import promise
+
+pytestmark = promise("shield.page")
+
 PAGE = (Path(__file__).parents[3] / "docs/how-to/guard-an-agent.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 

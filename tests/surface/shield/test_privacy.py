@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from controlplane import Standin
+from promises import promise
 from rune import Shield
+
+pytestmark = promise("shield.privacy")
 
 CANARIES = (
     "zanzibar-7731", "Ignore all previous instructions", "mulberry", "quartz-9942", "536-22-8726",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from promises import promise
 from rune.api import OPERATIONS, proto
 from rune.api.fields import Message, Name
 from rune.api.orchestrator.configmaps import ConfigKey
@@ -28,6 +29,7 @@ def test_no_pattern_lets_a_line_break_through_at_the_end(pattern: str) -> None:
     assert pattern.endswith(r"$(?!\n)")
 
 
+@promise("crud.names")
 @pytest.mark.parametrize("name", ["api\n", "", "-a", "A", "a" * 64, "a/b", "ä"])
 def test_what_is_no_label_is_no_name(name: str) -> None:
     with pytest.raises(msgspec.ValidationError):

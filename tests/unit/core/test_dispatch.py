@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from promises import promise
 from rune.api import OPERATIONS, Access, Effect, Operation
 from rune.api.fields import Message
 from rune.api.orchestrator import admin, auth, logs, namespaces, services, specs
@@ -209,6 +210,7 @@ async def test_a_stream_gives_its_items_and_ends(road: Road) -> None:
     assert road.ledger.observed == [("watch_services", "ok")]
 
 
+@promise("access.streams")
 async def test_a_stream_obeys_namespace_rules(road: Road) -> None:
     watching(road)
     road.identity.principals["ann"] = Principal(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promises import promise
 from rune.core.runefile import SUPPORTED_LATER, Address, Settings
 from rune.core.settings import DEFAULT_FILE, LARGEST, SETTINGS, VARIABLES, load, parse
 from rune.errors import InvalidArgument
@@ -87,6 +88,7 @@ def refused(file: Path, *, flags: dict[str, str] | None = None, **environ: str) 
     return "\n".join(map(str, failure.value.details))
 
 
+@promise("doors.grpc", "doors.rest")
 def test_an_empty_runefile_is_enough(tmp_path: Path) -> None:
     settings = load({}, {"HOME": "/home/ann"}, nothing(tmp_path))
     assert settings.server.grpc_addr == Address("127.0.0.1", 7863)

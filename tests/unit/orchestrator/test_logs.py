@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -357,3 +358,25 @@ async def test_a_reader_that_fell_behind_the_log_of_changes_goes_on(plane: Plane
             bystander = plane.store.get(Instance, "default", "x")
         plane.runner.say(copy.id, "still here")
         assert (await anext(lines)).content == "still here"
+
+
+@pytest.mark.looptime
+async def test_what_many_wrote_once_is_given_out_at_once() -> None:
+    async def once(instance: Instance, _: bool) -> AsyncGenerator[Batch]:
+        yield [
+            LogLine(instance=instance.id, at=EPOCH + int(instance.id) * SECOND, stream="stdout", text="up")
+        ]
+        await asyncio.Event().wait()
+
+    merge = Merge(once, follow=True)
+    for number in range(200):
+        merge.add(Instance(id=str(number)))
+    loop = asyncio.get_running_loop()
+    start, seen = loop.time(), list[str]()
+    async with aclosing(merge.rows()) as batches:
+        async for rows in batches:
+            seen += [line.instance for _, _, line in rows]
+            if len(seen) == 200:
+                break
+    assert seen == [str(number) for number in range(200)]
+    assert loop.time() - start <= 2 * PATIENCE

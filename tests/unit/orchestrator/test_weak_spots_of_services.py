@@ -53,6 +53,7 @@ async def update(here: World, wanted: Service, **more: Any) -> Service:
     return answer.service
 
 
+@promise("weak-spot.10")
 def test_10_labels_restart_policy_thresholds_and_command_probes_come_through_a_spec() -> None:
     probe = Probe(type=ProbeType.EXEC, command=["true"], failure_threshold=7, success_threshold=2)
     given = spec(labels={"a": "b"}, restart_policy=RestartPolicy.NEVER, health=HealthCheck(liveness=probe))
@@ -64,6 +65,7 @@ def test_10_labels_restart_policy_thresholds_and_command_probes_come_through_a_s
     )
 
 
+@promise("weak-spot.15")
 async def test_15_a_deletion_now_takes_no_time_however_stubborn_the_copies(here: World) -> None:
     here.runner.scripts["sleep"] = Script(stubborn=True)
     await served(here, drain_seconds=3000)
@@ -73,11 +75,13 @@ async def test_15_a_deletion_now_takes_no_time_however_stubborn_the_copies(here:
     assert answer.status.message == "completed"
 
 
+@promise("weak-spot.16")
 async def test_16_an_instance_that_is_not_there_is_not_found(here: World) -> None:
     with pytest.raises(NotFound, match="instance not found: default/nope"):
         await here.call(instances.get, instances.GetInstanceRequest(id="nope"))
 
 
+@promise("weak-spot.18")
 async def test_18_services_of_one_name_in_two_namespaces_do_not_meet(here: World) -> None:
     await served(here)
     ask = services.CreateServiceRequest(service=spec(namespace="prod"), ensure_namespace=True)
@@ -89,6 +93,7 @@ async def test_18_services_of_one_name_in_two_namespaces_do_not_meet(here: World
     assert len(here.runner.all()) == 1
 
 
+@promise("weak-spot.19")
 async def test_19_a_change_of_the_spec_is_no_full_stop(here: World) -> None:
     await served(here, scale=3)
     await update(here, spec(scale=3, env={"A": "1"}))
@@ -103,6 +108,7 @@ async def test_19_a_change_of_the_spec_is_no_full_stop(here: World) -> None:
     assert fewest == 3
 
 
+@promise("weak-spot.22")
 async def test_22_nothing_of_a_service_is_left_behind(here: World) -> None:
     await served(here, scale=2)
     await here.store.commit(Delete(here.service("api").key))
@@ -110,7 +116,7 @@ async def test_22_nothing_of_a_service_is_left_behind(here: World) -> None:
     assert here.runner.all() == []
 
 
-@promise("crud.same", "crud.generation")
+@promise("crud.same", "crud.generation", "weak-spot.24")
 async def test_24_force_and_tag_do_what_they_say(here: World) -> None:
     await served(here)
     (old,) = here.copies("api")
@@ -125,6 +131,7 @@ async def test_24_force_and_tag_do_what_they_say(here: World) -> None:
     await here.until(lambda: runs(here) and old.id not in [copy.id for copy in here.copies("api")])
 
 
+@promise("weak-spot.25")
 async def test_25_what_was_is_not_kept_for_ever(here: World) -> None:
     await served(here)
     for number in range(30):
@@ -133,6 +140,7 @@ async def test_25_what_was_is_not_kept_for_ever(here: World) -> None:
     assert len(here.store.list(Template)) <= 12
 
 
+@promise("weak-spot.26")
 async def test_26_a_service_shows_when_it_is_ready(here: World) -> None:
     made = await here.cast("api")
     assert made.status is ServiceStatus.PENDING
