@@ -31,6 +31,11 @@ def promise(*ids: str) -> pytest.MarkDecorator:
 
 PROMISES = (
     Promise("clients.go", "A Go program on code generated from api/rune.proto works against runed.", API),
+    Promise(
+        "autoscale.cpu",
+        "autoscale keeps copies near their target: more at once, fewer after a cooldown, within bounds.",
+        OURS,
+    ),
     Promise("logs.readers", "A reader of a log that stalls holds up neither the workload nor others.", OURS),
     Promise("runesets.templates", "Templates take the language that Go's and Helm's users know.", OURS),
     Promise("runesets.places", "A mistake in a template is told with file, line and column.", OURS),

@@ -33,6 +33,7 @@ from rune.orchestrator.node import Checks, Node
 from rune.orchestrator.portforward import PortForward
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
+from rune.orchestrator.reconcilers.autoscaling import Autoscaler
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
 from rune.orchestrator.reconcilers.traffic import TrafficReconciler
 from rune.orchestrator.revisions import Revisions
@@ -97,6 +98,7 @@ class Plane:
         self._switchboard = Switchboard()
         self._traffic = TrafficReconciler(store, self._switchboard, clock=clock)
         self._emptying = NamespaceReconciler(store, ground.kinds, clock=clock)
+        self._autoscaler = Autoscaler(store, ground.measures, clock=clock, traffic=self._switchboard)
         dependents = Dependents()
         machine = Machine(
             runners=runners,
@@ -141,7 +143,13 @@ class Plane:
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
-        return (self._control.run(), self._prober.run(), self._traffic.run(), self._emptying.run())
+        return (
+            self._control.run(),
+            self._prober.run(),
+            self._traffic.run(),
+            self._emptying.run(),
+            self._autoscaler.run(),
+        )
 
     def look_at_runner(self, name: str) -> None:
         """Its engine was lost, or is back."""

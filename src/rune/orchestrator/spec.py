@@ -20,7 +20,7 @@ from rune.api.orchestrator.specs import (
 )
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
-from rune.orchestrator import images, mountpaths, quantities, quarantine
+from rune.orchestrator import autoscale, images, mountpaths, quantities, quarantine
 from rune.orchestrator.runners.isolation import capabilities, syscalls
 from rune.orchestrator.traffic import exposure
 
@@ -31,7 +31,7 @@ TEMPLATE: Final = (
 """The fields that a copy is made from: a change of one needs new copies."""
 SPEC: Final = (
     *TEMPLATE, "labels", "scale", "dependencies", "expose", "image_pull", "discovery", "network_policy",
-    "image_pull_anonymous", "update_strategy", "drain_seconds", "rollout", "agent",
+    "image_pull_anonymous", "update_strategy", "drain_seconds", "rollout", "agent", "autoscale",
 )  # fmt: skip
 """The fields that are the user's; all others are the system's, and what clients send there is not taken."""
 MOST_LABELS: Final = 64
@@ -161,6 +161,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
     yield from exposure.violations(spec)
     yield from quarantine.violations(spec)
     yield from _rollout_violations(spec)
+    yield from autoscale.violations(spec)
     yield from mountpaths.violations(spec)
     for number, ref in enumerate(spec.dependencies):
         yield from _dependency_violations(f"dependencies[{number}]", ref, spec)

@@ -154,7 +154,23 @@ def test_a_problem_shows_its_line_with_a_caret_under_the_spot() -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["autoscale", "affinity", "registry", "imageRegistry"])
+@pytest.mark.parametrize("text, target", [("70", 70.0), ("0.5", 0.5)])
+def test_a_target_is_a_number(text: str, target: float) -> None:
+    (item,) = read(
+        f"service:\n  name: a\n  command: [x]\n  autoscale: {{max: 2, target: {text}}}\n", name="f"
+    )
+    assert item.model.autoscale.target == target
+
+
+@pytest.mark.parametrize("text", ["many", "'70'", "1e3", "0x1", "1_000", ".nan"])
+def test_what_is_no_number_is_refused_where_one_belongs(text: str) -> None:
+    (message, *_) = messages(
+        f"service:\n  name: a\n  command: [x]\n  autoscale: {{max: 2, target: {text}}}\n"
+    )
+    assert "autoscale.target: must be a number" in message
+
+
+@pytest.mark.parametrize("key", ["affinity", "registry", "imageRegistry"])
 def test_what_this_release_has_nothing_for_is_refused_with_the_reason(key: str) -> None:
     (message,) = messages(f"service:\n  name: a\n  command: [x]\n  {key}: {{}}\n")
     assert f"{key} is not supported: " in message

@@ -172,7 +172,7 @@ async def dial(pool: Pool, bounds: Bounds, counts: Counts) -> tuple[Load, socket
         endpoint, load = chosen
         load.active += 1
         try:
-            return load, await _connected(endpoint, min(bounds.connect, left))
+            sock = await _connected(endpoint, min(bounds.connect, left))
         except (OSError, TimeoutError):
             load.release()
             load.shunned_until = loop.time() + SHUNNED
@@ -181,6 +181,9 @@ async def dial(pool: Pool, bounds: Bounds, counts: Counts) -> tuple[Load, socket
         except BaseException:
             load.release()
             raise
+        else:
+            load.passed += 1
+            return load, sock
     raise Unavailable("no copy took the connection")
 
 

@@ -115,6 +115,11 @@ class Switchboard:
         except TimeoutError:
             return
 
+    def load(self, instance: str) -> tuple[int, int]:
+        """How many connections an instance has, and how many it has had."""
+        found = self._loads.find(instance)
+        return (found.active, found.passed) if found else (0, 0)
+
     def welcome(self, instances: Iterable[str]) -> None:
         """They are ready: one that was leaving has come back."""
         for instance in instances:
