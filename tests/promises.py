@@ -36,6 +36,7 @@ PROMISES = (
         "autoscale keeps copies near their target: more at once, fewer after a cooldown, within bounds.",
         OURS,
     ),
+    Promise("env.references", "`{{secret:name/key}}` in `env` becomes the value, in the copy alone.", API),
     Promise("logs.readers", "A reader of a log that stalls holds up neither the workload nor others.", OURS),
     Promise("runesets.templates", "Templates take the language that Go's and Helm's users know.", OURS),
     Promise("runesets.places", "A mistake in a template is told with file, line and column.", OURS),

@@ -183,6 +183,8 @@ def nearest(word: str, known: Mapping[str, Any]) -> str:
 
 def yaml_path(path: str) -> str:
     """A path of the wire in the words of a file: `ports[0].target_port` → `ports[0].targetPort`."""
+    if path.startswith("env."):  # the name of a variable is the user's own
+        return path
     return re.sub(r"_([a-z])", lambda match: match[1].upper(), path)
 
 

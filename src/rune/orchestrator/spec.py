@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from rune.api import envrefs
 from rune.api.fields import NamespaceName, Timestamp
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
@@ -145,6 +146,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
         yield Violation("labels", f"has {len(spec.labels)} entries; {MOST_LABELS} are the most")
     if sum(len(key) + len(value) for key, value in spec.env.items()) > MOST_ENV_BYTES:
         yield Violation("env", "is larger than 1 MiB")
+    yield from envrefs.violations(spec.env, spec.namespace or "default")
     runtime = "docker" if spec.image else "process"
     if spec.runtime not in ("", runtime):
         yield Violation("runtime", f"is {runtime} for this service, not {spec.runtime[:40]!r}: leave it out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rune.api import envrefs
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import EnvFromSource
@@ -37,6 +38,8 @@ def needed(spec: Service) -> Iterator[Use]:
     home = spec.namespace
     for source in spec.env_from:
         yield source_of(source, home)
+    for _, ref in envrefs.references(spec.env, home):
+        yield Use(ref.kind, home, ref.name)
     for mount in spec.secret_mounts:
         yield Use(SECRET, home, mount.secret_name)
     for mount in spec.configmap_mounts:
