@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, suppress
@@ -58,3 +59,23 @@ async def test_a_busy_service_and_one_with_many_connections_get_more_copies(serv
     assert busy.autoscaling
     assert "percent of CPU a copy, 20 are its target" in busy.autoscaling.message
     assert len({copy.pid for copy in (await server.until_running("busy")).instances if copy.pid}) == 2
+
+
+async def test_top_shows_the_busy_service_first(server: Runed) -> None:
+    await server.cast("busy", BUSY)
+    await server.cast("idle", ["sleep", "1000"], scale=2)
+    await server.until_running("busy")
+    await server.until_running("idle")
+    command = [str(Path(sys.executable).with_name("rune")), "top", "-o", "json", "--interval", "0.3s"]
+    asked = await asyncio.create_subprocess_exec(
+        *command,
+        env={"RUNE_SERVER": server.grpc, "RUNE_TOKEN": server.token, "HOME": str(server.folder)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        said, _ = await asked.communicate()
+    busy, idle = json.loads(said)
+    assert (busy["service"], busy["instances"]) == ("busy", 1)
+    assert busy["cpu_percent"] > 10 > idle["cpu_percent"]
+    assert (idle["service"], idle["instances"]) == ("idle", 2)
+    assert idle["mem_used_bytes"] > 0
