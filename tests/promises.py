@@ -37,6 +37,7 @@ PROMISES = (
         OURS,
     ),
     Promise("env.references", "`{{secret:name/key}}` in `env` becomes the value, in the copy alone.", API),
+    Promise("traffic.tls", "`expose.tls` serves nothing unencrypted, and its key rests sealed.", OURS),
     Promise("logs.readers", "A reader of a log that stalls holds up neither the workload nor others.", OURS),
     Promise("runesets.templates", "Templates take the language that Go's and Helm's users know.", OURS),
     Promise("runesets.places", "A mistake in a template is told with file, line and column.", OURS),

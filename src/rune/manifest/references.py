@@ -95,6 +95,10 @@ def references(item: Item) -> Iterator[Reference]:
     for variable, ref in envrefs.references(service.env, home):
         path = f"env.{variable}"
         yield Reference(ref.kind, home, ref.name, path, ((ref.key, path),))
+    if service.expose and service.expose.tls:
+        path = "expose.tls.secret"
+        keys = (("tls.crt", path), ("tls.key", path))
+        yield Reference("secret", home, service.expose.tls.secret, path, keys)
     for kind in ("secret", "configmap"):
         yield from _mounted(service, kind, home)
 

@@ -42,6 +42,7 @@ from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 from rune.orchestrator.traffic import metering
+from rune.orchestrator.traffic.certificates import Plain
 from rune.orchestrator.traffic.switchboard import Switchboard
 from rune.orchestrator.usages import Measures, Usages
 from rune.orchestrator.watch import Watch
@@ -96,7 +97,9 @@ class Plane:
         self._store = store
         self._prober = Prober(Questioner(runners), clock=clock)
         self._switchboard = Switchboard()
-        self._traffic = TrafficReconciler(store, self._switchboard, clock=clock)
+        self._traffic = TrafficReconciler(
+            store, self._switchboard, clock=clock, presents=sealed.certificates if sealed else Plain()
+        )
         self._emptying = NamespaceReconciler(store, ground.kinds, clock=clock)
         self._autoscaler = Autoscaler(store, ground.measures, clock=clock, traffic=self._switchboard)
         dependents = Dependents()

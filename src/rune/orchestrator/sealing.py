@@ -19,6 +19,7 @@ from rune.orchestrator.mounts import Mounts
 from rune.orchestrator.registries import KeptRegistry, Registries
 from rune.orchestrator.safe import KeptSecret, Safe, SecretVersion
 from rune.orchestrator.secrets import Secrets
+from rune.orchestrator.traffic.certificates import Certificates
 from rune.orchestrator.uses import used_by
 
 SEALED: Final[Sequence[type[SealedResource]]] = (SecretVersion, KeptRegistry)
@@ -34,6 +35,7 @@ class Sealing:
     registries: Registries
     keys: Keys
     mounts: Mounts
+    certificates: Certificates
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
@@ -74,4 +76,10 @@ async def unlock(store: Store, chosen: Settings, environ: Mapping[str, str], *, 
     secrets = Secrets(
         safe, clock=clock, limits=chosen.storage.secret_limits, used_by=(used_by, registries.users_of)
     )
-    return Sealing(secrets=secrets, registries=registries, keys=Keys(rotation, found), mounts=Mounts(safe))
+    return Sealing(
+        secrets=secrets,
+        registries=registries,
+        keys=Keys(rotation, found),
+        mounts=Mounts(safe),
+        certificates=Certificates(safe),
+    )

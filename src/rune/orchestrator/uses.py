@@ -54,9 +54,20 @@ def waited_for(spec: Service) -> Iterator[Use]:
                 yield Use(kind, ref.namespace or spec.namespace, name)
 
 
+def presented(spec: Service) -> Iterator[Use]:
+    """What its door shows, or asks clients for."""
+    expose = spec.expose
+    if expose and expose.tls:
+        yield Use(SECRET, spec.namespace, expose.tls.secret)
+    if expose and expose.client_cert:
+        yield Use(SECRET, spec.namespace, expose.client_cert.ca_secret)
+
+
 def users(store: Store, use: Use) -> Sequence[Service]:
     """The services whose spec names it."""
-    return [each for each in store.list(Service) if use in {*needed(each), *waited_for(each)}]
+    return [
+        each for each in store.list(Service) if use in {*needed(each), *waited_for(each), *presented(each)}
+    ]
 
 
 def used_by(store: Store, use: Use) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -32,6 +33,8 @@ class Wanted:
     """The service's port behind it."""
     allowed: tuple[Network, ...] = ()
     """Who may connect; empty for everybody."""
+    tls: ssl.SSLContext | None = None
+    """What new connections are encrypted with; None passes on what comes."""
 
 
 @dataclass(slots=True)
@@ -135,7 +138,7 @@ class Switchboard:
             if self._group is None:
                 raise RuntimeError("doors open while `run` runs")
             door = Door(want.place, pool, self.counts, spawn=self._group.create_task, bounds=self._bounds)
-        door.pool, door.allowed = pool, want.allowed
+        door.pool, door.allowed, door.tls = pool, want.allowed, want.tls
         if not door.is_open:
             try:
                 door.open()
