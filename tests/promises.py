@@ -34,6 +34,14 @@ def promise(*ids: str) -> pytest.MarkDecorator:
 PROMISES = (
     *(Promise(f"weak-spot.{number:02}", sentence, OURS) for number, sentence in WEAK_SPOTS.items()),
     Promise("clients.go", "A Go program on code generated from api/rune.proto works against runed.", API),
+    Promise(
+        "autoscale.cpu",
+        "autoscale keeps copies near their target: more at once, fewer after a cooldown, within bounds.",
+        OURS,
+    ),
+    Promise("env.references", "`{{secret:name/key}}` in `env` becomes the value, in the copy alone.", API),
+    Promise("traffic.tls", "`expose.tls` serves nothing unencrypted, and its key rests sealed.", OURS),
+    Promise("logs.readers", "A reader of a log that stalls holds up neither the workload nor others.", OURS),
     Promise("runesets.templates", "Templates take the language that Go's and Helm's users know.", OURS),
     Promise("runesets.places", "A mistake in a template is told with file, line and column.", OURS),
     Promise("runesets.origin", "A mistake in what a template gives is told at its place there.", OURS),

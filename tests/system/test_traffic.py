@@ -6,19 +6,22 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from promises import promise
-from rune.api.orchestrator import services
+from rune.api.orchestrator import secrets, services
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
     DependencyRef,
+    ExposeServiceTLS,
     HealthCheck,
     Probe,
     ProbeType,
@@ -26,6 +29,8 @@ from rune.api.orchestrator.specs import (
     ServiceExpose,
     ServicePort,
 )
+from rune.core.authority import Authority
+from rune.core.clock import SystemClock
 from rune.errors import FailedPrecondition
 from runed import PATIENCE, Runed, runed
 
@@ -253,3 +258,35 @@ async def test_a_place_that_a_stranger_has_is_told_in_the_status_and_taken_when_
         assert "Address already in use" in service.exposure.message
     await server.until("web", lambda seen: bool(seen.exposure and seen.exposure.is_open))
     assert await get("127.0.0.1", port)
+
+
+@promise("traffic.tls")
+async def test_an_exposed_service_speaks_tls_once_its_certificate_is_there(
+    server: Runed, tmp_path: Path
+) -> None:
+    expose = ServiceExpose(port="http", host_port=free_port(), tls=ExposeServiceTLS(secret="cert"))
+    await cast(server, "web", expose=expose)
+    service = await server.until("web", lambda seen: bool(seen.exposure and seen.exposure.message))
+    assert service.exposure
+    assert (service.exposure.is_open, service.exposure.message) == (
+        False,
+        "secret default/cert does not exist",
+    )
+    authority = Authority(tmp_path, SystemClock().now())
+    authority.init("Test authority")
+    authority.issue_server(("localhost", "127.0.0.1"), days=9)
+    data = {
+        "tls.crt": authority.path("server").read_text(encoding="utf-8"),
+        "tls.key": authority.path("server", key=True).read_text(encoding="utf-8"),
+    }
+    secret = secrets.Secret(name="cert", data=data)
+    await server.call(secrets.create, secrets.CreateSecretRequest(secret=secret))
+    service = await server.until("web", lambda seen: bool(seen.exposure and seen.exposure.is_open))
+    assert service.ingress_cert
+    assert service.ingress_cert.state == "Valid"
+    context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+    async with httpx.AsyncClient(verify=context) as client:
+        answer = await client.get(f"https://localhost:{expose.host_port}/")
+    assert answer.text.strip() == service.instances[0].id
+    with pytest.raises((OSError, EOFError)):
+        await get("127.0.0.1", expose.host_port)

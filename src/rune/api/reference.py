@@ -53,10 +53,30 @@ def text(operations: Iterable[Operation[Any, Any]]) -> str:
             )
         parts += ["\n".join(_operation(row)) for row in own]
     asked = {row.request for row in rows}
-    others = [model for model in proto.models(rows) if model not in asked]
+    models = list(proto.models(rows))
+    others = [model for model in models if model not in asked]
+    parts.append("\n".join(_refused(rows, models)))
     parts.append("## Messages\n")
     parts += ["\n".join(_model(model)) for model in sorted(others, key=proto_name)]
     return "\n".join(parts)
+
+
+def _refused(
+    rows: Iterable[Operation[Any, Any]], models: Iterable[type[Message | WireEnum]]
+) -> Iterator[str]:
+    """All that is declared and not had: who calls or sends it is told the same reason."""
+    yield "## What is refused\n"
+    yield "These stand in the contract and are not had. They answer UNIMPLEMENTED with the reason.\n"
+    yield "| what | why |"
+    yield "|---|---|"
+    for row in rows:
+        if row.unsupported:
+            yield f"| `{row.service}/{row.method}` | {row.unsupported} |"
+    for model in models:
+        for item in fields(model) if issubclass(model, Message) else ():
+            if item.unsupported:
+                yield f"| `{proto_name(model)}.{item.wire}` | {item.unsupported} |"
+    yield ""
 
 
 def _operation(row: Operation[Any, Any]) -> Iterator[str]:

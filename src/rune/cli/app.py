@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("change:stop", "Stop every copy of a service, and keep the service."),
     "delete": ("delete:delete", "Delete a service or another resource."),
     "status": ("status:status", "See all services at a glance."),
+    "top": ("top:top", "See what services and instances use of processors and memory."),
     "health": ("status:health", "See how services, instances or the node are."),
     "deps": ("deps:deps", "See who waits for whom."),
     "secret": ("secret:secret", "Change secrets, see their versions, and reveal them."),

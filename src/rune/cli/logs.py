@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from msgspec import structs
 
 from rune.api import wirejson
 from rune.api.orchestrator import logs as api
@@ -58,6 +59,7 @@ def logs(state: State, target: str, **given: Any) -> None:  # noqa: ANN401 - cli
         until=given["until"],
         filter=given["filter_"],
         show_logs=True,
+        together=True,
     )
     prefix = where.kind == "service" if given["prefix"] is None else given["prefix"]
     printer = _Printer(state, given["output"], timestamps=given["timestamps"], prefix=prefix)
@@ -92,7 +94,7 @@ async def lines(client: Client, request: api.LogRequest) -> AsyncGenerator[api.L
         if seen.last is not None and not seen.is_over:
             await asyncio.sleep(PAUSE)
             seen.again()
-            request = msgspec.structs.replace(request, since=seen.last.isoformat(), tail=ALL)
+            request = structs.replace(request, since=seen.last.isoformat(), tail=ALL)
 
 
 async def _until_broken(
@@ -124,12 +126,13 @@ class _Seen:
         self.tries += 1
         self._repeated = dict(self._shown)
 
-    async def new(self, lines: AsyncIterator[api.LogResponse]) -> AsyncGenerator[api.LogResponse]:
-        """The lines that were not shown before."""
-        async for line in lines:
+    async def new(self, answers: AsyncIterator[api.LogResponse]) -> AsyncGenerator[api.LogResponse]:
+        """The lines that were not shown before, each by itself."""
+        async for answer in answers:
             self.tries = 0
-            if self._is_new(line):
-                yield line
+            for line in _apart(answer):
+                if self._is_new(line):
+                    yield line
 
     def _is_new(self, line: api.LogResponse) -> bool:
         at = line.timestamp
@@ -147,6 +150,12 @@ class _Seen:
         return True
 
 
+def _apart(answer: api.LogResponse) -> list[api.LogResponse]:
+    if not answer.more:
+        return [answer]
+    return [structs.replace(answer, content=text, more=[]) for text in (answer.content, *answer.more)]
+
+
 class _Printer:
     """Writes lines as they were asked for."""
 
@@ -158,7 +167,7 @@ class _Printer:
         """One line."""
         if self._format == "json":
             plain = wirejson.to_plain(line)
-            plain.pop("status")
+            del plain["status"], plain["more"]
             sys.stdout.write(msgspec.json.encode(plain).decode() + "\n")
         else:
             sys.stdout.write(self._text(line) + "\n")

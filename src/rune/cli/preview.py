@@ -38,6 +38,8 @@ async def preview(client: Client, items: list[Item], *, with_diff: bool) -> None
         there = await _there(client, item)
         wanted = _spec(item.model, item.model)
         before = _spec(there, item.model) if there is not None else None
+        if before is not None and item.kind == "service" and _is_autoscaled(item.model, there):
+            wanted["scale"] = before.get("scale", 0)
         action = "create" if before is None else "unchanged" if before == wanted else "update"
         if item.kind == "secret":
             action = "create or update"
@@ -47,6 +49,11 @@ async def preview(client: Client, items: list[Item], *, with_diff: bool) -> None
         rows.append([action, item.kind, getattr(item.model, "namespace", "") or "-", item.model.name])
     if not with_diff:
         output.show_table(["ACTION", "KIND", "NAMESPACE", "NAME"], rows)
+
+
+def _is_autoscaled(one: Any, other: Any) -> bool:  # noqa: ANN401 - two services
+    """What autoscale has reached is kept over a cast, whatever the file says."""
+    return all(each.autoscale is not None and each.autoscale.enabled for each in (one, other))
 
 
 async def _there(client: Client, item: Item) -> Any:  # noqa: ANN401 - a resource of any kind

@@ -39,7 +39,7 @@ def status(state: State, **given: Any) -> None:  # noqa: ANN401 - click's way
             f"{ready(service)}/{service.scale}",
             service.address or "-",
             external(service),
-            reason(service) or _closed(service) or "-",
+            reason(service) or _closed(service) or _autoscaled(service) or "-",
         ]
         for service in sorted(found, key=lambda service: order.get(service.status, 2))
     ]
@@ -49,6 +49,12 @@ def status(state: State, **given: Any) -> None:  # noqa: ANN401 - click's way
     counts = Counter(output.word(service.status) or "Unknown" for service in found)
     words = ", ".join(f"{count} {name.lower()}" for name, count in counts.most_common())
     click.echo(f"{len(found)} services at {state.address}{f': {words}' if words else ''}", err=True)
+
+
+def _autoscaled(service: services.Service) -> str:
+    """What holds autoscale back."""
+    told = service.autoscaling
+    return f"autoscale: {told.message}" if told and told.reason not in ("", "Steady") else ""
 
 
 @click.command(epilog="Examples: rune health; rune health service api --checks; rune health node")

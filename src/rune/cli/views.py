@@ -104,6 +104,14 @@ def _reason(item: Any, _now: datetime) -> str:  # noqa: ANN401 - a service
     return ": ".join(filter(None, (item.status_reason, item.status_message))) or "-"
 
 
+def _autoscale(item: Any, _now: datetime) -> str:  # noqa: ANN401 - a service
+    asked = item.autoscale
+    if asked is None or not asked.enabled:
+        return "-"
+    told = item.autoscaling.reason if item.autoscaling else ""
+    return f"{asked.min}-{asked.max} {asked.metric or 'cpu'} {asked.target:g} {told}".rstrip()
+
+
 def _restarts(item: Any, _now: datetime) -> str:  # noqa: ANN401 - an instance
     return str(item.metadata.restart_count if item.metadata else 0)
 
@@ -141,6 +149,7 @@ VIEWS = (
             Column("ADDRESS", _field("address")),
             Column("PORTS", _ports),
             Column("LABELS", _labels),
+            Column("AUTOSCALE", _autoscale),
             Column("MESSAGE", _reason),
         ),
     ),

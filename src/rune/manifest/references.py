@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from rune.api import envrefs
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import ReadyWhen
 from rune.manifest.documents import Item
@@ -91,6 +92,13 @@ def references(item: Item) -> Iterator[Reference]:
             name = getattr(source, f"{kind}_name")
             if name:
                 yield Reference(kind, source.namespace or home, name, f"env_from[{number}]")
+    for variable, ref in envrefs.references(service.env, home):
+        path = f"env.{variable}"
+        yield Reference(ref.kind, home, ref.name, path, ((ref.key, path),))
+    if service.expose and service.expose.tls:
+        path = "expose.tls.secret"
+        keys = (("tls.crt", path), ("tls.key", path))
+        yield Reference("secret", home, service.expose.tls.secret, path, keys)
     for kind in ("secret", "configmap"):
         yield from _mounted(service, kind, home)
 

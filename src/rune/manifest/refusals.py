@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
+from rune.api import envrefs
 from rune.api.orchestrator.secrets import Secret
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import Probe, ProbeType, ResourceLimit
@@ -33,6 +34,8 @@ def _service(service: Service) -> Iterator[Said]:
         yield "image", "a service is a process or an image, not both"
     if service.process is not None and not service.process.command:
         yield "process.command", "is empty"
+    for found in envrefs.violations(service.env, service.namespace or "default"):
+        yield found.field, found.description
     yield from _ports(service)
     yield from _sources(service)
     yield from _mounts(service)

@@ -16,6 +16,7 @@ from rune.positions.nodes import Node, Source
 from rune.positions.spots import Problem, Spot
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
+_NUMBER = re.compile(rf"{_WHOLE.pattern}(\.[0-9]{{1,9}})?")
 _SEVERAL = {"env_from"}
 """Lists that may be written as their only item."""
 LABEL_OF = {"services": "service", "secrets": "secret", "configmaps": "configmap", "namespaces": "namespace"}
@@ -147,6 +148,8 @@ class Reading:
             return node.text == "true"
         if field.python is int and _WHOLE.fullmatch(node.text) and not node.quoted:
             return int(node.text)
+        if field.python is float and _NUMBER.fullmatch(node.text) and not node.quoted:
+            return float(node.text)
         self.wrong(node.spot, f"must be {_type(field)}{_hint(field, node)}", path)
         return None
 
@@ -180,6 +183,8 @@ def nearest(word: str, known: Mapping[str, Any]) -> str:
 
 def yaml_path(path: str) -> str:
     """A path of the wire in the words of a file: `ports[0].target_port` → `ports[0].targetPort`."""
+    if path.startswith("env."):  # the name of a variable is the user's own
+        return path
     return re.sub(r"_([a-z])", lambda match: match[1].upper(), path)
 
 
@@ -188,12 +193,12 @@ def _what(node: Node) -> str:
 
 
 def _type(field: Field) -> str:
-    names = {"str": "text", "bool": "true or false", "int": "a whole number"}
+    names = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
     return names.get(field.python.__name__, "one word")
 
 
 def _hint(field: Field, node: Node) -> str:
-    if node.quoted and field.python in (int, bool):
+    if node.quoted and field.python in (int, bool, float):
         return ", without quotes"
     if field.python is int and re.fullmatch(r"0[0-9]+", node.text):
         return f"; {node.text} begins with 0: write {node.text.lstrip('0') or '0'}"

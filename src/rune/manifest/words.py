@@ -45,6 +45,7 @@ WRITTEN_BY_SERVER: dict[type[Message], frozenset[str]] = {
             "revision",
             "deletion_id",
             "scaling",
+            "autoscaling",
             "guard",
         }
     ),
@@ -62,7 +63,6 @@ _REGISTRY = "the server knows its registries, not a service: rune admin registri
 NOT_YET: dict[type[Message], dict[str, str]] = {
     services.Service: {
         "affinity": f"placement {_AFTER}",
-        "autoscale": f"autoscaling {_AFTER}",
         "imageRegistry": _REGISTRY,
         "registry": _REGISTRY,
     },

@@ -8,7 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -49,6 +51,17 @@ class Query:
     text: str
     """In lower case; only lines that contain it."""
     with_times: bool
+    together: bool = False
+    """Lines that differ in their text alone in one answer."""
+
+
+class Origin(NamedTuple):
+    """What lines may have in common."""
+
+    instance: Instance
+    at: datetime
+    stream: str
+    level: str
 
 
 class Logs:
@@ -181,6 +194,7 @@ def query_of(ask: LogRequest, *, now: datetime) -> Query:
         until=times["until"],
         text=ask.filter.lower(),
         with_times=ask.timestamps,
+        together=ask.together,
     )
 
 
@@ -206,18 +220,37 @@ def level(text: str) -> str:
 
 
 def _answers(rows: Sequence[Row], query: Query) -> Iterator[LogResponse]:
+    """The lines that match: one in each answer, or together those that differ in their text alone."""
+    found = _told(rows, query)
+    if not query.together:
+        yield from (_answer(told, []) for told in found)
+        return
+    for _, alike in groupby(found, key=itemgetter(0)):
+        first, *more = alike
+        yield _answer(first, [text for _, text in more])
+
+
+def _told(rows: Sequence[Row], query: Query) -> Iterator[tuple[Origin, str]]:
     for _, instance, line in rows:
-        if query.text and query.text not in line.text.lower():
+        text = line.text
+        if query.text and query.text not in text.lower():
             continue
-        yield LogResponse(
-            service_name=instance.service_name,
-            instance_id=instance.id,
-            instance_name=instance.name,
-            timestamp=line.at,
-            content=f"{_stamp(line.at)} {line.text}" if query.with_times else line.text,
-            stream=line.stream,
-            log_level=level(line.text),
-        )
+        content = f"{_stamp(line.at)} {text}" if query.with_times else text
+        yield Origin(instance, line.at, line.stream, level(text)), content
+
+
+def _answer(told: tuple[Origin, str], more: list[str]) -> LogResponse:
+    origin, content = told
+    return LogResponse(
+        service_name=origin.instance.service_name,
+        instance_id=origin.instance.id,
+        instance_name=origin.instance.name,
+        timestamp=origin.at,
+        content=content,
+        stream=origin.stream,
+        log_level=origin.level,
+        more=more,
+    )
 
 
 def _stamp(at: datetime) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from rune.api.envrefs import Reference, references, resolved
 from rune.api.orchestrator.configmaps import Configmap
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import ConfigmapMount, SecretMount
@@ -112,7 +113,7 @@ class Mounts:
         if lacking:
             raise Missing(lacking)
         notes: list[str] = []
-        env = {**self._variables(spec, notes), **workload.env}
+        env = {**self._variables(spec, notes), **workload.env, **self._own(workload, spec)}
         files = [self._files(use, mount) for use, mount in _mounted(spec)]
         return Supplied(msgspec.structs.replace(workload, env=env, files=files), notes)
 
@@ -130,6 +131,23 @@ class Mounts:
                 )
                 notes.append(f"{use}: left out of the environment, since they cannot be variables: {named}")
         return env
+
+    def _own(self, workload: Workload, spec: Service) -> dict[str, str]:
+        """The spec's own variables that name a key of something, with its value in place of the reference."""
+        home = spec.namespace
+        named = {name for name, _ in references(spec.env, home)}
+        asked = {name: spec.env[name] for name in named if workload.env.get(name) == spec.env[name]}
+
+        def value(variable: str, ref: Reference) -> str:
+            use = Use(ref.kind, home, ref.name)
+            found = self._values(use).get(ref.key)
+            if found is None:
+                raise Missing(f"{use} has no key {ref.key!r}, which env.{variable} names")
+            if "\0" in found:
+                raise Missing(f"{use} has a NUL in key {ref.key!r}, so env.{variable} cannot hold it")
+            return found
+
+        return resolved(asked, home, value)
 
     def _files(self, use: Use, mount: SecretMount | ConfigmapMount) -> Files:
         values = self._values(use)

@@ -33,6 +33,7 @@ from rune.orchestrator.node import Checks, Node
 from rune.orchestrator.portforward import PortForward
 from rune.orchestrator.probes import Prober
 from rune.orchestrator.questions import Questioner
+from rune.orchestrator.reconcilers.autoscaling import Autoscaler
 from rune.orchestrator.reconcilers.namespaces import NamespaceReconciler
 from rune.orchestrator.reconcilers.traffic import TrafficReconciler
 from rune.orchestrator.revisions import Revisions
@@ -41,6 +42,7 @@ from rune.orchestrator.scalings import Scalings
 from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 from rune.orchestrator.traffic import metering
+from rune.orchestrator.traffic.certificates import Plain
 from rune.orchestrator.traffic.switchboard import Switchboard
 from rune.orchestrator.usages import Measures, Usages
 from rune.orchestrator.watch import Watch
@@ -95,8 +97,11 @@ class Plane:
         self._store = store
         self._prober = Prober(Questioner(runners), clock=clock)
         self._switchboard = Switchboard()
-        self._traffic = TrafficReconciler(store, self._switchboard, clock=clock)
+        self._traffic = TrafficReconciler(
+            store, self._switchboard, clock=clock, presents=sealed.certificates if sealed else Plain()
+        )
         self._emptying = NamespaceReconciler(store, ground.kinds, clock=clock)
+        self._autoscaler = Autoscaler(store, ground.measures, clock=clock, traffic=self._switchboard)
         dependents = Dependents()
         machine = Machine(
             runners=runners,
@@ -141,7 +146,13 @@ class Plane:
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
-        return (self._control.run(), self._prober.run(), self._traffic.run(), self._emptying.run())
+        return (
+            self._control.run(),
+            self._prober.run(),
+            self._traffic.run(),
+            self._emptying.run(),
+            self._autoscaler.run(),
+        )
 
     def look_at_runner(self, name: str) -> None:
         """Its engine was lost, or is back."""

@@ -14,6 +14,7 @@ from rune.core.call import Call
 from rune.core.crud import change, put
 from rune.core.store.base import Put, Store, Write
 from rune.errors import FailedPrecondition, NotFound
+from rune.orchestrator import autoscale
 from rune.orchestrator.copies import templates_of
 from rune.orchestrator.dependents import Ref
 from rune.orchestrator.same import is_same_template
@@ -95,6 +96,7 @@ def respecified(
         status_reason=reason,
         status_message=manner.note if manner.automatic else "",
         scaling=scaling,
+        autoscaling=found.autoscaling if autoscale.wish(spec) else None,
     )
     if renewed:
         made = _template(store, spec, generation, now=now, manner=manner)

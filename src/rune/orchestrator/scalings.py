@@ -9,15 +9,17 @@ import msgspec
 
 from rune.api.common import OK, Status
 from rune.api.orchestrator import services as api
+from rune.api.orchestrator.autoscale import Autoscaling
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceStatus
 from rune.api.orchestrator.scaling import Scaling, ScalingState
 from rune.api.orchestrator.services import Service
 from rune.core.call import Call
 from rune.core.clock import Clock
+from rune.core.crud import put
 from rune.core.dispatch import Dispatcher
 from rune.core.store.base import Put, Store, Write
 from rune.errors import Conflict, FailedPrecondition
-from rune.orchestrator import scaling
+from rune.orchestrator import autoscale, scaling
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.respec import change_service, get_service, respecified
 
@@ -66,11 +68,12 @@ class Scalings:
         at = _steps_at(found)
         begun = scaling.begun(ask, at=at, now=self._clock.now())
         is_same = _is_same(found.scaling, begun) if begun else at == found.scale
+        told = autoscale.by_hand(found, ask.scale, now=self._clock.now())
         if found.scale == ask.scale and is_same:
-            return []
+            return [] if told == found.autoscaling else [put(found, autoscaling=told)]
         wanted = msgspec.structs.replace(found, scale=ask.scale)
         writes = respecified(self._store, found, wanted, now=self._clock.now())
-        return [_with(write, begun) for write in writes]
+        return [_with(write, begun, told) for write in writes]
 
     def _seen(self, ask: api.WatchScalingRequest) -> api.ScalingStatusResponse:
         service = get_service(self._store, (ask.namespace, ask.service_name))
@@ -114,9 +117,9 @@ def _is_same(old: Scaling | None, new: Scaling) -> bool:
     )
 
 
-def _with(write: Write, steps: Scaling | None) -> Write:
+def _with(write: Write, steps: Scaling | None, told: Autoscaling | None) -> Write:
     if isinstance(write, Put) and isinstance(write.value, Service):
-        return Put(msgspec.structs.replace(write.value, scaling=steps))
+        return Put(msgspec.structs.replace(write.value, scaling=steps, autoscaling=told))
     return write
 
 

@@ -19,6 +19,7 @@ from rune.orchestrator.mounts import Mounts
 from rune.orchestrator.registries import KeptRegistry, Registries
 from rune.orchestrator.safe import KeptSecret, Safe, SecretVersion
 from rune.orchestrator.secrets import Secrets
+from rune.orchestrator.traffic.certificates import Certificates
 from rune.orchestrator.uses import used_by
 
 SEALED: Final[Sequence[type[SealedResource]]] = (SecretVersion, KeptRegistry)
@@ -36,6 +37,7 @@ class Sealing:
     keys: Keys
     mounts: Mounts
     vault: Vault
+    certificates: Certificates
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
@@ -89,4 +91,5 @@ async def unlock(
         keys=Keys(rotation, found),
         mounts=Mounts(safe),
         vault=vault,
+        certificates=Certificates(safe),
     )

@@ -19,7 +19,7 @@ from rune.core.crud import TRIES
 from rune.core.dispatch import Dispatcher
 from rune.core.store.base import Put, Store, Write
 from rune.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
-from rune.orchestrator import listing
+from rune.orchestrator import autoscale, listing
 from rune.orchestrator.admission import Admission
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.dependents import Dependents
@@ -65,6 +65,7 @@ class Services:
         await self._admission.admit(call.principal, spec)
         self._refuse_cycle(spec)
         exposure.refuse_taken(self._store, spec)
+        spec = autoscale.begun(None, spec)
         for _ in range(TRIES):
             writes = [*self._made(spec), *self._cleared(spec)]
             try:
@@ -110,10 +111,11 @@ class Services:
         exposure.refuse_taken(self._store, spec)
 
         def decide(found: Service) -> Sequence[Write]:
-            if is_same(found, spec) and not ask.force:
+            wanted = autoscale.begun(found, spec)
+            if is_same(found, wanted) and not ask.force:
                 return []
             manner = Manner(again=ask.force, recreate=ask.force)
-            return respecified(self._store, found, spec, now=self._clock.now(), manner=manner)
+            return respecified(self._store, found, wanted, now=self._clock.now(), manner=manner)
 
         ref = (spec.namespace, spec.name)
         await change_service(self._store, ref, decide, call=call, revision=ask.service.revision)

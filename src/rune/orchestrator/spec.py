@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from rune.api import envrefs
 from rune.api.fields import NamespaceName, Timestamp
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
@@ -20,7 +21,7 @@ from rune.api.orchestrator.specs import (
 )
 from rune.api.resource import Resource
 from rune.errors import InvalidArgument, Unimplemented, Violation
-from rune.orchestrator import images, mountpaths, quantities, quarantine
+from rune.orchestrator import autoscale, images, mountpaths, quantities, quarantine
 from rune.orchestrator.runners.isolation import capabilities, syscalls
 from rune.orchestrator.traffic import exposure
 
@@ -31,7 +32,7 @@ TEMPLATE: Final = (
 """The fields that a copy is made from: a change of one needs new copies."""
 SPEC: Final = (
     *TEMPLATE, "labels", "scale", "dependencies", "expose", "image_pull", "discovery", "network_policy",
-    "image_pull_anonymous", "update_strategy", "drain_seconds", "rollout", "agent",
+    "image_pull_anonymous", "update_strategy", "drain_seconds", "rollout", "agent", "autoscale",
 )  # fmt: skip
 """The fields that are the user's; all others are the system's, and what clients send there is not taken."""
 MOST_LABELS: Final = 64
@@ -145,6 +146,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
         yield Violation("labels", f"has {len(spec.labels)} entries; {MOST_LABELS} are the most")
     if sum(len(key) + len(value) for key, value in spec.env.items()) > MOST_ENV_BYTES:
         yield Violation("env", "is larger than 1 MiB")
+    yield from envrefs.violations(spec.env, spec.namespace or "default")
     runtime = "docker" if spec.image else "process"
     if spec.runtime not in ("", runtime):
         yield Violation("runtime", f"is {runtime} for this service, not {spec.runtime[:40]!r}: leave it out")
@@ -161,6 +163,7 @@ def _violations(spec: Service) -> Iterator[Violation]:
     yield from exposure.violations(spec)
     yield from quarantine.violations(spec)
     yield from _rollout_violations(spec)
+    yield from autoscale.violations(spec)
     yield from mountpaths.violations(spec)
     for number, ref in enumerate(spec.dependencies):
         yield from _dependency_violations(f"dependencies[{number}]", ref, spec)

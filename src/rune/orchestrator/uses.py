@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rune.api import envrefs
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import EnvFromSource
@@ -37,6 +38,8 @@ def needed(spec: Service) -> Iterator[Use]:
     home = spec.namespace
     for source in spec.env_from:
         yield source_of(source, home)
+    for _, ref in envrefs.references(spec.env, home):
+        yield Use(ref.kind, home, ref.name)
     for mount in spec.secret_mounts:
         yield Use(SECRET, home, mount.secret_name)
     for mount in spec.configmap_mounts:
@@ -51,9 +54,20 @@ def waited_for(spec: Service) -> Iterator[Use]:
                 yield Use(kind, ref.namespace or spec.namespace, name)
 
 
+def presented(spec: Service) -> Iterator[Use]:
+    """What its door shows, or asks clients for."""
+    expose = spec.expose
+    if expose and expose.tls:
+        yield Use(SECRET, spec.namespace, expose.tls.secret)
+    if expose and expose.client_cert:
+        yield Use(SECRET, spec.namespace, expose.client_cert.ca_secret)
+
+
 def users(store: Store, use: Use) -> Sequence[Service]:
     """The services whose spec names it."""
-    return [each for each in store.list(Service) if use in {*needed(each), *waited_for(each)}]
+    return [
+        each for each in store.list(Service) if use in {*needed(each), *waited_for(each), *presented(each)}
+    ]
 
 
 def used_by(store: Store, use: Use) -> list[str]:

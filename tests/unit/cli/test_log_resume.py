@@ -55,3 +55,28 @@ async def test_a_log_that_is_not_followed_says_that_it_broke() -> None:
     lines: Any = logs.lines(cast("Client", Breaking(1)), LogRequest())
     with pytest.raises(Unavailable):
         _ = [item async for item in lines]
+
+
+class Together:
+    """Sends lines of one moment in one answer, and breaks off once after the first answer."""
+
+    def __init__(self) -> None:
+        self.asks: list[LogRequest] = []
+
+    async def stream(self, _operation: object, request: LogRequest) -> AsyncGenerator[LogResponse]:
+        self.asks.append(request)
+        yield LogResponse(instance_id="i", timestamp=BORN, content="a", more=["a", "b"])
+        if len(self.asks) == 1:
+            raise Unavailable("the connection broke")
+        yield LogResponse(instance_id="i", timestamp=BORN, content="c", more=["d"])
+
+
+async def test_lines_that_come_together_are_shown_one_by_one_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "PAUSE", 0.0)
+    lines: Any = logs.lines(cast("Client", Together()), LogRequest(follow=True))
+    async with aclosing(lines) as found:
+        shown = [item async for item in found]
+    assert [item.content for item in shown] == ["a", "a", "b", "c", "d"]
+    assert not any(item.more for item in shown)

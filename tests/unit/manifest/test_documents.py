@@ -11,6 +11,7 @@ from rune.api.orchestrator import specs
 from rune.api.orchestrator.services import Service
 from rune.errors import InvalidArgument
 from rune.manifest.documents import read
+from rune.manifest.lint import check
 from rune.positions.spots import Malformed
 
 
@@ -154,7 +155,23 @@ def test_a_problem_shows_its_line_with_a_caret_under_the_spot() -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["autoscale", "affinity", "registry", "imageRegistry"])
+@pytest.mark.parametrize("text, target", [("70", 70.0), ("0.5", 0.5)])
+def test_a_target_is_a_number(text: str, target: float) -> None:
+    (item,) = read(
+        f"service:\n  name: a\n  command: [x]\n  autoscale: {{max: 2, target: {text}}}\n", name="f"
+    )
+    assert item.model.autoscale.target == target
+
+
+@pytest.mark.parametrize("text", ["many", "'70'", "1e3", "0x1", "1_000", ".nan"])
+def test_what_is_no_number_is_refused_where_one_belongs(text: str) -> None:
+    (message, *_) = messages(
+        f"service:\n  name: a\n  command: [x]\n  autoscale: {{max: 2, target: {text}}}\n"
+    )
+    assert "autoscale.target: must be a number" in message
+
+
+@pytest.mark.parametrize("key", ["affinity", "registry", "imageRegistry"])
 def test_what_this_release_has_nothing_for_is_refused_with_the_reason(key: str) -> None:
     (message,) = messages(f"service:\n  name: a\n  command: [x]\n  {key}: {{}}\n")
     assert f"{key} is not supported: " in message
@@ -220,3 +237,20 @@ def inside(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
 @given(st.recursive(LEAVES, inside, max_leaves=20))
 def test_any_tree_is_read_or_refused_with_invalid_argument(tree: object) -> None:
     assert is_read_or_refused(yaml.safe_dump(tree))
+
+
+def test_a_malformed_reference_of_a_variable_is_told_at_its_place() -> None:
+    text = 'service:\n  name: a\n  process: {command: x}\n  env:\n    db_url: "pg://{{secret:db}}"\n'
+    (found,) = check(read(text, name="app.yaml"))
+    assert str(found.problem).startswith(
+        "app.yaml:5:13: service \"a\": env.db_url: '{{secret:db}}' names no key: write {{secret:NAME/KEY}}"
+    )
+
+
+def test_a_key_that_the_files_do_not_have_is_told() -> None:
+    text = (
+        "service:\n  name: a\n  process: {command: x}\n  env: {A: '{{configmap:app/levle}}'}\n"
+        "configmap:\n  name: app\n  data: {level: debug}\n"
+    )
+    (found,) = check(read(text, name="app.yaml"))
+    assert "has no key 'levle'; did you mean 'level'?" in str(found.problem)

@@ -123,6 +123,26 @@ async def test_a_filter_keeps_what_contains_it_whatever_the_case(plane: Plane) -
     assert texts(await read(plane, "api", filter="Get")) == ["GET /a", "get /b"]
 
 
+async def test_lines_that_differ_in_their_text_alone_come_together_when_asked(plane: Plane) -> None:
+    await plane.serve("api")
+    copy = await plane.copy_of("api")
+    at = plane.clock.now()
+    for stream, text in (
+        ("stdout", "a"),
+        ("stdout", "b"),
+        ("stdout", "error: c"),
+        ("stderr", "d"),
+        ("stderr", "e"),
+    ):
+        plane.runner.say(copy.id, text, stream=stream, at=at)
+    answers = (await read(plane, "api", together=True))[1:]
+    assert [(line.content, line.more) for line in answers] == [("a", ["b"]), ("error: c", []), ("d", ["e"])]
+    assert [line.log_level for line in answers] == ["info", "error", "info"]
+    alone = await read(plane, "api")
+    assert texts(alone)[1:] == ["a", "b", "error: c", "d", "e"]
+    assert not any(line.more for line in alone)
+
+
 async def test_times_are_written_into_the_line_when_asked(plane: Plane) -> None:
     await plane.serve("api")
     await plane.copy_of("api")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from promises import promise
 from rune.api.orchestrator import configmaps, secrets
 from rune.api.orchestrator import services as service_api
 from rune.api.orchestrator.services import Service, ServiceStatus
@@ -21,7 +22,7 @@ from rune.api.orchestrator.specs import (
     SecretMount,
 )
 from rune.core.store.base import Delete
-from rune.errors import InvalidArgument
+from rune.errors import FailedPrecondition, InvalidArgument
 from rune.orchestrator.configmaps import Configmaps
 from rune.orchestrator.mountpaths import violations
 from rune.orchestrator.mounts import Missing, Mounts
@@ -281,3 +282,86 @@ async def test_a_spec_that_asks_for_the_impossible_is_refused_when_it_is_written
     ask = service_api.CreateServiceRequest(service=spec(secret_mounts=mounts))
     with pytest.raises(InvalidArgument, match=r"service\.secret_mounts\[0\]\.mount_path"):
         await plane.call(service_api.create, ask)
+
+
+def asking(**env: str) -> tuple[Workload, Service]:
+    """A workload and the spec it was made from, whose variables are these."""
+    return msgspec.structs.replace(WORK, env={**env, "OWN": "1"}), spec(env=env)
+
+
+@promise("env.references")
+async def test_references_in_variables_become_the_values_they_name(plane: Plane) -> None:
+    await keep(plane, "db", {"password": PLANTED, "user": "root"})
+    await note(plane, "app", {"log.level": "debug"})
+    asked = asking(
+        URL="pg://{{secret:db/user}}:{{ secret:db.default.rune/password }}@db",
+        LEVEL="{{configmap:app/log.level}}",
+        OTHER="{{ braces }} of {{.Values.ours}}",
+    )
+    got = await plane.supplies.supply(*asked)
+    assert got.workload.env == {
+        "URL": f"pg://root:{PLANTED}@db",
+        "LEVEL": "debug",
+        "OTHER": "{{ braces }} of {{.Values.ours}}",
+        "OWN": "1",
+    }
+    assert PLANTED not in f"{got!r}{got.workload!r}"
+
+
+async def test_a_value_that_looks_like_a_reference_is_not_read_again(plane: Plane) -> None:
+    await keep(plane, "db", {"a": "{{secret:db/b}}", "b": PLANTED})
+    got = await plane.supplies.supply(*asking(A="{{secret:db/a}}"))
+    assert got.workload.env["A"] == "{{secret:db/b}}"
+
+
+async def test_a_reference_to_nothing_is_named_with_its_variable(plane: Plane) -> None:
+    with pytest.raises(Missing, match="^secret default/db does not exist"):
+        await plane.supplies.supply(*asking(A="{{secret:db/a}}"))
+    await keep(plane, "db", {"b": PLANTED, "nul": f"{PLANTED}\0"})
+    with pytest.raises(Missing, match="^secret default/db has no key 'a', which env.A names") as caught:
+        await plane.supplies.supply(*asking(A="{{secret:db/b}}{{secret:db/a}}"))
+    assert PLANTED not in str(caught.value)
+    with pytest.raises(Missing, match=r"has a NUL in key 'nul', so env\.A cannot hold it") as caught:
+        await plane.supplies.supply(*asking(A="{{secret:db/nul}}"))
+    assert PLANTED not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value, why",
+    [
+        ("{{secret:db}}", "names no key: write {{secret:NAME/KEY}}"),
+        ("x {{configmap:app/}}", "names no key: write {{configmap:NAME/KEY}}"),
+        ("{{secret:db/a/b}}", "names no key"),
+        ("{{secret:/a}}", "names no secret: '' is not a name"),
+        ("{{secret:Db/a}}", "names no secret: 'Db' is not a name"),
+        (
+            "{{secret:db.prod.rune/a}}",
+            "names another namespace: a service gets what its own, 'default', keeps",
+        ),
+        ("{{secret:db.default/a}}", "names another namespace"),
+    ],
+)
+async def test_a_malformed_reference_is_refused_with_its_variable(plane: Plane, value: str, why: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await plane.serve("api", env={"GOOD": "1", "DB_URL": value})
+    (found,) = caught.value.details
+    assert found.field == "service.env.DB_URL"
+    assert why in found.description
+
+
+async def test_a_service_shows_the_reference_and_never_the_value(plane: Plane) -> None:
+    await keep(plane, "db", {"password": PLANTED})
+    service = await plane.serve("api", env={"PASSWORD": "{{secret:db/password}}"})
+    async with plane.running():
+        await plane.until(lambda: any(copy.pid for copy in plane.copies("api")))
+    copy = plane.copies("api")[0]
+    assert plane.runner.started[-1].env["PASSWORD"] == PLANTED
+    assert service.env == {"PASSWORD": "{{secret:db/password}}"}
+    assert PLANTED not in f"{plane.store.list(Service)}{plane.store.list(Template)}{copy}"
+
+
+async def test_a_secret_that_a_variable_names_is_in_use(plane: Plane) -> None:
+    await keep(plane, "db", {"password": PLANTED})
+    await plane.serve("api", env={"PASSWORD": "{{secret:db/password}}"})
+    with pytest.raises(FailedPrecondition, match="default/api"):
+        await plane.call(secrets.delete, secrets.DeleteSecretRequest(name="db"))

@@ -32,10 +32,12 @@ class LogRequest(Message):
     show_logs: bool = False
     show_events: Annotated[bool, later("events among the logs are not part of this release")] = False
     show_status: Annotated[bool, later("status among the logs is not part of this release")] = False
+    together: bool = False
+    """Lines that differ in their text alone may come in one answer; a busy log is read far faster so."""
 
 
 class LogResponse(Message):
-    """One line."""
+    """One line, or with `together` several of one instance, stream, time and level."""
 
     service_name: str = ""
     instance_id: str = ""
@@ -47,6 +49,8 @@ class LogResponse(Message):
     status: Status | None = None
     log_level: str = ""
     """error, warn or info, guessed from the text."""
+    more: list[str] = []
+    """The lines after `content`, where they were asked for together."""
 
 
 stream = Operation(

@@ -24,6 +24,7 @@ from rune.api.fields import (
 )
 from rune.api.operation import Effect, Http, Kind, Operation, Rate, Streaming
 from rune.api.orchestrator import instances, specs
+from rune.api.orchestrator.autoscale import Autoscale, Autoscaling
 from rune.api.orchestrator.deletions import Finalizer
 from rune.api.orchestrator.guard import ServiceAgent, ServiceGuard
 from rune.api.orchestrator.instances import Instance
@@ -163,6 +164,10 @@ class Service(Resource):
     """The copies are an AI agent: each gets an API key of its own and is guarded."""
     guard: ServiceGuard | None = None
     """What agent security wants of it, in answers only."""
+    autoscale: Autoscale | None = None
+    """How many copies run, by what they have to do."""
+    autoscaling: Autoscaling | None = None
+    """How it is with that, in answers only."""
 
 
 class ServiceResponse(Message):

@@ -103,15 +103,17 @@ class ExposeServiceTLS(Message):
     """How an exposed service is encrypted."""
 
     secret: Text = ""
-    auto: bool = False
-    mode: Text = ""
+    """A secret of the service's namespace: its keys `tls.crt` (the chain, PEM) and `tls.key`."""
+    auto: Annotated[bool, later("runed orders no certificates: keep one in a secret")] = False
+    mode: Annotated[Text, later("TLS ends at the door, always")] = ""
 
 
 class ExposeClientCert(Message):
     """Which client certificates an exposed service asks for."""
 
     ca_secret: Text = ""
-    mode: Text = ""
+    """A secret of the service's namespace: its key `ca.crt` is the authority that signs clients."""
+    mode: Annotated[Text, later("who shows no certificate is not let in, always")] = ""
 
 
 class ServiceExpose(Message):
@@ -124,14 +126,12 @@ class ServiceExpose(Message):
     host_port: Uint32 = 0
     """The port to listen on; the declared port's number when 0."""
     path: Annotated[Text, later(ROUTING)] = ""
-    tls: Annotated[ExposeServiceTLS | None, later("TLS of exposed services is not part of this release")] = (
-        None
-    )
+    tls: ExposeServiceTLS | None = None
+    """Without it bytes are passed on as they are. TLS ends at the door; copies get what was inside."""
     allow_cidrs: Annotated[list[Text], Meta(max_length=256)] = []
     """The networks that may connect, such as `10.0.0.0/8`; everybody when empty."""
-    client_cert: Annotated[
-        ExposeClientCert | None, later("client certificates of exposed services are not part of this release")
-    ] = None
+    client_cert: ExposeClientCert | None = None
+    """Only clients with a certificate of this authority may connect; it takes `tls`."""
 
 
 class ProbeType(WireEnum):

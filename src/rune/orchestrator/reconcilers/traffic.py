@@ -9,19 +9,21 @@ from typing import Final, NoReturn
 
 from rune.api.orchestrator.instances import DesiredState, Instance
 from rune.api.orchestrator.services import ExposureStatus, Service
-from rune.api.orchestrator.specs import ServicePort
+from rune.api.orchestrator.specs import IngressCertStatus, ServicePort
 from rune.api.resource import Key
 from rune.core.clock import Clock
 from rune.core.crud import put
 from rune.core.reconcile import Worker, follow
 from rune.core.store.base import Mutation, Store
-from rune.errors import Conflict
+from rune.errors import Conflict, FailedPrecondition
 from rune.orchestrator.copies import copies_of
 from rune.orchestrator.traffic import exposure, listening
+from rune.orchestrator.traffic.certificates import Plain, Presents
 from rune.orchestrator.traffic.exposure import LOOPBACK, Place
 from rune.orchestrator.traffic.listening import Listener
 from rune.orchestrator.traffic.pool import Endpoint
 from rune.orchestrator.traffic.switchboard import Switchboard, Wanted
+from rune.orchestrator.uses import SECRET, Use, presented
 
 OPERATION: Final = "reconcile.traffic"
 FIRST_LOOK, LONGEST_LOOK = 0.05, 10.0
@@ -30,6 +32,10 @@ RETRY: Final = 2.0
 """Seconds until a place that could not be had is tried again."""
 UNGUARDED: Final = (
     "copies listen on every address at this port, so allow_cidrs cannot hold:"
+    " choose another host_port, or let them listen on their HOST"
+)
+UNENCRYPTED: Final = (
+    "copies listen on every address at this port, so nothing is encrypted there:"
     " choose another host_port, or let them listen on their HOST"
 )
 HELD: Final = 5.0
@@ -77,9 +83,12 @@ class View:
 class TrafficReconciler:
     """Keeps the switchboard as the services and their ready copies want it."""
 
-    def __init__(self, store: Store, switchboard: Switchboard, *, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, switchboard: Switchboard, *, clock: Clock, presents: Presents | None = None
+    ) -> None:
         self._store = store
         self._switchboard = switchboard
+        self._presents = presents or Plain()
         self._clock = clock
         self._worker = Worker(self.reconcile, clock=clock)
         self._empty_since: dict[Key, float] = {}
@@ -109,6 +118,10 @@ class TrafficReconciler:
             instance = mutation.after or mutation.before
             if isinstance(instance, Instance):
                 self._worker.look(Key(Service.KIND, namespace, instance.service_name))
+        elif kind == SECRET:
+            for service in self._store.list(Service, namespace):
+                if Use(*mutation.key) in set(presented(service)):
+                    self._worker.look(service.key)
 
     async def reconcile(self, key: Key) -> float | None:
         """Fill the pools, then open and close doors; says when to look again at what is not settled."""
@@ -146,7 +159,13 @@ class TrafficReconciler:
         self._switchboard.welcome(copy.id for copy in view.copies)
         by_turns = view.mode == exposure.ROUND
         self._switchboard.fill(ref, {port.port: view.endpoints(port) for port in view.tcp}, by_turns=by_turns)
-        return self._switchboard.open(ref, [*self._own_doors(view), *self._exposed_door(view)])
+        doors, shut = [*self._own_doors(view)], dict[Place, str]()
+        try:
+            doors += self._exposed_door(view)
+        except FailedPrecondition as error:  # without its certificate the door stays shut
+            place = exposure.place_of(service)
+            shut = {place: error.message} if place else {}
+        return {**self._switchboard.open(ref, doors), **shut}
 
     def _own_doors(self, view: View) -> Iterator[Wanted]:
         if view.mode == exposure.NONE or not view.service.address:
@@ -160,7 +179,9 @@ class TrafficReconciler:
         expose, place = view.service.expose, exposure.place_of(view.service)
         port = expose and exposure.port_of(view.service, expose)
         if expose and place and port and self._is_free(view, port, place):
-            yield Wanted(place=place, port=port.port, allowed=exposure.networks(expose))
+            shown = self._presents.of(view.service)
+            allowed, tls = exposure.networks(expose), shown.context if shown else None
+            yield Wanted(place=place, port=port.port, allowed=allowed, tls=tls)
 
     def _is_free(self, view: View, port: ServicePort, place: Place) -> bool:
         """Listening there takes the port from no copy that wants it on every address.
@@ -184,9 +205,15 @@ class TrafficReconciler:
         status = self._exposed(view, place, shut) if place else None
         shares = view.shares_ports()
         shares = service.shares_ports if shares is None else shares
-        if (status, shares) != (service.exposure, service.shares_ports):
-            write = put(service, exposure=status, shares_ports=shares)
+        shown = self._certificate(service, status)
+        if (status, shares, shown) != (service.exposure, service.shares_ports, service.ingress_cert):
+            write = put(service, exposure=status, shares_ports=shares, ingress_cert=shown)
             await self._store.commit(write, operation=OPERATION)
+
+    def _certificate(self, service: Service, status: ExposureStatus | None) -> IngressCertStatus | None:
+        """What its open door shows."""
+        shown = self._presents.of(service) if status and status.is_open else None
+        return shown.status(status.address, now=self._clock.now()) if shown and status else None
 
     def _exposed(self, view: View, place: Place, shut: Mapping[Place, str]) -> ExposureStatus:
         """How it is with the place that is asked for."""
@@ -197,6 +224,8 @@ class TrafficReconciler:
             return ExposureStatus(address=address, is_open=True)
         if Listener("tcp", None, place.port) not in view.seen:
             return ExposureStatus(address=address, message="no copy listens yet")
+        if service.expose and service.expose.tls:
+            return ExposureStatus(address=address, message=UNENCRYPTED)
         if service.expose and service.expose.allow_cidrs:
             return ExposureStatus(address=address, message=UNGUARDED)
         return ExposureStatus(address=address, is_open=True, message="a copy answers there by itself")

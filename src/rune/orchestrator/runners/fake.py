@@ -156,11 +156,11 @@ class FakeRunner:
         ended = {"state": State.EXITED, "pid": 0, "ended_at": self._now()}
         self._saw(msgspec.structs.replace(known.seen, **ended, exit_code=code, message=message))
 
-    def say(self, instance: str, *lines: str, stream: str = "stdout") -> None:
-        """Let an instance write lines."""
+    def say(self, instance: str, *lines: str, stream: str = "stdout", at: datetime | None = None) -> None:
+        """Let an instance write lines, each at a time of its own unless it is given."""
         known = self._instances[instance]
         for text in lines:
-            known.write(LogLine(instance=instance, at=self._now(), stream=stream, text=text))
+            known.write(LogLine(instance=instance, at=at or self._now(), stream=stream, text=text))
         known.wake()
 
     async def logs(

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from ipaddress import ip_address
@@ -38,6 +39,8 @@ class Door:
         self.pool = pool
         self.allowed: tuple[Network, ...] = ()
         """Who may connect; empty for everybody."""
+        self.tls: ssl.SSLContext | None = None
+        """What new connections are encrypted with."""
         self._counts, self._spawn, self._bounds = counts, spawn, bounds
         self._relays: set[Relay] = set()
         self._waiting = 0
@@ -141,8 +144,8 @@ class Door:
         self._counts.passed += 1
         self._counts.active += 1
         try:
-            await relay.join(client, copy)
-        except OSError:  # the client has left meanwhile
+            await relay.join(client, copy, tls=self.tls)
+        except OSError:  # the client has left meanwhile, or its handshake failed
             self._over(relay, load)
 
     def _over(self, relay: Relay, load: Load) -> None:
@@ -172,7 +175,7 @@ async def dial(pool: Pool, bounds: Bounds, counts: Counts) -> tuple[Load, socket
         endpoint, load = chosen
         load.active += 1
         try:
-            return load, await _connected(endpoint, min(bounds.connect, left))
+            sock = await _connected(endpoint, min(bounds.connect, left))
         except (OSError, TimeoutError):
             load.release()
             load.shunned_until = loop.time() + SHUNNED
@@ -181,6 +184,9 @@ async def dial(pool: Pool, bounds: Bounds, counts: Counts) -> tuple[Load, socket
         except BaseException:
             load.release()
             raise
+        else:
+            load.passed += 1
+            return load, sock
     raise Unavailable("no copy took the connection")
 
 

@@ -57,11 +57,21 @@ def violations(spec: Service) -> Iterator[Violation]:
             f"{expose.host[:100]!r} is no address of this machine, such as 127.0.0.1 or 0.0.0.0:"
             " routing by host name is not part of this release",
         )
+    yield from _certificate_violations(expose)
     for number, text in enumerate(expose.allow_cidrs):
         try:
             ip_network(text)
         except ValueError as error:
             yield Violation(f"expose.allow_cidrs[{number}]", f"is not a network such as 10.0.0.0/8: {error}")
+
+
+def _certificate_violations(expose: ServiceExpose) -> Iterator[Violation]:
+    if expose.tls and not expose.tls.secret:
+        yield Violation("expose.tls.secret", "is required: a secret with the keys tls.crt and tls.key")
+    if expose.client_cert and not expose.client_cert.ca_secret:
+        yield Violation("expose.client_cert.ca_secret", "is required: a secret with the key ca.crt")
+    if expose.client_cert and not expose.tls:
+        yield Violation("expose.client_cert", "takes expose.tls: without it no certificate is shown")
 
 
 def port_of(spec: Service, expose: ServiceExpose) -> ServicePort | None:

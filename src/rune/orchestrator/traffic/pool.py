@@ -21,10 +21,12 @@ class Endpoint(NamedTuple):
 class Load:
     """How many connections one copy has, over all its ports, and whether it takes new ones."""
 
-    __slots__ = ("_idle", "active", "is_leaving", "shunned_until")
+    __slots__ = ("_idle", "active", "is_leaving", "passed", "shunned_until")
 
     def __init__(self) -> None:
         self.active = 0
+        self.passed = 0
+        """All that it has had."""
         self.is_leaving = False
         self.shunned_until = 0.0
         self._idle: asyncio.Event | None = None

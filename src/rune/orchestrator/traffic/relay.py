@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,8 @@ from typing import Final, cast
 
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of a socket whose close is a reset, so that nobody takes it for the end of an answer."""
+HANDSHAKE: Final = 5.0
+"""Seconds that a client has for the handshake of TLS."""
 WINDOW: Final = 256 << 10
 """Bytes that wait in memory for a side to take them; past that its peer is not read."""
 
@@ -69,13 +72,20 @@ class Relay:
         self._open = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def join(self, client: socket.socket, copy: socket.socket) -> None:
-        """Take both sockets over and pass on from now on; raises OSError when one of them is gone."""
+    async def join(
+        self, client: socket.socket, copy: socket.socket, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Take both sockets over and pass on from now on; raises OSError when one of them is gone.
+
+        With `tls` the client's side is encrypted, once it has shaken hands.
+        """
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._bounds.idle, self._check)
         try:
             await loop.connect_accepted_socket(lambda: self.copy, copy)
-            await loop.connect_accepted_socket(lambda: self.client, client)
+            await loop.connect_accepted_socket(
+                lambda: self.client, client, ssl=tls, ssl_handshake_timeout=HANDSHAKE if tls else None
+            )
         except BaseException:
             self._timer.cancel()
             for sock in (client, copy):
@@ -156,7 +166,7 @@ class Side(asyncio.Protocol):
             transport.close()
             return
         if self.peer.is_ended:
-            transport.write_eof()
+            _end(transport)
         if not self.is_full:
             self.resume_writing()
 
@@ -183,14 +193,14 @@ class Side(asyncio.Protocol):
             self.peer.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """It will say no more; what the peer says still goes through."""
+        """It will say no more; what the peer says still goes through, but for TLS, which has no half."""
         if not self.is_ended:
             self.is_ended = True
             other = self.peer.transport
             if other and not other.is_closing():
-                other.write_eof()
+                _end(other)
             self.relay.ended()
-        return True
+        return self.transport is not None and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Its socket is closed."""
@@ -220,7 +230,15 @@ class CopySide(Side):
         self._pass(data)
 
 
+def _end(transport: asyncio.Transport) -> None:
+    """Say that nothing more comes; TLS can say so only by ending the connection."""
+    if transport.can_write_eof():
+        transport.write_eof()
+    else:
+        transport.close()
+
+
 def _reset(transport: asyncio.Transport) -> None:
-    with suppress(OSError):  # it is gone already
+    with suppress(OSError, AttributeError):  # it is gone already; TLS has forgotten its socket then
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     transport.abort()

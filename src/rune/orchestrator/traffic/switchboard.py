@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -32,6 +33,8 @@ class Wanted:
     """The service's port behind it."""
     allowed: tuple[Network, ...] = ()
     """Who may connect; empty for everybody."""
+    tls: ssl.SSLContext | None = None
+    """What new connections are encrypted with; None passes on what comes."""
 
 
 @dataclass(slots=True)
@@ -115,6 +118,11 @@ class Switchboard:
         except TimeoutError:
             return
 
+    def load(self, instance: str) -> tuple[int, int]:
+        """How many connections an instance has, and how many it has had."""
+        found = self._loads.find(instance)
+        return (found.active, found.passed) if found else (0, 0)
+
     def welcome(self, instances: Iterable[str]) -> None:
         """They are ready: one that was leaving has come back."""
         for instance in instances:
@@ -130,7 +138,7 @@ class Switchboard:
             if self._group is None:
                 raise RuntimeError("doors open while `run` runs")
             door = Door(want.place, pool, self.counts, spawn=self._group.create_task, bounds=self._bounds)
-        door.pool, door.allowed = pool, want.allowed
+        door.pool, door.allowed, door.tls = pool, want.allowed, want.tls
         if not door.is_open:
             try:
                 door.open()

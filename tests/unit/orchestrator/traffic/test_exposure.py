@@ -11,7 +11,6 @@ import pytest
 from rune.api.orchestrator import services as api
 from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import (
-    ExposeClientCert,
     ExposeServiceTLS,
     ServiceDiscovery,
     ServiceExpose,
@@ -55,8 +54,7 @@ async def test_an_exposure_that_cannot_be_is_refused_by_field(
     "fields, named",
     [
         ({"expose": ServiceExpose(port="80", path="/api")}, "service.expose.path"),
-        ({"expose": ServiceExpose(port="80", tls=ExposeServiceTLS(auto=True))}, "service.expose.tls"),
-        ({"expose": ServiceExpose(port="80", client_cert=ExposeClientCert())}, "service.expose.client_cert"),
+        ({"expose": ServiceExpose(port="80", tls=ExposeServiceTLS(auto=True))}, "service.expose.tls.auto"),
         (
             {"discovery": ServiceDiscovery(locality_preference="node")},
             "service.discovery.locality_preference",
