@@ -55,6 +55,7 @@ from rune.orchestrator.runners.link import Options
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.security import kinds as security_kinds
 from rune.security import organizations
+from rune.security import plane as security_plane
 from rune.security.plane import Plane as SecurityPlane
 from rune.security.plane import Stores
 from rune.server.callers import names_loopback
@@ -293,7 +294,8 @@ async def _open(
 ) -> AsyncGenerator[Doors]:
     """Both doors, until the block ends; then calls under way get their time."""
     at = chosen.server
-    rest = Rest(parts.dispatcher, parts.clock, Origins(at.http_addr.host, at.allowed_hosts))
+    origins = Origins(at.http_addr.host, at.allowed_hosts)
+    rest = Rest(parts.dispatcher, parts.clock, origins, shortcuts=security_plane.SHORTCUTS)
     surroundings = Surroundings(
         trouble=lambda: "the server is stopping" if stop.is_set() else parts.vitals.trouble,
         metrics=parts.metrics,
