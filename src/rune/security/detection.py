@@ -30,6 +30,10 @@ SELDOM: Final = 5_000
 PAUSE: Final = 1.0
 """Seconds before another try after a failure."""
 LONGEST_HISTORY: Final = 100
+RUSH: Final = 250
+"""Events at once after which detection rests, to look at more of them together."""
+REST: Final = 0.2
+"""Seconds. An acknowledgement never waits for them."""
 
 
 class Detection:
@@ -42,6 +46,7 @@ class Detection:
         self._at: dict[str, int] = {}
         self._moved = asyncio.Event()
         self._ended = False
+        self._resting = False
 
     async def run(self) -> None:
         """Until it is cancelled or the stores close; after a failure it goes on from what is written."""
@@ -62,28 +67,45 @@ class Detection:
             self._moved.set()
 
     async def reached(self, organization: str, position: int, seconds: float) -> bool:
-        """Whether the events up to the position were looked at, waiting at most so long."""
+        """Whether the events up to the position were looked at, waiting at most so long; in a rush it does
+        not wait at all."""
+        if self._resting:
+            return False
         try:
             async with asyncio.timeout(seconds):
-                while not self._ended and self._at.get(organization, 0) < position:
+                while not (self._ended or self._resting) and self._at.get(organization, 0) < position:
                     await self._moved.wait()
         except TimeoutError:
             return False
         return self._at.get(organization, 0) >= position
 
     async def _follow(self) -> None:
-        async for delivery in self._events.follow(self._at):
-            await self._look_apart(delivery)
+        async for deliveries in self._events.follow(self._at):
+            await self._look_apart(deliveries)
+            if sum(len(delivery.events) for delivery in deliveries) > RUSH:
+                await self._rest()
 
-    async def _look_apart(self, delivery: Delivery) -> None:
-        """Look at the delivery; where an event of it cannot be told of, at the others all the same."""
+    async def _rest(self) -> None:
+        """Let events gather: many that are looked at together cost less than each by itself."""
+        self._resting = True
+        self._wake()
         try:
-            await self.look(delivery)
+            await asyncio.sleep(REST)
+        finally:
+            self._resting = False
+
+    async def _look_apart(self, deliveries: Sequence[Delivery]) -> None:
+        """Look at them all; where an event cannot be told of, at the others all the same."""
+        try:
+            await self.look(*deliveries)
         except InvalidArgument as error:
-            if len(delivery.events) > 1:
-                for each in delivery.events:
-                    await self._look_apart(msgspec.structs.replace(delivery, events=[each], missed=0))
+            if sum(len(delivery.events) for delivery in deliveries) > 1:
+                for delivery in deliveries:
+                    for each in delivery.events:
+                        alone = msgspec.structs.replace(delivery, events=[each], missed=0)
+                        await self._look_apart([alone])
                 return
+            delivery = next(each for each in deliveries if each.events)
             bad = delivery.events[0]
             logger.warning(
                 "an event raises no alert, since the alert cannot be stored",
@@ -95,25 +117,36 @@ class Detection:
             )
             self._move(delivery.organization, bad.position)
 
-    async def look(self, delivery: Delivery) -> None:
-        """Raise what the events of a delivery say, and note how far that is, in one commit."""
-        organization, last = delivery.organization, delivery.events[-1].position
-        if delivery.missed:
-            logger.warning(
-                "events were dropped before detection saw them",
-                extra={"organization": organization, "events": delivery.missed},
-            )
-        reports = [each.event for each in delivery.events if is_report(each.event)]
-        doubted = [found for found in [await self._meant(organization, each) for each in reports] if found]
+    async def look(self, *deliveries: Delivery) -> None:
+        """Raise what the events of some deliveries say, and note how far that is, in one commit."""
+        doubted: dict[str, Sequence[tuple[Event, Event]]] = {}
+        for delivery in deliveries:
+            if delivery.missed:
+                logger.warning(
+                    "events were dropped before detection saw them",
+                    extra={"organization": delivery.organization, "events": delivery.missed},
+                )
+            reports = [each.event for each in delivery.events if is_report(each.event)]
+            meant = [await self._meant(delivery.organization, each) for each in reports]
+            doubted[delivery.organization] = [found for found in meant if found]
+        told = [delivery for delivery in deliveries if delivery.events]
         await settle(
             self._store,
-            lambda: self._writes(organization, delivery.events, doubted),
+            lambda: [
+                write
+                for each in told
+                for write in self._writes(each.organization, each.events, doubted[each.organization])
+            ],
             operation="raise_alerts",
         )
-        self._move(organization, last)
+        for each in told:
+            self._move(each.organization, each.events[-1].position)
 
     def _move(self, organization: str, position: int) -> None:
         self._at[organization] = position
+        self._wake()
+
+    def _wake(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 

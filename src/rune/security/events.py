@@ -70,8 +70,7 @@ class Events:
         now = self._clock.now()
         events = in_time(ask.events, now) if isinstance(ask, Batch) else taken(ask.events, now)
         appended = await self._store.append(organization, events)
-        position = self._store.positions().get(organization, 0)
-        await self._detection.reached(organization, position, PATIENCE)
+        await self._detection.reached(organization, self._store.position(organization), PATIENCE)
         return api.IngestEventsResponse(accepted=appended.accepted)
 
     async def list(self, call: Call, ask: api.ListSecurityEventsRequest) -> api.ListSecurityEventsResponse:

@@ -17,7 +17,9 @@ from typing import NamedTuple
 import apsw
 
 from rune.core.events import layout, streams
+from rune.core.events.base import Stored
 from rune.core.events.digests import BITS, GENERATION, SEGMENT, Filters
+from rune.core.events.event import Event
 from rune.core.events.intake import Draft
 from rune.core.events.layout import AGENT, BLOCKED, one
 from rune.core.events.record import Packed, digest
@@ -50,10 +52,23 @@ class Batch(NamedTuple):
     rows: Sequence[Packed]
 
 
-class Written(NamedTuple):
-    """What came of some batches: their duplicates or refusals, and how far their organizations are now."""
+class Kept(NamedTuple):
+    """What of a batch was new: its events stand from position `first` on; None is all of them."""
 
-    outcomes: list[int | ResourceExhausted]
+    first: int
+    duplicates: int
+    places: Sequence[int] | None = None
+
+    def of(self, events: Sequence[Event]) -> list[Stored]:
+        """The new ones among the batch's events, where they stand."""
+        new = events if self.places is None else [events[place] for place in self.places]
+        return [Stored(position, event) for position, event in enumerate(new, self.first)]
+
+
+class Written(NamedTuple):
+    """What came of some batches, or their refusals, and how far their organizations are now."""
+
+    outcomes: list[Kept | ResourceExhausted]
     newest: dict[str, int]
 
 
@@ -155,7 +170,7 @@ class Writer:
             self.db.execute("DELETE FROM filters WHERE generation = ?", (generation,))
             self._filters.drop(generation)
 
-    def _judge(self, draft: Draft, batch: Batch) -> int | ResourceExhausted:
+    def _judge(self, draft: Draft, batch: Batch) -> Kept | ResourceExhausted:
         stream = self.streams.get(batch.organization)
         if stream is None:
             stream = self.streams[batch.organization] = streams.add(self.db, self.salt, batch.organization)
@@ -166,7 +181,11 @@ class Writer:
         fresh = self._fresh(draft, stream, batch.rows)
         ids = draft.add(self.db, stream, fresh)
         self._tail.update(zip((row[1] for row in fresh), ids, strict=True))
-        return len(batch.rows) - len(fresh)
+        first, duplicates = ids.start - stream.base, len(batch.rows) - len(fresh)
+        if not duplicates:
+            return Kept(first, 0)
+        new = {id(row) for row in fresh}
+        return Kept(first, duplicates, [place for place, row in enumerate(batch.rows) if id(row) in new])
 
     def _fresh(self, draft: Draft, stream: Stream, rows: Sequence[Packed]) -> Sequence[Packed]:
         """Those that are not stored yet; mostly one look for the whole batch says that it is all of them."""
