@@ -37,7 +37,7 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     duplicates: int
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An event and where it stands among those of its organization."""
 
     position: int

@@ -11,22 +11,25 @@ from collections.abc import Mapping, Sequence
 
 import apsw
 
-from rune.core.events.layout import AGENT, THREAT, TOOL, TYPE
+from rune.core.events.layout import AGENT, THREAT, TOOL, TYPE, Many
 from rune.core.events.record import Packed
 from rune.core.events.rollups import MINUTE, Share, cells
 from rune.core.events.streams import Stream
 
-INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-COUNT = (
-    "INSERT INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-    " events = events + excluded.events, blocked = blocked + excluded.blocked,"
-    " threats = threats + excluded.threats, risk = risk + excluded.risk"
+INSERT = Many("events", 10)
+COUNT = Many(
+    "rollups",
+    11,
+    "ON CONFLICT DO UPDATE SET events = events + excluded.events, blocked = blocked + excluded.blocked,"
+    " threats = threats + excluded.threats, risk = risk + excluded.risk",
 )
-SEEN = (
-    "INSERT INTO agents VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?) ON CONFLICT DO UPDATE SET"
+SEEN = Many(
+    "agents",
+    9,
+    "ON CONFLICT DO UPDATE SET"
     " framework = iif(excluded.framework = '', framework, excluded.framework),"
     " events = events + excluded.events, blocked = blocked + excluded.blocked,"
-    " first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)"
+    " first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)",
 )
 
 Row = tuple[int, int, int, int, int, int, int, int, bytes | str, bytes]
@@ -75,9 +78,9 @@ class Draft:
 
     def store(self, db: apsw.Connection) -> None:
         """Write the events and everything that is counted with them."""
-        db.executemany(INSERT, self.rows)
-        db.executemany(COUNT, counted(self.shares, 1))
-        db.executemany(SEEN, self._agents())
+        INSERT.run(db, self.rows)
+        COUNT.run(db, counted(self.shares, 1))
+        SEEN.run(db, self._agents())
 
     def _agents(self) -> list[tuple[int | str, ...]]:
         agents: dict[int, list[int]] = {}
@@ -86,7 +89,11 @@ class Draft:
             row[1] += events
             row[2] += events if blocked else 0
             row[3], row[4] = min(row[3], first), max(row[4], last)
-        return [(agent, row[0], self.frameworks.get(agent, ""), *row[1:]) for agent, row in agents.items()]
+        frameworks = self.frameworks
+        return [
+            (agent, organization, frameworks.get(agent, ""), events, blocked, 0, 0, first, last)
+            for agent, (organization, events, blocked, first, last) in agents.items()
+        ]
 
 
 def counted(shares: Mapping[Share, Sequence[int]], sign: int) -> list[tuple[int, ...]]:

@@ -15,6 +15,7 @@ import os
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -179,6 +180,27 @@ def closed() -> Unavailable:
 def rows(db: apsw.Connection, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
     """The rows of a query. Their types are those of the tables above, which nothing here can check."""
     return cast("Iterator[Any]", db.execute(sql, cast("Any", values)))
+
+
+class Many:
+    """A statement that stores many rows in one go.
+
+    SQLite works without the interpreter's lock for as long as a statement runs, and a busy server's other
+    thread keeps it for milliseconds; so few long statements are better than one for each row.
+    """
+
+    def __init__(self, table: str, width: int, more: str = "") -> None:
+        row = f"({', '.join('?' * width)})"
+        self._sizes = (64, 8, 1)
+        self._texts = [f"INSERT INTO {table} VALUES {', '.join([row] * size)} {more}" for size in self._sizes]
+
+    def run(self, db: apsw.Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Store the rows."""
+        done = 0
+        for size, text in zip(self._sizes, self._texts, strict=True):
+            while done + size <= len(rows):
+                db.execute(text, tuple(chain.from_iterable(rows[done : done + size])))
+                done += size
 
 
 def one(cursor: apsw.Cursor) -> Any:  # noqa: ANN401 - a value of SQLite's

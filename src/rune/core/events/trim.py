@@ -100,7 +100,7 @@ def _drop(db: apsw.Connection, stream: Stream, gone: Sequence[Row]) -> None:
         words = (agent, kind, threat, blocked and stream.words[BLOCKED]["blocked"])
         postings += [(word, number) for word in words if word]
     cells = counted(shares, -1)
-    db.executemany(COUNT, cells)
+    COUNT.run(db, cells)
     db.executemany(EMPTIED, [cell[:7] for cell in cells])
     db.executemany(DROPPED, [(*lost, agent) for agent, lost in agents.items()])
     db.executemany("DELETE FROM postings WHERE term = ? AND id = ?", sorted(postings))

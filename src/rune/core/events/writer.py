@@ -21,7 +21,7 @@ from rune.core.events.base import Stored
 from rune.core.events.digests import BITS, GENERATION, SEGMENT, Filters
 from rune.core.events.event import Event
 from rune.core.events.intake import Draft
-from rune.core.events.layout import AGENT, BLOCKED, one
+from rune.core.events.layout import AGENT, BLOCKED, Many, one
 from rune.core.events.record import Packed, digest
 from rune.core.events.streams import Stream
 from rune.errors import ResourceExhausted
@@ -39,7 +39,7 @@ SEAL = (
     "INSERT INTO segments SELECT ?1, ?2, min(id), max(id), min(at), max(at)"
     " FROM events WHERE id > ?3 AND id <= ?4"
 )
-DIGEST = "INSERT INTO digests VALUES (?, ?, ?)"
+DIGEST = Many("digests", 3)
 LOOK = "SELECT id FROM digests WHERE segment = ? AND digest = ?"
 
 EMPTY: Mapping[int, bytes | str] = MappingProxyType({})
@@ -148,7 +148,7 @@ class Writer:
                 stream.sealed = stream.newest
                 self.db.execute(MOVE, stream.row)
         marks = sorted((self._segment, mark, number) for mark, number in self._tail.items())
-        self.db.executemany(DIGEST, marks)
+        DIGEST.run(self.db, marks)
         generation = self._segment // GENERATION
         self._filters.add(generation, self._tail)
         self._tail.clear()
