@@ -24,8 +24,15 @@ import apsw
 from rune.core.store.foreign import refuse_foreign
 from rune.errors import FailedPrecondition, Unavailable
 
-SCHEMA = 1
+SCHEMA = 2
 """The layout below. A file with a greater number is refused; raise it with a step that upgrades."""
+
+UPGRADE = """
+ALTER TABLE streams ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+UPDATE streams SET counted = newest;
+PRAGMA user_version = 2;
+"""
+"""From 1, which counted every event in the transaction that stored it."""
 
 APPLICATION = int.from_bytes(b"RUNe")
 """Marks the file as ours, so that a path mistyped does not fill someone else's database."""
@@ -40,7 +47,8 @@ CREATE TABLE terms (
 ) STRICT;
 CREATE TABLE streams (
     organization INTEGER PRIMARY KEY,
-    dropped INTEGER NOT NULL, sealed INTEGER NOT NULL, newest INTEGER NOT NULL
+    dropped INTEGER NOT NULL, sealed INTEGER NOT NULL, newest INTEGER NOT NULL,
+    counted INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent INTEGER NOT NULL, type INTEGER NOT NULL,
@@ -134,6 +142,8 @@ def writer(path: Path) -> apsw.Connection:
             if db.pragma("user_version") == 0:
                 db.execute(TABLES)
                 db.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
+            elif db.pragma("user_version") == 1:
+                db.execute(UPGRADE)
     except BaseException:
         db.close()
         raise

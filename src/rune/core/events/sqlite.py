@@ -86,6 +86,7 @@ class SqliteEvents:
         self._waiting: deque[Waiting] = deque()
         self._backlog = 0
         self._open = self._released = False
+        self._flights, self._counted = 1, 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -135,13 +136,13 @@ class SqliteEvents:
 
     async def overview(self, organization: str, span: Span) -> Overview:
         """The numbers of a time."""
-        return await self._read(lambda: self._counts.overview(organization, span))
+        return await self._number(lambda: self._counts.overview(organization, span))
 
     async def timeseries(
         self, organization: str, span: Span, *, step: Step, agent_id: str = ""
     ) -> Sequence[Point]:
         """One point for every step that the time touches."""
-        return await self._read(
+        return await self._number(
             lambda: self._counts.timeseries(organization, span, step=step, agent_id=agent_id)
         )
 
@@ -149,15 +150,15 @@ class SqliteEvents:
         self, organization: str, what: Dimension, span: Span, *, limit: int = 10
     ) -> Sequence[Ranked]:
         """The most frequent first."""
-        return await self._read(lambda: self._counts.top(organization, what, span, limit=limit))
+        return await self._number(lambda: self._counts.top(organization, what, span, limit=limit))
 
     async def agents(self, organization: str, now: datetime, *, agent_id: str = "") -> Sequence[Agent]:
         """Every agent that has sent an event, or the one named."""
-        return await self._read(lambda: self._counts.agents(organization, now, agent_id))
+        return await self._number(lambda: self._counts.agents(organization, now, agent_id))
 
     async def baseline(self, organization: str, agent_id: str, span: Span) -> Baseline:
         """An agent's behaviour in whole hours."""
-        return await self._read(lambda: self._counts.baseline(organization, agent_id, span))
+        return await self._number(lambda: self._counts.baseline(organization, agent_id, span))
 
     async def trim(self, now: datetime) -> int:
         """Drop a small step of what is past the retention."""
@@ -208,6 +209,14 @@ class SqliteEvents:
         if not self._open:
             raise layout.closed()
 
+    async def _number(self, read: Callable[[], T]) -> T:
+        """Read what was counted, everything that is acknowledged included."""
+        flights = self._flights
+        if self._counted < flights:
+            await self._write(self._writer.settle)
+            self._counted = max(self._counted, flights)
+        return await self._read(read)
+
     async def _read(self, read: Callable[[], T]) -> T:
         return await self._in(self._read_thread, read)
 
@@ -257,6 +266,7 @@ class SqliteEvents:
     def _landed(self, flight: Sequence[Waiting], written: asyncio.Future[Written]) -> None:
         error = written.exception()
         if error is None:
+            self._flights += 1
             outcomes: Sequence[Kept | RuneError] = written.result().outcomes
             for waiting, outcome in zip(flight, outcomes, strict=True):
                 if isinstance(outcome, Kept):

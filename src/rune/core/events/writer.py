@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import apsw
 
-from rune.core.events import layout, streams
+from rune.core.events import intake, layout, streams
 from rune.core.events.base import Stored
 from rune.core.events.digests import BITS, GENERATION, SEGMENT, Filters
 from rune.core.events.event import Event
@@ -26,7 +26,9 @@ from rune.core.events.record import Packed, digest
 from rune.core.events.streams import Stream
 from rune.errors import ResourceExhausted
 
-MOVE = "UPDATE streams SET dropped = ?, sealed = ?, newest = ? WHERE organization = ?"
+MOVE = "UPDATE streams SET dropped = ?, sealed = ?, newest = ?, counted = ? WHERE organization = ?"
+UNCOUNTED = 4_096
+"""Events that may wait to be counted: what a reading of numbers, or a start, has to catch up with."""
 POST = (
     "INSERT INTO postings SELECT * FROM ("
     " SELECT agent, id FROM events WHERE id > ?1 AND id <= ?2"
@@ -127,6 +129,8 @@ class Writer:
             draft.store(db)
             if len(self._tail) >= SEGMENT:
                 self.seal()
+            if self.uncounted >= UNCOUNTED:
+                self.count()
             db.executemany(MOVE, [stream.row for stream in draft.touched.values()])
         return Written(
             outcomes, {batch.organization: self.streams[batch.organization].newest for batch in batches}
@@ -137,6 +141,25 @@ class Writer:
         self._refresh()
         stream = self.streams.get(organization)
         return 0 if stream is None else self._stored(stream, key, digest(key, stream.salt))
+
+    @property
+    def uncounted(self) -> int:
+        """How many events are in no cell yet."""
+        return sum(stream.newest - stream.counted for stream in self.streams.values())
+
+    def settle(self) -> None:
+        """Count what is not counted yet, in a transaction of its own."""
+        self._refresh()
+        if self.uncounted:
+            with self.transaction():
+                self.count()
+
+    def count(self) -> None:
+        """Count what is not counted yet. Belongs into a transaction."""
+        for stream in self.streams.values():
+            if stream.counted < stream.newest:
+                intake.count(self.db, stream)
+                self.db.execute(MOVE, stream.row)
 
     def seal(self) -> None:
         """Index what came since the last time, as a segment. Belongs into a transaction."""
@@ -196,10 +219,11 @@ class Writer:
             and not self._filters.suspects(marks)
         ):
             return rows
+        drafted = draft.keys
         fresh: dict[bytes | str, Packed] = {}
         for row in rows:
             key, mark = row[:2]
-            if key not in fresh and not self._stored(stream, key, mark, drafted=draft.keys):
+            if key not in fresh and not self._stored(stream, key, mark, drafted=drafted):
                 fresh[key] = row
         return list(fresh.values())
 
