@@ -19,7 +19,7 @@ from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
 from rune.errors import InvalidArgument, RuneError, Unavailable
 from rune.security import raising
-from rune.security.detect import raised
+from rune.security.detect import is_quiet, raised
 from rune.security.kinds import Alert, Policy, Progress, Step, Tenant, space
 
 logger = logging.getLogger(__name__)
@@ -153,16 +153,19 @@ class Detection:
     def _writes(
         self, organization: str, events: Sequence[Stored], doubted: Sequence[tuple[Event, Event]]
     ) -> list[Write]:
+        rule_type = self._rule_type(organization)
         sightings = [
             raising.Sighting(
                 raised=found, at=each.event.timestamp, event_id=each.event.event_id, position=each.position
             )
             for each in events
-            if (found := raised(each.event, self._rule_type(organization))) is not None
+            if not is_quiet(each.event) and (found := raised(each.event, rule_type)) is not None
         ]
         writes = raising.writes(self._store, organization, sightings, now=self._clock.now())
-        touched = {write.value.key for write in writes if isinstance(write, Put)}
-        writes += [Put(alert) for alert in self._doubts(organization, doubted) if alert.key not in touched]
+        if doubted:
+            touched = {write.value.key for write in writes if isinstance(write, Put)}
+            doubts = self._doubts(organization, doubted)
+            writes += [Put(alert) for alert in doubts if alert.key not in touched]
         before = self._progress(organization)
         last = events[-1].position
         if writes or last - before.position >= SELDOM:
