@@ -138,7 +138,8 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
             background += [tasks.create_task(certificates.watch())] if certificates else []
             await parts.orchestrator.opened()
             async with _open(parts, chosen, mode, stop=stop, certificates=certificates) as doors:
-                gc.set_threshold(50_000, 20, 50)
+                gc.set_threshold(20_000, 20, 20)  # a batch of events alone makes a thousand objects
+                sys.setswitchinterval(0.0005)  # seconds; writers' threads need the interpreter often, for little
                 gc.freeze()  # what is there by now stays: no collection has to look at it again
                 await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()

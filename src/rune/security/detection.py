@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -32,6 +32,8 @@ PAUSE: Final = 1.0
 LONGEST_HISTORY: Final = 100
 RUSH: Final = 250
 """Events at once after which detection rests, to look at more of them together."""
+PIECE: Final = 1_000
+"""Events that are looked at without a pause."""
 REST: Final = 0.2
 """Seconds. An acknowledgement never waits for them."""
 
@@ -46,7 +48,7 @@ class Detection:
         self._at: dict[str, int] = {}
         self._moved = asyncio.Event()
         self._ended = False
-        self._resting = False
+        self._in_rush = False
 
     async def run(self) -> None:
         """Until it is cancelled or the stores close; after a failure it goes on from what is written."""
@@ -69,11 +71,11 @@ class Detection:
     async def reached(self, organization: str, position: int, seconds: float) -> bool:
         """Whether the events up to the position were looked at, waiting at most so long; in a rush it does
         not wait at all."""
-        if self._resting:
+        if self._in_rush:
             return False
         try:
             async with asyncio.timeout(seconds):
-                while not (self._ended or self._resting) and self._at.get(organization, 0) < position:
+                while not (self._ended or self._in_rush) and self._at.get(organization, 0) < position:
                     await self._moved.wait()
         except TimeoutError:
             return False
@@ -81,18 +83,21 @@ class Detection:
 
     async def _follow(self) -> None:
         async for deliveries in self._events.follow(self._at):
-            await self._look_apart(deliveries)
-            if sum(len(delivery.events) for delivery in deliveries) > RUSH:
-                await self._rest()
+            if sum(len(delivery.events) for delivery in deliveries) <= RUSH:
+                await self._look_apart(deliveries)
+            else:
+                await self._rush(deliveries)
 
-    async def _rest(self) -> None:
-        """Let events gather: many that are looked at together cost less than each by itself."""
-        self._resting = True
+    async def _rush(self, deliveries: Sequence[Delivery]) -> None:
+        """Nobody waits for these; then let events gather, which cost less when they are looked at together."""
+        self._in_rush = True
         self._wake()
         try:
+            for piece in _pieces(deliveries):
+                await self._look_apart(piece)
             await asyncio.sleep(REST)
         finally:
-            self._resting = False
+            self._in_rush = False
 
     async def _look_apart(self, deliveries: Sequence[Delivery]) -> None:
         """Look at them all; where an event cannot be told of, at the others all the same."""
@@ -205,6 +210,25 @@ class Detection:
     def _written(self) -> dict[str, int]:
         tenants = self._store.list(Tenant, SYSTEM)
         return {each.name: self._progress(each.name).position for each in tenants}
+
+
+def _pieces(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
+    """The deliveries in parts of PIECE events at most, so that nobody else of this loop waits for long."""
+    piece: list[Delivery] = []
+    room = PIECE
+    for delivery in deliveries:
+        events, missed = delivery.events, delivery.missed
+        while True:
+            piece.append(Delivery(delivery.organization, events[:room], missed))
+            events, missed, room = events[room:], 0, room - len(piece[-1].events)
+            if room:
+                break
+            yield piece
+            piece, room = [], PIECE
+            if not events:
+                break
+    if piece:
+        yield piece
 
 
 def is_report(event: Event) -> bool:
