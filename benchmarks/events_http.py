@@ -4,8 +4,8 @@ Both sides are processes of their own on the same disk, served by the same uvico
 50 over 16 connections in turns from one light load process. Latencies are those of the load. Processor time
 is given beside the rate since a busy machine distorts it less.
 Run: python benchmarks/events_http.py [--seconds 4] [--rounds 3] [--organizations 30] [--once]
-`--organizations N` instead sends each of N organizations what it may send, 1,000 events a second, and asks for
-its alerts meanwhile. `--once` gives the bare side a unique index, so that it too stores an event once.
+`--organizations N` instead sends for each of N organizations what it may send, 1,000 events a second, and
+asks for its alerts meanwhile. `--once` gives the bare side a unique index: it then stores an event once, too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,8 @@ class Side(msgspec.Struct):
         return times.user + times.system
 
 
-@asynccontextmanager
-async def bare(folder: Path, *, once: bool) -> AsyncGenerator[Side]:
+@contextmanager
+def bare(folder: Path, *, once: bool) -> Generator[Side]:
     """The least."""
     folder.mkdir()
     command = [sys.executable, str(HERE / "events_bare.py"), str(folder), *(["once"] if once else [])]
@@ -82,8 +82,8 @@ async def bare(folder: Path, *, once: bool) -> AsyncGenerator[Side]:
         process.wait(10)
 
 
-@asynccontextmanager
-async def runed(folder: Path, settings: dict[str, str]) -> AsyncGenerator[Side]:
+@contextmanager
+def runed(folder: Path, settings: dict[str, str]) -> Generator[Side]:
     """A real one, with its first API key."""
     reader, writer = os.pipe()
     command = [
@@ -110,7 +110,7 @@ async def runed(folder: Path, settings: dict[str, str]) -> AsyncGenerator[Side]:
 async def compare(folder: Path, asked: argparse.Namespace) -> bool:
     """Both sides in turns."""
     plan = {"seconds": asked.seconds, "warm_up": asked.warm_up, "connections": asked.connections}
-    async with bare(folder / "bare", once=asked.once) as least, runed(folder / "runed", UNLIMITED) as ours:
+    with bare(folder / "bare", once=asked.once) as least, runed(folder / "runed", UNLIMITED) as ours:
         for _ in range(asked.rounds):
             for side in (least, ours):
                 await side.turn(**plan)
@@ -118,14 +118,15 @@ async def compare(folder: Path, asked: argparse.Namespace) -> bool:
     _show("bare", least)
     _show("runed", ours)
     ratio, cost = statistics.median(ratios), statistics.median(least.costs) / statistics.median(ours.costs)
-    print(f"ratio {ratio:.2f} (of {asked.rounds} turns, {min(ratios):.2f} to {max(ratios):.2f}), by processor time {cost:.2f}")
+    spread = f"(of {asked.rounds} turns, {min(ratios):.2f} to {max(ratios):.2f})"
+    print(f"ratio {ratio:.2f} {spread}, by processor time {cost:.2f}")
     rate, p99 = (statistics.median(map(each, ours.tallies)) for each in (_rate, _p99))
     return ratio >= LEAST_RATIO and rate >= LEAST_RATE and p99 <= MOST_MS
 
 
 async def many(folder: Path, asked: argparse.Namespace) -> bool:
     """Every organization sends what it may, while somebody looks at alerts."""
-    async with runed(folder / "runed", {"RUNE_LIMITS_READS_PER_MINUTE": "0"}) as ours:
+    with runed(folder / "runed", {"RUNE_LIMITS_READS_PER_MINUTE": "0"}) as ours:
         ours.keys = await keys(ours, asked.organizations)
         count = asked.organizations
         looking = asyncio.create_task(looks(ours))
@@ -138,7 +139,8 @@ async def many(folder: Path, asked: argparse.Namespace) -> bool:
     _show("runed", ours)
     ordered = sorted(LOOKS[len(LOOKS) // 8 :])
     p99 = ordered[int(len(ordered) * 0.99)]
-    print(f"GET /v1/alerts meanwhile: {len(ordered)} calls, p50 {ordered[len(ordered) // 2]:.1f} ms, p99 {p99:.1f} ms")
+    p50 = ordered[len(ordered) // 2]
+    print(f"GET /v1/alerts meanwhile: {len(ordered)} calls, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
     refused = {status: n for status, n in tally.statuses.items() if status not in ("202", "429")}
     print(f"{count} organizations at {A_SECOND * 50} events/s each; statuses {tally.statuses}")
     return not refused and p99 <= MOST_ALERTS_MS and tally.p99 <= MOST_MS
@@ -164,7 +166,9 @@ async def keys(side: Side, count: int) -> list[str]:
     headers = {"authorization": f"Bearer {side.told['token']}"}
     made: list[str] = []
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{side.port}", headers=headers) as http:
-        await http.post("/v1/organizations/update", json={"name": "default", "limits": {"writesPerMinute": 9000}})
+        await http.post(
+            "/v1/organizations/update", json={"name": "default", "limits": {"writesPerMinute": 9000}}
+        )
         for number in range(count):
             name = f"org-{number}"
             (await http.post("/v1/organizations", json={"name": name})).raise_for_status()
@@ -187,7 +191,8 @@ def _show(name: str, side: Side) -> None:
     cost = statistics.median(side.costs)
     p50, p99 = (statistics.median(each) for each in ([t.p50 for t in tallies], [t.p99 for t in tallies]))
     spread = f"({min(rates):,.0f} to {max(rates):,.0f})"
-    print(f"{name:6} {statistics.median(rates):8,.0f} events/s {spread}  p50 {p50:.1f} ms  p99 {p99:.1f} ms  {cost:.1f} us of its processor an event")
+    rate = f"{name:6} {statistics.median(rates):8,.0f} events/s {spread}"
+    print(f"{rate}  p50 {p50:.1f} ms  p99 {p99:.1f} ms  {cost:.1f} us of its processor an event")
     bad = {status for each in tallies for status in each.statuses} - {"202"}
     if bad:
         print(f"       answered {bad} too")

@@ -177,7 +177,7 @@ async def run(plan: Plan) -> Tally:
         driver.cancel()
     load.plan = msgspec.structs.replace(plan, pace=1.0)  # nobody sends again
     for connection in opened:
-        while not connection.is_idle and not connection.closed:
+        while not connection.is_idle and not connection.closed:  # noqa: ASYNC110 - at the end, once
             await asyncio.sleep(0.01)
         connection.close()
     return _tally(load, took, cpu)

@@ -195,7 +195,7 @@ PROMISES = (
     ),
     Promise(
         "events.limit",
-        "An organization's limit of events lets through neither more nor noticeably less, however many connections ask.",
+        "A limit of events lets through neither more nor noticeably less, however many connections ask.",
         OURS,
     ),
     Promise("events.once", "An event that is sent again is accepted, and stored once.", OURS),

@@ -73,6 +73,9 @@ logger = logging.getLogger(__name__)
 KINDS = (*orchestrator_plane.KINDS, *security_kinds.KINDS, *rights.KINDS)
 BROWSING = {Rate.READ: 12_000, Rate.WRITE: 600}
 """Calls a minute that all browsers of an organization may make, beside the quotas of programs."""
+SWITCH = 0.0005
+"""Seconds after which a busy thread lets another one on: those that write need the interpreter often, for
+little, and everybody whose batch they write waits for them."""
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
 
@@ -138,9 +141,7 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
             background += [tasks.create_task(certificates.watch())] if certificates else []
             await parts.orchestrator.opened()
             async with _open(parts, chosen, mode, stop=stop, certificates=certificates) as doors:
-                gc.set_threshold(20_000, 20, 20)  # a batch of events alone makes a thousand objects
-                sys.setswitchinterval(0.0005)  # seconds; writers' threads need the interpreter often, for little
-                gc.freeze()  # what is there by now stays: no collection has to look at it again
+                _settle_in()
                 await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
                 logger.info("stopping")
@@ -148,6 +149,13 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
             for task in background:
                 task.cancel()
             await parts.leave()
+
+
+def _settle_in() -> None:
+    """Tell the interpreter what it now is: a server with many short-lived objects and threads that write."""
+    gc.set_threshold(20_000, 20, 20)  # a batch of events alone makes a thousand objects
+    gc.freeze()  # what is there by now stays: no collection has to look at it again
+    sys.setswitchinterval(SWITCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

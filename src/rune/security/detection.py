@@ -70,7 +70,8 @@ class Detection:
 
     async def reached(self, organization: str, position: int, seconds: float) -> bool:
         """Whether the events up to the position were looked at, waiting at most so long; in a rush it does
-        not wait at all."""
+        not wait at all.
+        """
         if self._in_rush:
             return False
         try:
@@ -89,7 +90,7 @@ class Detection:
                 await self._rush(deliveries)
 
     async def _rush(self, deliveries: Sequence[Delivery]) -> None:
-        """Nobody waits for these; then let events gather, which cost less when they are looked at together."""
+        """Nobody waits for these; then let events gather: they cost less when they are looked at together."""
         self._in_rush = True
         self._wake()
         try:

@@ -30,7 +30,6 @@ from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
 from rune.server.routes import Routes
 from rune.server.texts import TRUTH
 
-
 Shortcut = Callable[[bytes], Message | None]
 """Reads a body to the operation's request in one go, and gives None where it takes a closer look."""
 
@@ -38,9 +37,7 @@ Shortcut = Callable[[bytes], Message | None]
 class Endpoint:
     """One operation at one place."""
 
-    def __init__(
-        self, operation: Operation[Any, Any], http: Http, shortcut: Shortcut | None = None
-    ) -> None:
+    def __init__(self, operation: Operation[Any, Any], http: Http, shortcut: Shortcut | None = None) -> None:
         self.operation = operation
         self._shortcut = shortcut
         self.binding = Binding(operation, http.parameters, http.body)

@@ -108,12 +108,12 @@ async def test_batches_of_64_senders_get_all_of_the_quota_and_no_more_in_every_s
         for _ in range(400):
             if not buckets.take("acme", size):
                 sent.extend([clock.monotonic()] * size)
-            await asyncio.sleep(0)  # the next sender's turn
+            await turn()  # the next sender's
 
     async def time() -> None:
         for _ in range(400):
             clock.advance(0.01)
-            await asyncio.sleep(0)
+            await turn()
 
     async with asyncio.TaskGroup() as group:
         for number in range(64):

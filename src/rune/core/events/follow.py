@@ -108,9 +108,7 @@ async def follow(
         for name in behind:
             newest, before = positions.of(name), seen.get(name, 0)
             events = await tail(name, before, MAX_PAGE)
-            first, seen[name] = (
-                (events[0].position, events[-1].position) if events else (newest + 1, newest)
-            )
+            first, seen[name] = (events[0].position, events[-1].position) if events else (newest + 1, newest)
             deliveries.append(Delivery(name, events, missed=first - before - 1))
         yield deliveries
 

@@ -18,9 +18,7 @@ from rune.core.events.rollups import HOURS, MINUTE, MINUTES
 from rune.core.events.streams import Stream
 
 INSERT = Many("events", 10)
-NAMED = Many(
-    "agents", 9, "ON CONFLICT DO UPDATE SET framework = excluded.framework"
-)
+NAMED = Many("agents", 9, "ON CONFLICT DO UPDATE SET framework = excluded.framework")
 ADDED = (
     "ON CONFLICT DO UPDATE SET events = events + excluded.events, blocked = blocked + excluded.blocked,"
     " threats = threats + excluded.threats, risk = risk + excluded.risk"

@@ -25,7 +25,8 @@ ADD = "INSERT INTO terms (organization, kind, value) VALUES (?, ?, ?) RETURNING 
 
 class Stream:
     """One organization. `dropped` and all before it is gone, what is behind `sealed` is in no index yet, and
-    what is behind `counted` in no cell. `frameworks` are the agents' newest, by their numbers."""
+    what is behind `counted` in no cell. `frameworks` are the agents' newest, by their numbers.
+    """
 
     def __init__(self, code: int, salt: bytes) -> None:
         self.code = code
