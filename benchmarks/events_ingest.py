@@ -20,14 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
-import msgspec
 import uvloop
+from events_bare import Table
 from events_sample import Source
 
 from rune.core.events.event import Event
@@ -38,57 +37,12 @@ BATCH = 50
 AGENTS = 200
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-Row = tuple[str, str, float, bytes]
-
 
 class Figures(NamedTuple):
     """Events a second, and microseconds of processor time for each, which a busy machine distorts less."""
 
     rate: float
     micros: float
-
-
-class Bare:
-    """A list, a thread, one transaction for the list."""
-
-    def __init__(self, path: Path) -> None:
-        self.db = apsw.Connection(str(path))
-        self.db.pragma("journal_mode", "WAL")
-        self.db.pragma("synchronous", "FULL")
-        self.db.pragma("wal_autocheckpoint", 4_000)
-        self.db.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, event_id, agent_id, at, body BLOB)")
-        self.thread = ThreadPoolExecutor(1)
-        self.waiting: list[tuple[list[Row], asyncio.Future[None]]] = []
-        self.busy = False
-
-    def append(self, events: Sequence[Event]) -> asyncio.Future[None]:
-        encode = msgspec.msgpack.encode
-        rows = [(each.event_id, each.agent_id, each.timestamp.timestamp(), encode(each)) for each in events]
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self.waiting.append((rows, done))
-        if not self.busy:
-            self.busy = True
-            loop.call_soon(self.start)
-        return done
-
-    def start(self) -> None:
-        batch, self.waiting = self.waiting, []
-        self.busy = bool(batch)
-        if batch:
-            rows = [row for rows, _ in batch for row in rows]
-            written = asyncio.get_running_loop().run_in_executor(self.thread, self.write, rows)
-            written.add_done_callback(lambda _: self.landed(batch))
-
-    def landed(self, batch: list[tuple[list[Row], asyncio.Future[None]]]) -> None:
-        for _, done in batch:
-            done.set_result(None)
-        asyncio.get_running_loop().call_soon(self.start)
-
-    def write(self, rows: list[Row]) -> None:
-        self.db.execute("BEGIN IMMEDIATE")
-        self.db.executemany("INSERT INTO events (event_id, agent_id, at, body) VALUES (?, ?, ?, ?)", rows)
-        self.db.execute("COMMIT")
 
 
 async def rate(batches: Sequence[list[Event]], append: Callable[[list[Event]], Awaitable[object]]) -> Figures:
@@ -108,10 +62,9 @@ async def rate(batches: Sequence[list[Event]], append: Callable[[list[Event]], A
 
 
 async def bare(folder: Path, batches: Sequence[list[Event]]) -> Figures:
-    side = Bare(folder / "bare.db")
+    side = Table(folder / "bare.db")
     result = await rate(batches, side.append)
-    side.thread.shutdown()
-    side.db.close()
+    side.close()
     return result
 
 

@@ -71,14 +71,17 @@ async def measure(name: str, read: Callable[[], Awaitable[object]], times: int) 
     """Do a reading many times; whether its 99th percentile keeps the limit."""
     await read()
     took: list[float] = []
+    spent = time.process_time()
     for _ in range(times):
         started = time.perf_counter()
         await read()
         took.append((time.perf_counter() - started) * 1000)
+    cost = (time.process_time() - spent) / times * 1000
     took.sort()
     median, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
     kept = p99 <= LIMIT_MS
-    print(f"  {name:34} p50 {median:7.2f} ms   p99 {p99:7.2f} ms   {'' if kept else 'PAST ITS LIMIT'}")
+    times_of = f"p50 {median:7.2f} ms   p99 {p99:7.2f} ms   processor {cost:6.2f} ms"
+    print(f"  {name:34} {times_of}   {'' if kept else 'PAST ITS LIMIT'}")
     return kept
 
 

@@ -216,6 +216,11 @@ PROMISES = (
     Promise(
         "events.durable", "A batch of events that was acknowledged survives a kill, and all of it.", OURS
     ),
+    Promise(
+        "events.limit",
+        "A limit of events lets through neither more nor noticeably less, however many connections ask.",
+        OURS,
+    ),
     Promise("events.once", "An event that is sent again is accepted, and stored once.", OURS),
     Promise("events.counted", "Counters, series and rankings say what the stored events say.", OURS),
     Promise("events.full", "A full disk refuses events with Unavailable, and is got over.", OURS),

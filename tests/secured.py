@@ -30,7 +30,7 @@ from rune.core.vault import KeyRecord, Vault
 from rune.security import organizations
 from rune.security.apikeys import ApiKeys
 from rune.security.kinds import KINDS
-from rune.security.plane import Plane, Stores
+from rune.security.plane import SHORTCUTS, Plane, Stores
 from rune.server.metrics import Metrics
 from rune.server.pages import Surroundings, app
 from rune.server.rest import Rest
@@ -78,7 +78,7 @@ class Secured:
             allow_private_webhooks=private,
         )
         self.plane.register(self.dispatcher)
-        self.rest = Rest(self.dispatcher, clock)
+        self.rest = Rest(self.dispatcher, clock, shortcuts=SHORTCUTS)
         self.app: Any = app(self.rest, Surroundings(trouble=str, metrics=metrics))
         self.token = ""
 

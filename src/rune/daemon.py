@@ -56,6 +56,7 @@ from rune.orchestrator.runners.link import Options
 from rune.orchestrator.runners.process import ProcessRunner
 from rune.security import kinds as security_kinds
 from rune.security import organizations
+from rune.security import plane as security_plane
 from rune.security.plane import Plane as SecurityPlane
 from rune.security.plane import Stores
 from rune.server.callers import names_loopback
@@ -74,6 +75,9 @@ KINDS = (*orchestrator_plane.KINDS, *security_kinds.KINDS, *rights.KINDS)
 SEALED = (*sealing.SEALED, *security_kinds.SEALED)
 BROWSING = {Rate.READ: 12_000, Rate.WRITE: 600}
 """Calls a minute that all browsers of an organization may make, beside the quotas of programs."""
+SWITCH = 0.0005
+"""Seconds after which a busy thread lets another one on: those that write need the interpreter often, for
+little, and everybody whose batch they write waits for them."""
 DRAIN = 10.0
 """Seconds that calls under way have to end when runed is told to."""
 
@@ -139,7 +143,7 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
             background += [tasks.create_task(certificates.watch())] if certificates else []
             await parts.orchestrator.opened()
             async with _open(parts, chosen, mode, stop=stop, certificates=certificates) as doors:
-                gc.freeze()  # what is there by now stays: no collection has to look at it again
+                _settle_in()
                 await _announce(doors, parts, str(data), mode=mode)
                 await stop.wait()
                 logger.info("stopping")
@@ -147,6 +151,13 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
             for task in background:
                 task.cancel()
             await parts.leave()
+
+
+def _settle_in() -> None:
+    """Tell the interpreter what it now is: a server with many short-lived objects and threads that write."""
+    gc.set_threshold(20_000, 20, 20)  # a batch of events alone makes a thousand objects
+    gc.freeze()  # what is there by now stays: no collection has to look at it again
+    sys.setswitchinterval(SWITCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +307,8 @@ async def _open(
 ) -> AsyncGenerator[Doors]:
     """Both doors, until the block ends; then calls under way get their time."""
     at = chosen.server
-    rest = Rest(parts.dispatcher, parts.clock, Origins(at.http_addr.host, at.allowed_hosts))
+    origins = Origins(at.http_addr.host, at.allowed_hosts)
+    rest = Rest(parts.dispatcher, parts.clock, origins, shortcuts=security_plane.SHORTCUTS)
     surroundings = Surroundings(
         trouble=lambda: "the server is stopping" if stop.is_set() else parts.vitals.trouble,
         metrics=parts.metrics,

@@ -74,15 +74,18 @@ def _plain(text: str) -> str:
     return text[0].lower() + text[1:]
 
 
-def refuse_unsupported(message: Message) -> None:
-    """Raise Unimplemented when a field is set that this release does not support, naming it."""
-    for where, reason in _unsupported(message, ""):
+def refuse_unsupported(message: Message, model: type[Message] | None = None) -> None:
+    """Raise Unimplemented when a field is set that this release does not support, naming it.
+
+    The fields are those of the model; without one, of the message's own class.
+    """
+    for where, reason in _unsupported(message, "", model or type(message)):
         raise Unimplemented(f"{where} is not supported: {reason}")
 
 
-def _unsupported(message: Message, path: str) -> list[tuple[str, str]]:
+def _unsupported(message: Message, path: str, model: type[Message]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    for field in _worth_a_look(type(message)):
+    for field in _worth_a_look(model):
         value = getattr(message, field.name)
         if not value or value == field.default:
             continue
@@ -90,9 +93,9 @@ def _unsupported(message: Message, path: str) -> list[tuple[str, str]]:
             found.append((f"{path}{field.wire}", field.unsupported))
         elif field.repeated:
             for number, item in enumerate(value):
-                found += _unsupported(item, f"{path}{field.wire}[{number}].")
+                found += _unsupported(item, f"{path}{field.wire}[{number}].", field.python)
         else:
-            found += _unsupported(value, f"{path}{field.wire}.")
+            found += _unsupported(value, f"{path}{field.wire}.", field.python)
     return found
 
 

@@ -257,7 +257,7 @@ class _Trip:
             operation=operation, caller=self.call.caller, principal=self.call.principal, namespace=namespace
         )
         authorize(self.call)
-        refuse_unsupported(request)
+        refuse_unsupported(request, operation.request)
         if operation.counts:
             self._take(len(getattr(request, operation.counts)))
         return request

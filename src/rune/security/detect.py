@@ -61,6 +61,14 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
         return "alrt_" + sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
+def is_quiet(event: Event) -> bool:
+    """Whether it surely raises nothing; said of nineteen events out of twenty, so at little cost."""
+    scan, policy = event.scan_result, event.policy_result
+    if policy is not None and (not policy.allowed or policy.action in TOLD):
+        return False
+    return scan is None or (scan.risk_score < RISKY and not is_blocked(scan))
+
+
 def raised(event: Event, rule_type: RuleType) -> Raised | None:
     """What the event raises: of an approval, a threat and a rule the first that it tells of."""
     policy = event.policy_result

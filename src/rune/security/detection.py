@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -19,7 +19,7 @@ from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
 from rune.errors import InvalidArgument, RuneError, Unavailable
 from rune.security import meeting, raising
-from rune.security.detect import raised
+from rune.security.detect import is_quiet, raised
 from rune.security.kinds import Alert, Policy, Progress, Step, Tenant, space
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,12 @@ SELDOM: Final = 5_000
 PAUSE: Final = 1.0
 """Seconds before another try after a failure."""
 LONGEST_HISTORY: Final = 100
+RUSH: Final = 250
+"""Events at once after which detection rests, to look at more of them together."""
+PIECE: Final = 1_000
+"""Events that are looked at without a pause."""
+REST: Final = 0.2
+"""Seconds. An acknowledgement never waits for them."""
 
 
 class Detection:
@@ -42,6 +48,7 @@ class Detection:
         self._at: dict[str, int] = {}
         self._moved = asyncio.Event()
         self._ended = False
+        self._in_rush = False
 
     async def run(self) -> None:
         """Until it is cancelled or the stores close; after a failure it goes on from what is written."""
@@ -62,28 +69,49 @@ class Detection:
             self._moved.set()
 
     async def reached(self, organization: str, position: int, seconds: float) -> bool:
-        """Whether the events up to the position were looked at, waiting at most so long."""
+        """Whether the events up to the position were looked at, waiting at most so long; in a rush it does
+        not wait at all.
+        """
+        if self._in_rush:
+            return False
         try:
             async with asyncio.timeout(seconds):
-                while not self._ended and self._at.get(organization, 0) < position:
+                while not (self._ended or self._in_rush) and self._at.get(organization, 0) < position:
                     await self._moved.wait()
         except TimeoutError:
             return False
         return self._at.get(organization, 0) >= position
 
     async def _follow(self) -> None:
-        async for delivery in self._events.follow(self._at):
-            await self._look_apart(delivery)
+        async for deliveries in self._events.follow(self._at):
+            if sum(len(delivery.events) for delivery in deliveries) <= RUSH:
+                await self._look_apart(deliveries)
+            else:
+                await self._rush(deliveries)
 
-    async def _look_apart(self, delivery: Delivery) -> None:
-        """Look at the delivery; where an event of it cannot be told of, at the others all the same."""
+    async def _rush(self, deliveries: Sequence[Delivery]) -> None:
+        """Nobody waits for these; then let events gather: they cost less when they are looked at together."""
+        self._in_rush = True
+        self._wake()
         try:
-            await self.look(delivery)
+            for piece in _pieces(deliveries):
+                await self._look_apart(piece)
+            await asyncio.sleep(REST)
+        finally:
+            self._in_rush = False
+
+    async def _look_apart(self, deliveries: Sequence[Delivery]) -> None:
+        """Look at them all; where an event cannot be told of, at the others all the same."""
+        try:
+            await self.look(*deliveries)
         except InvalidArgument as error:
-            if len(delivery.events) > 1:
-                for each in delivery.events:
-                    await self._look_apart(msgspec.structs.replace(delivery, events=[each], missed=0))
+            if sum(len(delivery.events) for delivery in deliveries) > 1:
+                for delivery in deliveries:
+                    for each in delivery.events:
+                        alone = msgspec.structs.replace(delivery, events=[each], missed=0)
+                        await self._look_apart([alone])
                 return
+            delivery = next(each for each in deliveries if each.events)
             bad = delivery.events[0]
             logger.warning(
                 "an event raises no alert, since the alert cannot be stored",
@@ -95,42 +123,56 @@ class Detection:
             )
             self._move(delivery.organization, bad.position)
 
-    async def look(self, delivery: Delivery) -> None:
-        """Raise what the events of a delivery say, and note how far that is, in one commit."""
-        organization, last = delivery.organization, delivery.events[-1].position
-        if delivery.missed:
-            logger.warning(
-                "events were dropped before detection saw them",
-                extra={"organization": organization, "events": delivery.missed},
-            )
-        reports = [each.event for each in delivery.events if is_report(each.event)]
-        doubted = [found for found in [await self._meant(organization, each) for each in reports] if found]
+    async def look(self, *deliveries: Delivery) -> None:
+        """Raise what the events of some deliveries say, and note how far that is, in one commit."""
+        doubted: dict[str, Sequence[tuple[Event, Event]]] = {}
+        for delivery in deliveries:
+            if delivery.missed:
+                logger.warning(
+                    "events were dropped before detection saw them",
+                    extra={"organization": delivery.organization, "events": delivery.missed},
+                )
+            reports = [each.event for each in delivery.events if is_report(each.event)]
+            meant = [await self._meant(delivery.organization, each) for each in reports]
+            doubted[delivery.organization] = [found for found in meant if found]
+        told = [delivery for delivery in deliveries if delivery.events]
         await settle(
             self._store,
-            lambda: self._writes(organization, delivery.events, doubted),
+            lambda: [
+                write
+                for each in told
+                for write in self._writes(each.organization, each.events, doubted[each.organization])
+            ],
             operation="raise_alerts",
         )
-        self._move(organization, last)
+        for each in told:
+            self._move(each.organization, each.events[-1].position)
 
     def _move(self, organization: str, position: int) -> None:
         self._at[organization] = position
+        self._wake()
+
+    def _wake(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
     def _writes(
         self, organization: str, events: Sequence[Stored], doubted: Sequence[tuple[Event, Event]]
     ) -> list[Write]:
+        rule_type = self._rule_type(organization)
         sightings = [
             raising.Sighting(
                 raised=found, at=each.event.timestamp, event_id=each.event.event_id, position=each.position
             )
             for each in events
-            if (found := raised(each.event, self._rule_type(organization))) is not None
+            if not is_quiet(each.event) and (found := raised(each.event, rule_type)) is not None
         ]
         writes = raising.writes(self._store, organization, sightings, now=self._clock.now())
-        touched = {write.value.key for write in writes if isinstance(write, Put)}
-        writes += [Put(alert) for alert in self._doubts(organization, doubted) if alert.key not in touched]
-        met = [each.event for each in events]
+        if doubted:
+            touched = {write.value.key for write in writes if isinstance(write, Put)}
+            doubts = self._doubts(organization, doubted)
+            writes += [Put(alert) for alert in doubts if alert.key not in touched]
+        met = (each.event for each in events)
         writes += meeting.writes(self._store, organization, met, now=self._clock.now())
         before = self._progress(organization)
         last = events[-1].position
@@ -171,6 +213,25 @@ class Detection:
     def _written(self) -> dict[str, int]:
         tenants = self._store.list(Tenant, SYSTEM)
         return {each.name: self._progress(each.name).position for each in tenants}
+
+
+def _pieces(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
+    """The deliveries in parts of PIECE events at most, so that nobody else of this loop waits for long."""
+    piece: list[Delivery] = []
+    room = PIECE
+    for delivery in deliveries:
+        events, missed = delivery.events, delivery.missed
+        while True:
+            piece.append(Delivery(delivery.organization, events[:room], missed))
+            events, missed, room = events[room:], 0, room - len(piece[-1].events)
+            if room:
+                break
+            yield piece
+            piece, room = [], PIECE
+            if not events:
+                break
+    if piece:
+        yield piece
 
 
 def is_report(event: Event) -> bool:

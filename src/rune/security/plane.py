@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from rune.api.security import events as events_api
 from rune.api.security import liveness
 from rune.api.security.apikeys import CreateApiKeyRequest
 from rune.core.call import Call
@@ -25,7 +26,7 @@ from rune.security.alerts import Alerts
 from rune.security.apikeys import ApiKeys
 from rune.security.approvals import Approvals
 from rune.security.detection import Detection
-from rune.security.events import Events
+from rune.security.events import Events, read_batch
 from rune.security.organizations import DEFAULT, Organizations
 from rune.security.policies import Policies
 from rune.security.sdk import Bundles
@@ -38,6 +39,8 @@ from rune.security.workloads import Notes, Workloads
 SEND_SECONDS: Final = 10.0
 """How long a webhook may take to answer."""
 TRIM_SECONDS: Final = 60.0
+SHORTCUTS: Final = {events_api.ingest.name: read_batch}
+"""Requests that come too often to be read field by field."""
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -30,12 +30,16 @@ from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
 from rune.server.routes import Routes
 from rune.server.texts import TRUTH
 
+Shortcut = Callable[[bytes], Message | None]
+"""Reads a body to the operation's request in one go, and gives None where it takes a closer look."""
+
 
 class Endpoint:
     """One operation at one place."""
 
-    def __init__(self, operation: Operation[Any, Any], http: Http) -> None:
+    def __init__(self, operation: Operation[Any, Any], http: Http, shortcut: Shortcut | None = None) -> None:
         self.operation = operation
+        self._shortcut = shortcut
         self.binding = Binding(operation, http.parameters, http.body)
         self.takes_body = bool(http.body)
         self.status, self.most_bytes = http.status, http.most_bytes
@@ -44,11 +48,27 @@ class Endpoint:
         if operation.watch:
             self.watch = Endpoint(by_name(operation.watch), Http(verb="GET", path=http.path))
 
+    def message(self, parts: Parts) -> Message:
+        """The request; raises InvalidArgument with everything that is wrong with it."""
+        if self._shortcut is not None and not parts.query and parts.revision is None:
+            found = self._shortcut(parts.body)
+            if found is not None:
+                return found
+        return self.binding.message(parts)
+
 
 class Rest:
     """Serves every operation that has an `Http`, as an ASGI app."""
 
-    def __init__(self, dispatcher: Dispatcher, clock: Clock, origins: Origins | None = None) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        origins: Origins | None = None,
+        *,
+        shortcuts: Mapping[str, Shortcut] | None = None,
+    ) -> None:
+        """A shortcut, by the name of its operation, has to take what the table says, and nothing else."""
         self.dispatcher, self.clock = dispatcher, clock
         self.origins = origins or Origins()
         self._ids = RequestIds(clock)
@@ -56,7 +76,8 @@ class Rest:
         self._routes: Routes[Endpoint] = Routes()
         for row in OPERATIONS:
             if row.http is not None:
-                self._routes.add(row.http.verb, row.http.path, Endpoint(row, row.http))
+                shortcut = (shortcuts or {}).get(row.name)
+                self._routes.add(row.http.verb, row.http.path, Endpoint(row, row.http, shortcut))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever is wrong with it is answered too."""
@@ -88,7 +109,7 @@ class Rest:
             resume=exchange.headers.get("last-event-id", ""),
             known=exchange.headers.get("if-none-match", ""),
         )
-        ask = partial(endpoint.binding.message, parts)
+        ask = partial(endpoint.message, parts)
         if endpoint.operation.streams:
             await streams.serve(self, exchange, operation=endpoint.operation, ask=ask)
         else:

@@ -88,11 +88,11 @@ async def test_a_follower_gets_what_is_there_and_what_comes(store: EventStore) -
     await store.append("default", [event("a"), event("b")])
     async with asyncio.timeout(5):
         follower = store.follow({"default": 1})
-        first = await anext(follower)
+        (first,) = await anext(follower)
         assert ids(first) == ["b"]
         waiting = asyncio.ensure_future(anext(follower))
         await store.append("acme", [event("c")])
-        second = await waiting
+        (second,) = await waiting
     assert (second.organization, ids(second), second.missed) == ("acme", ["c"], 0)
 
 
@@ -103,7 +103,7 @@ def ids(delivery: Delivery) -> list[str]:
 async def test_followers_see_each_event_once_and_in_order_while_many_append(store: EventStore) -> None:
     async def read() -> list[int]:
         positions: list[int] = []
-        async for delivery in store.follow({}):
+        async for (delivery,) in store.follow({}):
             positions += [stored.position for stored in delivery.events]
             if len(positions) == 400:
                 break
@@ -123,13 +123,13 @@ async def test_a_follower_is_told_how_many_events_retention_took(
         await store.append("default", [event("a", ago=30), event("b", ago=20), event("c")])
         while await store.trim(NOW):
             pass
-        delivery = await anext(store.follow({}))
+        (delivery,) = await anext(store.follow({}))
         assert (ids(delivery), delivery.missed) == (["c"], 2)
         await store.append("default", [event("d", ago=30)])
         follower = store.follow({"default": 3})
         while await store.trim(NOW + timedelta(minutes=30)):
             pass
-        delivery = await anext(follower)
+        (delivery,) = await anext(follower)
         assert (ids(delivery), delivery.missed) == ([], 1)
 
 

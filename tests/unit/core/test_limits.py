@@ -99,6 +99,30 @@ async def test_a_thousand_tasks_at_once_get_exactly_the_quota() -> None:
     assert passed == 100
 
 
+async def test_batches_of_64_senders_get_all_of_the_quota_and_no_more_in_every_second() -> None:
+    clock = ManualClock()
+    buckets = Buckets(Quota(count=1_000, seconds=1), clock)
+    sent: list[float] = []
+
+    async def sender(size: int) -> None:
+        for _ in range(400):
+            if not buckets.take("acme", size):
+                sent.extend([clock.monotonic()] * size)
+            await turn()  # the next sender's
+
+    async def time() -> None:
+        for _ in range(400):
+            clock.advance(0.01)
+            await turn()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(64):
+            group.create_task(sender(1 + number % 50))
+        group.create_task(time())
+    assert 0.99 * 5_000 <= len(sent) <= 5_000, "1,000 at once, and 1,000 in each of four seconds"
+    assert all(sent[number + 2_000] - sent[number] >= 1.0 - 1e-9 for number in range(len(sent) - 2_000))
+
+
 def test_each_principal_and_each_rate_class_has_a_bucket_of_its_own() -> None:
     limits = Limits(ManualClock(), {"control": Quota(count=1), "stream": Quota(count=1)})
     for principal in (ANN, BOB):

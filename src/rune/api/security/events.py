@@ -71,7 +71,8 @@ class EventScan(Message):
     STRANGERS: ClassVar[str] = "more"
 
     risk_score: Risk = 0.0
-    blocked: bool = False
+    blocked: bool | None = None
+    """Whether it was stopped; without it, whether one of the layers says `block`."""
     threat_type: MaybeWord = None
     """The threat that weighs most."""
     l1_result: Verdict = None

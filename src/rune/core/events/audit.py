@@ -53,6 +53,7 @@ COMPARED = {
 
 def disagreements(writer: Writer) -> Sequence[str]:
     """A sentence for each row that is not as the events say; runs in the writer's thread."""
+    writer.settle()
     return [
         f"{name}: {row} {said}"
         for name, (counted, stored) in COMPARED.items()

@@ -37,7 +37,7 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     duplicates: int
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An event and where it stands among those of its organization."""
 
     position: int
@@ -180,12 +180,17 @@ class EventStore(Protocol):
         """Events behind a position, oldest first; what retention has dropped is left out."""
         ...
 
-    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Delivery]:
+    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Sequence[Delivery]]:
         """Every event of every organization behind the positions named (0 for one that is not), as they come.
 
-        Each exactly once and in the order of its organization. Never ends by itself; raises Unavailable
-        when the store closes. A slow reader costs the store nothing: it holds positions, no queue.
+        What is new in all of them comes together, each event exactly once and in the order of its
+        organization. Never ends by itself; raises Unavailable when the store closes. A slow reader costs
+        the store nothing: it holds positions, no queue.
         """
+        ...
+
+    def position(self, organization: str) -> int:
+        """The newest position of an organization, 0 when it has no events."""
         ...
 
     def positions(self) -> Mapping[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from rune.core.events.base import MAX_PAGE, Delivery, Stored
@@ -18,6 +19,10 @@ class Positions:
         self._newest: dict[str, int] = {}
         self._moved = asyncio.Event()
         self._closed = False
+
+    def of(self, organization: str) -> int:
+        """Of one; 0 when it has nothing yet."""
+        return self._newest.get(organization, 0)
 
     def newest(self) -> dict[str, int]:
         """A copy, without those that have nothing yet."""
@@ -45,19 +50,67 @@ class Positions:
         self._moved = asyncio.Event()
 
 
-async def follow(positions: Positions, tail: Tail, after: Mapping[str, int]) -> AsyncIterator[Delivery]:
-    """Deliveries of all organizations in turns, so that a busy one does not hold up the others."""
+class Recent:
+    """The events that came last, as they came: who follows closely needs no disk. Holds so many at most."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._order: deque[str] = deque()
+        self._pieces: dict[str, deque[Sequence[Stored]]] = {}
+
+    def add(self, organization: str, events: Sequence[Stored]) -> None:
+        """Events that have just become durable, in the order of their positions."""
+        if not events:
+            return
+        self._pieces.setdefault(organization, deque()).append(events)
+        self._order.append(organization)
+        self._held += len(events)
+        while self._held > self._most:
+            self._forget(self._order.popleft())
+
+    def behind(self, organization: str, after: int) -> Sequence[Stored] | None:
+        """Everything behind a position, or None when a part of it is no longer here."""
+        pieces = self._pieces.get(organization)
+        if not pieces or pieces[0][0].position > after + 1:
+            return None
+        found: deque[Sequence[Stored]] = deque()
+        for piece in reversed(pieces):
+            if piece[-1].position <= after:
+                break
+            found.appendleft(piece)
+        return [each for piece in found for each in piece if each.position > after]
+
+    def clear(self) -> None:
+        """Forget everything: retention has begun to drop events."""
+        self._held = 0
+        self._order.clear()
+        self._pieces.clear()
+
+    def _forget(self, organization: str) -> None:
+        pieces = self._pieces[organization]
+        self._held -= len(pieces.popleft())
+        if not pieces:
+            del self._pieces[organization]
+
+
+async def follow(
+    positions: Positions, tail: Tail, after: Mapping[str, int]
+) -> AsyncIterator[Sequence[Delivery]]:
+    """What is new in every organization, a bounded part of each, so that a busy one holds up no other."""
     seen = dict(after)
     while True:
         behind = [name for name, newest in positions.newest().items() if newest > seen.get(name, 0)]
         if not behind:
             await positions.wait()
+            continue
+        deliveries: list[Delivery] = []
         for name in behind:
-            newest = positions.newest()[name]
-            events = await tail(name, seen.get(name, 0), MAX_PAGE)
-            first, last = (events[0].position, events[-1].position) if events else (newest + 1, newest)
-            yield Delivery(name, events, missed=first - seen.get(name, 0) - 1)
-            seen[name] = last
+            newest, before = positions.of(name), seen.get(name, 0)
+            events = await tail(name, before, MAX_PAGE)
+            first, seen[name] = (events[0].position, events[-1].position) if events else (newest + 1, newest)
+            deliveries.append(Delivery(name, events, missed=first - before - 1))
+        yield deliveries
 
 
 def bounded(limit: int) -> int:

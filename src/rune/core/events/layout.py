@@ -15,6 +15,7 @@ import os
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +24,15 @@ import apsw
 from rune.core.store.foreign import refuse_foreign
 from rune.errors import FailedPrecondition, Unavailable
 
-SCHEMA = 1
+SCHEMA = 2
 """The layout below. A file with a greater number is refused; raise it with a step that upgrades."""
+
+UPGRADE = """
+ALTER TABLE streams ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+UPDATE streams SET counted = newest;
+PRAGMA user_version = 2;
+"""
+"""From 1, which counted every event in the transaction that stored it."""
 
 APPLICATION = int.from_bytes(b"RUNe")
 """Marks the file as ours, so that a path mistyped does not fill someone else's database."""
@@ -39,7 +47,8 @@ CREATE TABLE terms (
 ) STRICT;
 CREATE TABLE streams (
     organization INTEGER PRIMARY KEY,
-    dropped INTEGER NOT NULL, sealed INTEGER NOT NULL, newest INTEGER NOT NULL
+    dropped INTEGER NOT NULL, sealed INTEGER NOT NULL, newest INTEGER NOT NULL,
+    counted INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent INTEGER NOT NULL, type INTEGER NOT NULL,
@@ -133,6 +142,8 @@ def writer(path: Path) -> apsw.Connection:
             if db.pragma("user_version") == 0:
                 db.execute(TABLES)
                 db.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
+            elif db.pragma("user_version") == 1:
+                db.execute(UPGRADE)
     except BaseException:
         db.close()
         raise
@@ -179,6 +190,27 @@ def closed() -> Unavailable:
 def rows(db: apsw.Connection, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
     """The rows of a query. Their types are those of the tables above, which nothing here can check."""
     return cast("Iterator[Any]", db.execute(sql, cast("Any", values)))
+
+
+class Many:
+    """A statement that stores many rows in one go.
+
+    SQLite works without the interpreter's lock for as long as a statement runs, and a busy server's other
+    thread keeps it for milliseconds; so few long statements are better than one for each row.
+    """
+
+    def __init__(self, table: str, width: int, more: str = "") -> None:
+        row = f"({', '.join('?' * width)})"
+        self._sizes = (64, 8, 1)
+        self._texts = [f"INSERT INTO {table} VALUES {', '.join([row] * size)} {more}" for size in self._sizes]
+
+    def run(self, db: apsw.Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Store the rows."""
+        done = 0
+        for size, text in zip(self._sizes, self._texts, strict=True):
+            while done + size <= len(rows):
+                db.execute(text, tuple(chain.from_iterable(rows[done : done + size])))
+                done += size
 
 
 def one(cursor: apsw.Cursor) -> Any:  # noqa: ANN401 - a value of SQLite's

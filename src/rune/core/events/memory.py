@@ -120,10 +120,15 @@ class MemoryEvents:
         behind = [stored for stored in self._stream(organization).kept if stored.position > after]
         return behind[: bounded(limit)]
 
-    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Delivery]:
+    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Sequence[Delivery]]:
         """Every event of every organization behind the positions named, as they come."""
         self._refuse_closed()
         return follow(self._positions, self.tail, after)
+
+    def position(self, organization: str) -> int:
+        """The newest position of an organization."""
+        self._refuse_closed()
+        return self._positions.of(organization)
 
     def positions(self) -> Mapping[str, int]:
         """The newest position of every organization that has events."""

@@ -24,6 +24,10 @@ MICROSECOND = timedelta(microseconds=1)
 RISK = 1000
 """Scores are added up as whole thousandths, so that sums do not depend on the order."""
 
+UUID = len("00000000-0000-0000-0000-000000000000")
+HYPHENS = (8, 13, 18, 23)
+"""Their places in a UUID."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _astuple = msgspec.structs.astuple
@@ -35,40 +39,45 @@ _blake2b = hashlib.blake2b
 def pack(events: Sequence[Event], salt: bytes) -> list[Packed]:
     """A batch ready for the writer; raises InvalidArgument for an event that was not made by `event.read`."""
     try:
-        return [packed(event, salt) for event in events]
+        return _pack(events, packed_keys([event.event_id for event in events]), salt)
     except (ValueError, OverflowError, TypeError) as error:
         raise InvalidArgument(f"an event cannot be stored: {error}") from error
 
 
-def packed(event: Event, salt: bytes) -> Packed:
-    """The event ready for the writer. Raises ValueError or OverflowError for what msgpack cannot hold."""
-    scan, policy, tool, sdk = event.scan_result, event.policy_result, event.tool, event.sdk
-    key = packed_key(event.event_id)
-    body = (
-        event.direction,
-        event.session_id,
-        event.trace_id,
-        event.tags,
-        sdk and _astuple(sdk),
-        event.framework,
-        tool and _astuple(tool),
-        scan and _astuple(scan),
-        policy and _astuple(policy),
-        event.metadata or None,
-    )
-    return (
-        key,
-        digest(key, salt),
-        micros(event.timestamp),
-        event.agent_id,
-        event.event_type,
-        event.threat_type,
-        tool.name if tool else "",
-        int(event.blocked),
-        round(scan.risk_score * RISK) if scan else 0,
-        _encode(body),
-        event.framework,
-    )
+def _pack(events: Sequence[Event], keys: Sequence[bytes | str], salt: bytes) -> list[Packed]:
+    """Every event passes through here, so nothing is looked up or called that need not be."""
+    rows: list[Packed] = []
+    for key, event in zip(keys, events, strict=True):
+        scan, policy, tool, sdk = event.scan_result, event.policy_result, event.tool, event.sdk
+        framework = event.framework
+        body = (
+            event.direction,
+            event.session_id,
+            event.trace_id,
+            event.tags,
+            sdk and _astuple(sdk),
+            framework,
+            tool and _astuple(tool),
+            scan and _astuple(scan),
+            policy and _astuple(policy),
+            event.metadata or None,
+        )
+        rows.append(
+            (
+                key,
+                digest(key, salt),
+                (event.timestamp - EPOCH) // MICROSECOND,
+                event.agent_id,
+                event.event_type,
+                event.threat_type if scan else "",
+                tool.name if tool else "",
+                int(event.blocked),
+                round(scan.risk_score * RISK) if scan else 0,
+                _encode(body),
+                framework,
+            )
+        )
+    return rows
 
 
 def unpacked(key: bytes | str, at: int, *, agent: str, type: EventType, body: bytes) -> Event:
@@ -92,9 +101,23 @@ def unpacked(key: bytes | str, at: int, *, agent: str, type: EventType, body: by
     )
 
 
+def packed_keys(event_ids: Sequence[str]) -> Sequence[bytes | str]:
+    """The key of each; mostly all are UUIDs, which one look at all of them together tells."""
+    text, count = "".join(event_ids), len(event_ids)
+    if len(text) == UUID * count and all(text[place::UUID] == "-" * count for place in HYPHENS):
+        bare = text.replace("-", "")
+        try:
+            raw = bytes.fromhex(bare)
+        except ValueError:
+            raw = b""
+        if raw.hex() == bare and len(raw) == 16 * count and {len(each) for each in event_ids} == {UUID}:
+            return [raw[place : place + 16] for place in range(0, len(raw), 16)]
+    return [packed_key(event_id) for event_id in event_ids]
+
+
 def packed_key(event_id: str) -> bytes | str:
     """A UUID in its usual form as 16 bytes, any other id as it is; no two ids have the same key."""
-    if len(event_id) != len("00000000-0000-0000-0000-000000000000"):
+    if len(event_id) != UUID:
         return event_id
     bare = event_id.replace("-", "")
     try:

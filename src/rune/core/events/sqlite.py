@@ -38,12 +38,12 @@ from rune.core.events.base import (
 )
 from rune.core.events.counts import Counts
 from rune.core.events.event import Event, refuse_many
-from rune.core.events.follow import Positions, bounded, follow
+from rune.core.events.follow import Positions, Recent, bounded, follow
 from rune.core.events.reads import Reader
 from rune.core.events.record import pack, packed_key
 from rune.core.events.streams import salt_of
 from rune.core.events.trim import trim
-from rune.core.events.writer import Batch, Writer, Written
+from rune.core.events.writer import Batch, Kept, Writer, Written
 from rune.errors import ResourceExhausted, RuneError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -57,11 +57,16 @@ BACKLOG = 100_000
 """Events that may wait for a transaction; more are sent away, since the disk does not keep up."""
 
 
+RECENT = 16_384
+"""Events that are kept in memory for who follows; about 2 KiB each."""
+
+
 class Waiting(NamedTuple):
     """A batch that waits for its transaction."""
 
     done: asyncio.Future[int]
     batch: Batch
+    events: Sequence[Event]
 
 
 class SqliteEvents:
@@ -76,10 +81,12 @@ class SqliteEvents:
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"writes {path.name}")
         self._read_thread = ThreadPoolExecutor(1, thread_name_prefix=f"reads {path.name}")
         self._positions = Positions()
+        self._recent = Recent(RECENT)
         self._salts: dict[str, bytes] = {}
         self._waiting: deque[Waiting] = deque()
         self._backlog = 0
         self._open = self._released = False
+        self._flights, self._counted = 1, 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -92,7 +99,7 @@ class SqliteEvents:
         if self._backlog + len(events) > BACKLOG:
             raise ResourceExhausted(f"{self._backlog} events wait for the disk already: try again later")
         rows = pack(events, self._salt(organization))
-        duplicates = await self._enqueue(Batch(organization, rows))
+        duplicates = await self._enqueue(Batch(organization, rows), events)
         return Appended(len(events), duplicates)
 
     async def find(self, organization: str, event_id: str) -> Stored | None:
@@ -112,10 +119,15 @@ class SqliteEvents:
         """Events behind a position, oldest first."""
         return await self._read(lambda: self._reader.tail(organization, after, bounded(limit)))
 
-    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Delivery]:
+    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Sequence[Delivery]]:
         """Every event of every organization behind the positions named, as they come."""
         self._refuse_closed()
-        return follow(self._positions, self.tail, after)
+        return follow(self._positions, self._behind, after)
+
+    def position(self, organization: str) -> int:
+        """The newest position of an organization."""
+        self._refuse_closed()
+        return self._positions.of(organization)
 
     def positions(self) -> Mapping[str, int]:
         """The newest position of every organization that has events."""
@@ -124,13 +136,13 @@ class SqliteEvents:
 
     async def overview(self, organization: str, span: Span) -> Overview:
         """The numbers of a time."""
-        return await self._read(lambda: self._counts.overview(organization, span))
+        return await self._number(lambda: self._counts.overview(organization, span))
 
     async def timeseries(
         self, organization: str, span: Span, *, step: Step, agent_id: str = ""
     ) -> Sequence[Point]:
         """One point for every step that the time touches."""
-        return await self._read(
+        return await self._number(
             lambda: self._counts.timeseries(organization, span, step=step, agent_id=agent_id)
         )
 
@@ -138,19 +150,22 @@ class SqliteEvents:
         self, organization: str, what: Dimension, span: Span, *, limit: int = 10
     ) -> Sequence[Ranked]:
         """The most frequent first."""
-        return await self._read(lambda: self._counts.top(organization, what, span, limit=limit))
+        return await self._number(lambda: self._counts.top(organization, what, span, limit=limit))
 
     async def agents(self, organization: str, now: datetime, *, agent_id: str = "") -> Sequence[Agent]:
         """Every agent that has sent an event, or the one named."""
-        return await self._read(lambda: self._counts.agents(organization, now, agent_id))
+        return await self._number(lambda: self._counts.agents(organization, now, agent_id))
 
     async def baseline(self, organization: str, agent_id: str, span: Span) -> Baseline:
         """An agent's behaviour in whole hours."""
-        return await self._read(lambda: self._counts.baseline(organization, agent_id, span))
+        return await self._number(lambda: self._counts.baseline(organization, agent_id, span))
 
     async def trim(self, now: datetime) -> int:
         """Drop a small step of what is past the retention."""
-        return await self._write(lambda: trim(self._writer, now, self._retention))
+        gone = await self._write(lambda: trim(self._writer, now, self._retention))
+        if gone:
+            self._recent.clear()
+        return gone
 
     async def check(self) -> Sequence[str]:
         """Count everything again; a sentence for each counter that disagrees."""
@@ -194,6 +209,14 @@ class SqliteEvents:
         if not self._open:
             raise layout.closed()
 
+    async def _number(self, read: Callable[[], T]) -> T:
+        """Read what was counted, everything that is acknowledged included."""
+        flights = self._flights
+        if self._counted < flights:
+            await self._write(self._writer.settle)
+            self._counted = max(self._counted, flights)
+        return await self._read(read)
+
     async def _read(self, read: Callable[[], T]) -> T:
         return await self._in(self._read_thread, read)
 
@@ -207,9 +230,14 @@ class SqliteEvents:
         except apsw.Error as error:
             raise Unavailable(f"the event store {self._path.name} does not answer: {error}") from error
 
-    def _enqueue(self, batch: Batch) -> asyncio.Future[int]:
+    async def _behind(self, organization: str, after: int, limit: int) -> Sequence[Stored]:
+        """As `tail`, from memory where it can be: then it is all there is."""
+        held = self._recent.behind(organization, after)
+        return held if held is not None else await self.tail(organization, after, limit)
+
+    def _enqueue(self, batch: Batch, events: Sequence[Event]) -> asyncio.Future[int]:
         loop = asyncio.get_running_loop()
-        waiting = Waiting(loop.create_future(), batch)
+        waiting = Waiting(loop.create_future(), batch, events)
         self._waiting.append(waiting)
         self._backlog += len(batch.rows)
         if self._idle.is_set():
@@ -238,8 +266,12 @@ class SqliteEvents:
     def _landed(self, flight: Sequence[Waiting], written: asyncio.Future[Written]) -> None:
         error = written.exception()
         if error is None:
+            self._flights += 1
+            outcomes: Sequence[Kept | RuneError] = written.result().outcomes
+            for waiting, outcome in zip(flight, outcomes, strict=True):
+                if isinstance(outcome, Kept):
+                    self._recent.add(waiting.batch.organization, outcome.of(waiting.events))
             self._positions.move(written.result().newest)
-            outcomes: Sequence[int | RuneError] = written.result().outcomes
         else:
             logger.error("events not written", extra={"batches": len(flight)}, exc_info=error)
             outcomes = [_unavailable(self._path, error) for _ in flight]
@@ -249,7 +281,7 @@ class SqliteEvents:
             if isinstance(outcome, RuneError):
                 waiting.done.set_exception(outcome)
             else:
-                waiting.done.set_result(outcome)
+                waiting.done.set_result(outcome.duplicates)
         # After those who were just woken, so that their next batches share the next transaction.
         asyncio.get_running_loop().call_soon(self._take_off)
 

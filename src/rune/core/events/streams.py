@@ -24,19 +24,22 @@ ADD = "INSERT INTO terms (organization, kind, value) VALUES (?, ?, ?) RETURNING 
 
 
 class Stream:
-    """One organization. `dropped` and all before it is gone, what is behind `sealed` is in no index yet."""
+    """One organization. `dropped` and all before it is gone, what is behind `sealed` is in no index yet, and
+    what is behind `counted` in no cell. `frameworks` are the agents' newest, by their numbers.
+    """
 
     def __init__(self, code: int, salt: bytes) -> None:
         self.code = code
         self.salt = salt
         self.base = code << POSITIONS
-        self.dropped = self.sealed = self.newest = 0
+        self.dropped = self.sealed = self.newest = self.counted = 0
+        self.frameworks: dict[int, str] = {}
         self.words: dict[int, dict[str, int]] = {kind: {} for kind in (AGENT, TYPE, THREAT, TOOL, BLOCKED)}
 
     @property
-    def row(self) -> tuple[int, int, int, int]:
+    def row(self) -> tuple[int, int, int, int, int]:
         """As it is stored."""
-        return self.dropped, self.sealed, self.newest, self.code
+        return self.dropped, self.sealed, self.newest, self.counted, self.code
 
     @property
     def kept(self) -> int:
@@ -77,9 +80,11 @@ def load(db: apsw.Connection, salt: bytes) -> dict[str, Stream]:
         "SELECT organization, kind, value, term FROM terms WHERE kind <> ?", (ORGANIZATION,)
     ):
         streams[organization].words[kind][value] = term
-    for organization, dropped, sealed, newest in db.execute("SELECT * FROM streams"):
+    for organization, dropped, sealed, newest, counted in db.execute("SELECT * FROM streams"):
         stream = streams[organization]
-        stream.dropped, stream.sealed, stream.newest = dropped, sealed, newest
+        stream.dropped, stream.sealed, stream.newest, stream.counted = dropped, sealed, newest, counted
+    for organization, agent, framework in db.execute("SELECT organization, agent, framework FROM agents"):
+        streams[organization].frameworks[agent] = framework
     return {names[code]: stream for code, stream in streams.items()}
 
 
@@ -88,5 +93,5 @@ def add(db: apsw.Connection, salt: bytes, organization: str) -> Stream:
     code = one(db.execute(ADD, (0, ORGANIZATION, organization)))
     stream = Stream(code, salt_of(salt, organization))
     stream.number(db, BLOCKED, "blocked")
-    db.execute("INSERT INTO streams VALUES (?, 0, 0, 0)", (code,))
+    db.execute("INSERT INTO streams VALUES (?, 0, 0, 0, 0)", (code,))
     return stream

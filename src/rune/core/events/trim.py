@@ -15,10 +15,10 @@ from itertools import takewhile
 import apsw
 
 from rune.core.events.base import Retention
-from rune.core.events.intake import COUNT, counted
-from rune.core.events.layout import BLOCKED, one, rows
+from rune.core.events.intake import ADDED
+from rune.core.events.layout import BLOCKED, Many, one, rows
 from rune.core.events.record import micros
-from rune.core.events.rollups import MINUTE, Share
+from rune.core.events.rollups import MINUTE, Share, cells
 from rune.core.events.streams import Stream
 from rune.core.events.writer import MOVE, Writer
 
@@ -27,6 +27,7 @@ STEP = 500
 
 FOREVER = 1 << 62
 
+COUNT = Many("rollups", 11, ADDED)
 OLDEST = (
     "SELECT id, at, agent, type, threat, tool, blocked, risk FROM events WHERE id > ? AND id <= ?"
     " ORDER BY id LIMIT ?"
@@ -44,6 +45,7 @@ Row = tuple[int, int, int, int, int, int, int, int]
 
 def trim(writer: Writer, now: datetime, retention: Retention) -> int:
     """One step in one transaction; returns how many events went."""
+    writer.settle()
     with writer.transaction() as db:
         cutoff = micros(now - retention.max_age)
         stream = _expired(db, writer.streams.values(), cutoff)
@@ -99,9 +101,9 @@ def _drop(db: apsw.Connection, stream: Stream, gone: Sequence[Row]) -> None:
         lost[1] += blocked
         words = (agent, kind, threat, blocked and stream.words[BLOCKED]["blocked"])
         postings += [(word, number) for word in words if word]
-    cells = counted(shares, -1)
-    db.executemany(COUNT, cells)
-    db.executemany(EMPTIED, [cell[:7] for cell in cells])
+    counted = cells(shares, -1)
+    COUNT.run(db, [cell + tuple(sums) for cell, sums in counted.items()])
+    db.executemany(EMPTIED, list(counted))
     db.executemany(DROPPED, [(*lost, agent) for agent, lost in agents.items()])
     db.executemany("DELETE FROM postings WHERE term = ? AND id = ?", sorted(postings))
     last = gone[-1][0]

@@ -16,15 +16,19 @@ from typing import NamedTuple
 
 import apsw
 
-from rune.core.events import layout, streams
+from rune.core.events import intake, layout, streams
+from rune.core.events.base import Stored
 from rune.core.events.digests import BITS, GENERATION, SEGMENT, Filters
+from rune.core.events.event import Event
 from rune.core.events.intake import Draft
-from rune.core.events.layout import AGENT, BLOCKED, one
+from rune.core.events.layout import AGENT, BLOCKED, Many, one
 from rune.core.events.record import Packed, digest
 from rune.core.events.streams import Stream
 from rune.errors import ResourceExhausted
 
-MOVE = "UPDATE streams SET dropped = ?, sealed = ?, newest = ? WHERE organization = ?"
+MOVE = "UPDATE streams SET dropped = ?, sealed = ?, newest = ?, counted = ? WHERE organization = ?"
+UNCOUNTED = 4_096
+"""Events that may wait to be counted: what a reading of numbers, or a start, has to catch up with."""
 POST = (
     "INSERT INTO postings SELECT * FROM ("
     " SELECT agent, id FROM events WHERE id > ?1 AND id <= ?2"
@@ -37,7 +41,7 @@ SEAL = (
     "INSERT INTO segments SELECT ?1, ?2, min(id), max(id), min(at), max(at)"
     " FROM events WHERE id > ?3 AND id <= ?4"
 )
-DIGEST = "INSERT INTO digests VALUES (?, ?, ?)"
+DIGEST = Many("digests", 3)
 LOOK = "SELECT id FROM digests WHERE segment = ? AND digest = ?"
 
 EMPTY: Mapping[int, bytes | str] = MappingProxyType({})
@@ -50,10 +54,23 @@ class Batch(NamedTuple):
     rows: Sequence[Packed]
 
 
-class Written(NamedTuple):
-    """What came of some batches: their duplicates or refusals, and how far their organizations are now."""
+class Kept(NamedTuple):
+    """What of a batch was new: its events stand from position `first` on; None is all of them."""
 
-    outcomes: list[int | ResourceExhausted]
+    first: int
+    duplicates: int
+    places: Sequence[int] | None = None
+
+    def of(self, events: Sequence[Event]) -> list[Stored]:
+        """The new ones among the batch's events, where they stand."""
+        new = events if self.places is None else [events[place] for place in self.places]
+        return [Stored(position, event) for position, event in enumerate(new, self.first)]
+
+
+class Written(NamedTuple):
+    """What came of some batches, or their refusals, and how far their organizations are now."""
+
+    outcomes: list[Kept | ResourceExhausted]
     newest: dict[str, int]
 
 
@@ -112,6 +129,8 @@ class Writer:
             draft.store(db)
             if len(self._tail) >= SEGMENT:
                 self.seal()
+            if self.uncounted >= UNCOUNTED:
+                self.count()
             db.executemany(MOVE, [stream.row for stream in draft.touched.values()])
         return Written(
             outcomes, {batch.organization: self.streams[batch.organization].newest for batch in batches}
@@ -123,6 +142,25 @@ class Writer:
         stream = self.streams.get(organization)
         return 0 if stream is None else self._stored(stream, key, digest(key, stream.salt))
 
+    @property
+    def uncounted(self) -> int:
+        """How many events are in no cell yet."""
+        return sum(stream.newest - stream.counted for stream in self.streams.values())
+
+    def settle(self) -> None:
+        """Count what is not counted yet, in a transaction of its own."""
+        self._refresh()
+        if self.uncounted:
+            with self.transaction():
+                self.count()
+
+    def count(self) -> None:
+        """Count what is not counted yet. Belongs into a transaction."""
+        for stream in self.streams.values():
+            if stream.counted < stream.newest:
+                intake.count(self.db, stream)
+                self.db.execute(MOVE, stream.row)
+
     def seal(self) -> None:
         """Index what came since the last time, as a segment. Belongs into a transaction."""
         for stream in self.streams.values():
@@ -133,7 +171,7 @@ class Writer:
                 stream.sealed = stream.newest
                 self.db.execute(MOVE, stream.row)
         marks = sorted((self._segment, mark, number) for mark, number in self._tail.items())
-        self.db.executemany(DIGEST, marks)
+        DIGEST.run(self.db, marks)
         generation = self._segment // GENERATION
         self._filters.add(generation, self._tail)
         self._tail.clear()
@@ -155,7 +193,7 @@ class Writer:
             self.db.execute("DELETE FROM filters WHERE generation = ?", (generation,))
             self._filters.drop(generation)
 
-    def _judge(self, draft: Draft, batch: Batch) -> int | ResourceExhausted:
+    def _judge(self, draft: Draft, batch: Batch) -> Kept | ResourceExhausted:
         stream = self.streams.get(batch.organization)
         if stream is None:
             stream = self.streams[batch.organization] = streams.add(self.db, self.salt, batch.organization)
@@ -166,7 +204,11 @@ class Writer:
         fresh = self._fresh(draft, stream, batch.rows)
         ids = draft.add(self.db, stream, fresh)
         self._tail.update(zip((row[1] for row in fresh), ids, strict=True))
-        return len(batch.rows) - len(fresh)
+        first, duplicates = ids.start - stream.base, len(batch.rows) - len(fresh)
+        if not duplicates:
+            return Kept(first, 0)
+        new = {id(row) for row in fresh}
+        return Kept(first, duplicates, [place for place, row in enumerate(batch.rows) if id(row) in new])
 
     def _fresh(self, draft: Draft, stream: Stream, rows: Sequence[Packed]) -> Sequence[Packed]:
         """Those that are not stored yet; mostly one look for the whole batch says that it is all of them."""
@@ -177,10 +219,11 @@ class Writer:
             and not self._filters.suspects(marks)
         ):
             return rows
+        drafted = draft.keys
         fresh: dict[bytes | str, Packed] = {}
         for row in rows:
             key, mark = row[:2]
-            if key not in fresh and not self._stored(stream, key, mark, drafted=draft.keys):
+            if key not in fresh and not self._stored(stream, key, mark, drafted=drafted):
                 fresh[key] = row
         return list(fresh.values())
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rune.core.events.event import MAX_BATCH_BYTES, MAX_EVENTS, REPORTED, Event, read, read_json
+from rune.core.events.event import MAX_EVENTS, REPORTED, Event, in_time, read, read_body
 from rune.errors import InvalidArgument
 from rune.shield import events as shield_events
 
@@ -35,7 +35,8 @@ def plain(items: list[Any]) -> list[Event]:
 
 
 def json(items: list[Any]) -> list[Event]:
-    return read_json(msgspec.json.encode(items), NOW)
+    events = read_body(msgspec.json.encode({"events": items}))
+    return read(items, NOW) if events is None else in_time(events, NOW)
 
 
 @pytest.fixture(params=[plain, json])
@@ -123,18 +124,33 @@ def test_a_thousand_bad_events_do_not_make_a_thousand_sentences() -> None:
     assert len(refusal.value.details) == 10
 
 
-def test_a_batch_is_bounded_in_events_and_bytes(reader: Reader) -> None:
+def test_a_batch_is_bounded(reader: Reader) -> None:
     assert len(reader([FULL] * MAX_EVENTS)) == MAX_EVENTS
     with pytest.raises(InvalidArgument, match="events: 1001 in one batch, at most 1000"):
         reader([FULL] * (MAX_EVENTS + 1))
-    with pytest.raises(InvalidArgument, match="events: more than 5242880 bytes"):
-        read_json(b" " * (MAX_BATCH_BYTES + 1), NOW)
 
 
-@pytest.mark.parametrize("body", [b"", b"[", b"nonsense", b"[" * 10_000, b'["\\ud800"]', b"\xff", b"{}"])
-def test_what_is_no_list_of_events_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidArgument, match="events"):
-        read_json(body, NOW)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"nonsense", b"[" * 10_000, b'{"events": ["\\ud800"]}', b"\xff", b"{}", b'{"events": []}',
+        b'{"events": [], "more": 1}', b'{"events": ' + b"[" * 10_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_batch_of_events_is_left_to_those_who_explain(body: bytes) -> None:
+    assert read_body(body) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event_id": "a b"}, {"event_id": "\u00e9"}, {"host": "h1"}, {"tags": [""]}, {"direction": None},
+        {"scan_result": {"l1_result": "maybe"}}, {"policy_result": {"policy_version": "3"}},
+    ],
+)  # fmt: skip
+def test_what_the_api_refuses_or_forgives_is_not_read_in_one_go(change: dict[str, Any]) -> None:
+    assert read_body(msgspec.json.encode({"events": [FULL]})) is not None
+    assert read_body(msgspec.json.encode({"events": [{**FULL, **change}]})) is None
 
 
 @pytest.mark.parametrize("minutes, believed", [(5, True), (6, False), (-60, True), (-60 * 24 * 31, False)])
@@ -160,7 +176,7 @@ def test_what_a_shield_sends_needs_no_second_look() -> None:
         policy_result={"allowed": True, "action": "allow", "policy": "p", "policy_version": 3},
     )  # fmt: skip
     decoded = msgspec.json.decode(b"[" + shield_events.encoded(sent) + b"]", type=list[Event])
-    assert read_json(b"[" + shield_events.encoded(sent) + b"]", NOW) == decoded
+    assert read_body(b'{"events":[' + shield_events.encoded(sent) + b"]}") == decoded
 
 
 values = st.recursive(

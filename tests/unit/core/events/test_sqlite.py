@@ -186,6 +186,7 @@ async def test_a_caller_that_gives_up_before_its_turn_stores_nothing(store: Sqli
 
 async def test_a_check_finds_every_kind_of_disagreement(path: Path, store: SqliteEvents) -> None:
     await fill(store, 25)
+    assert await store.check() == []
     await store.close()
     with sqlite3.connect(path) as db:
         db.execute("UPDATE rollups SET events = events + 1 WHERE grain = 1 AND agent = 0")
@@ -198,6 +199,36 @@ async def test_a_check_finds_every_kind_of_disagreement(path: Path, store: Sqlit
     async with SqliteEvents(path) as reopened:
         told = {sentence.partition(":")[0] for sentence in await reopened.check()}
     assert told == {"rollups", "postings", "agents", "keys", "digests", "streams"}
+
+
+async def test_events_that_were_not_counted_when_the_store_ended_are_counted_at_the_next_reading(
+    path: Path, store: SqliteEvents
+) -> None:
+    await fill(store, 25)
+    await store.close()
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT newest, counted FROM streams").fetchall() == [(25, 0)]
+    db.close()
+    async with SqliteEvents(path) as reopened:
+        assert (await reopened.overview("default", DAY)).events == 25
+        await fill(reopened, 25, organization="acme")
+        (agent,) = await reopened.agents("acme", NOW)
+        assert agent.events == 25
+        assert await reopened.check() == []
+
+
+async def test_a_file_of_the_first_layout_is_upgraded(path: Path, store: SqliteEvents) -> None:
+    await fill(store, 25)
+    assert await store.check() == []
+    await store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE streams DROP COLUMN counted")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    async with SqliteEvents(path) as reopened:
+        assert (await reopened.overview("default", DAY)).events == 25
+        assert await reopened.append("default", [event("default-3"), event("new")]) == Appended(2, 1)
+        assert await reopened.check() == []
 
 
 async def test_the_file_is_private_and_nobody_elses(path: Path) -> None:
