@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
@@ -132,6 +132,22 @@ class Shield:
             decision = self._approvals.decided(self._asked(decision, where, arguments))
         return self._finished(decision, where, arguments)
 
+    def validate_at_once(
+        self, tool: str, arguments: object = None, context: Mapping[str, Any] | None = None, *,
+        scan_arguments: bool = True,
+    ) -> PolicyDecision | Callable[[], Awaitable[PolicyDecision]]:  # fmt: skip
+        """As `validate_action`; where a person has to be asked, what to await for the decision."""
+        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
+        decision = self._judged(tool, arguments, where, scan_arguments=scan_arguments)
+        if decision.action != "require_approval":
+            return self._finished(decision, where, arguments)
+
+        async def word() -> PolicyDecision:
+            told = await self._approvals.adecided(self._asked(decision, where, arguments))
+            return self._finished(told, where, arguments)
+
+        return word
+
     def _judged(
         self, tool: str, arguments: object, where: Context, *, scan_arguments: bool
     ) -> PolicyDecision:
@@ -237,13 +253,10 @@ class Shield:
         scan_arguments: bool = True,
     ) -> PolicyDecision:  # fmt: skip
         """As `validate_action`, in a thread; while it waits for a person it holds none."""
-        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
-        decision = await in_thread(
-            lambda: self._judged(tool, arguments, where, scan_arguments=scan_arguments)
+        found = await in_thread(
+            lambda: self.validate_at_once(tool, arguments, context, scan_arguments=scan_arguments)
         )
-        if decision.action == "require_approval":
-            decision = await self._approvals.adecided(self._asked(decision, where, arguments))
-        return self._finished(decision, where, arguments)
+        return found if isinstance(found, PolicyDecision) else await found()
 
     async def aflush(self, timeout: float = 5.0) -> bool:
         """As `flush`, in a thread."""
