@@ -16,7 +16,9 @@ import httpx
 import pytest
 
 from promises import promise
-from runed import Runed
+from rune.api.security import approvals
+from runed import Runed, runed
+from system.mcp_upstream import texts
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 PATIENCE = 20.0
@@ -205,15 +207,15 @@ async def test_a_tool_that_changes_waits_until_somebody_accepts_it(tmp_path: Pat
         assert "say" in await here.tools()
         assert "say" not in await here.tools()
         assert "its definition is not the one of" in await here.call("say", text="hello")
-        await rune(tmp_path, "mcp", "pins", "show", "tested")
-        assert await rune(tmp_path, "mcp", "pins", "accept", "tested", "say") == "accepted: say\n"
+        await cli(tmp_path, "mcp", "pins", "show", "tested")
+        assert await cli(tmp_path, "mcp", "pins", "accept", "tested", "say") == "accepted: say\n"
         assert await here.call("say", text="hello") == "hello"
         assert "say" in await here.tools()
     pins = list((tmp_path / ".rune" / "mcp-pins").glob("*.json"))
     assert [path.stat().st_mode & 0o777 for path in pins] == [0o600]
 
 
-async def rune(home: Path, *words: str) -> str:
+async def cli(home: Path, *words: str) -> str:
     """What a command of the CLI prints."""
     pipe = asyncio.subprocess.PIPE
     done = await asyncio.create_subprocess_exec(
@@ -222,6 +224,56 @@ async def rune(home: Path, *words: str) -> str:
     out, _ = await done.communicate()
     assert done.returncode == 0
     return out.decode()
+
+
+APPROVAL = """\
+version: "1.0"
+rules: [{name: ask-first, type: tool_denylist, tools: [say, environment, large], action: require_approval, severity: high}]
+"""
+
+
+@promise("mcp.approvals")
+async def test_while_a_person_is_asked_about_one_call_others_go_on(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(APPROVAL, encoding="utf-8")
+    async with runed(tmp_path / "data") as server:
+        environ = {
+            "RUNE_API_KEY": server.api_key, "RUNE_ENDPOINT": f"http://{server.http}",
+            "RUNE_POLICY_SYNC_INTERVAL_SECONDS": "0",
+        }  # fmt: skip
+        async with guard(tmp_path, "--policy", str(policy), **environ) as here:
+            given = {"say": {"text": "paid"}, "environment": {}, "large": {"bytes": 1}}
+            ids = {tool: here.begin("tools/call", {"name": tool, "arguments": it}) for tool, it in given.items()}
+            assert (await here.ask("ping"))["result"] == {}
+            asked = {each.tool: each.id for each in await waiting(server, len(given))}
+            here.write(json.dumps(cancelled(ids["large"])).encode())
+            assert (await here.ask("ping"))["result"] == {}
+            for tool in ("large", "say"):
+                await server.call(approvals.approve, approvals.ApproveCallRequest(approval_id=asked[tool]))
+            answer = await here.read()
+            assert (answer["id"], answer["result"]) == (ids["say"], texts("paid"))
+            await server.call(
+                approvals.deny, approvals.DenyCallRequest(approval_id=asked["environment"], note="no")
+            )
+            answer = await here.read()
+            assert (answer["id"], answer["result"]["isError"]) == (ids["environment"], True)
+            assert "denied by root: no" in answer["result"]["content"][0]["text"]
+            assert (await here.end())[0] == 0
+
+
+def cancelled(identity: int) -> Json:
+    """What a client says that does not wait any more."""
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": identity}}
+
+
+async def waiting(server: Runed, count: int) -> list[approvals.Approval]:
+    """The calls that wait for a person, oldest first, once there are so many."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = (await server.call(approvals.list_, approvals.ListApprovalsRequest())).approvals
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.05)
 
 
 @promise("mcp.events")

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from promises import promise
 from rune.mcp.proxy import messages
 from rune.mcp.proxy.relay import Relay
+from rune.mcp.proxy.warden import Outcome
 from surface.mcp.guarded import Guarded, definition, is_blocked
 
 Json = Any
@@ -71,6 +73,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Guarded:
     return Guarded(tmp_path_factory.mktemp("pins"))
 
 
+@promise("mcp.abuse")
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(client=LINES, server=LINES)
 async def test_whatever_the_sides_say_the_guard_goes_on(
@@ -117,7 +120,7 @@ def test_an_error_that_answers_nothing_is_judged_too(tmp_path: Path) -> None:
 def test_a_notification_with_orders_is_left_out_and_told_of(tmp_path: Path, method: str) -> None:
     guarded = Guarded(tmp_path)
     evil = {"jsonrpc": "2.0", "method": method, "params": {"message": EVIL, "data": EVIL}}
-    assert guarded.warden.from_server(evil) == (None, None)
+    assert guarded.warden.from_server(evil) == Outcome()
     assert guarded.said
     assert method in guarded.said[0]
 

@@ -13,6 +13,7 @@ from rune.mcp.proxy.messages import Json, mapping, text
 from rune.mcp.proxy.texts import call_name, replaced, texts
 from rune.shield.results import PolicyDecision, ScanResult
 from rune.shield.shield import Shield
+from rune.toolbox.definitions import is_plain_name
 
 LISTS = {
     "tools/list": "tools",
@@ -143,7 +144,10 @@ class Warden:
     def _told(self, said: dict[str, Json]) -> Outcome:
         """A notification of the server's; one with orders is left out, since nobody waits for it."""
         method = text(said.get("method"))
-        found = "\n".join(texts(said.get("params")))
+        parts = texts(said.get("params"))
+        if all(map(is_plain_name, parts)):
+            return self._notice(said, self.asked_back)
+        found = "\n".join(parts)
         scan = self._shield.scan("tool_result", found, {**self._context, "tool": method}, report=False)
         if scan.blocked:
             self._shield.report_scan("tool_result", found, scan, context={**self._context, "tool": method})
