@@ -23,10 +23,11 @@ from mcp.shared.inbound import (
 from mcp.shared.message import ClientMessageMetadata, SessionMessage
 from mcp.types import jsonrpc
 
-from rune.errors import InvalidArgument, ResourceExhausted, Violation
+from rune.errors import InvalidArgument, ResourceExhausted, RuneError, Violation
 from rune.mcp.proxy import messages
 from rune.mcp.proxy.messages import Json, items, mapping, text
 from rune.mcp.proxy.reach import Reach
+from rune.toolbox.jsonc import parse
 
 HEADERS: Final = "RUNE_UPSTREAM_HEADERS"
 """A JSON object of headers, such as Authorization: in the environment, since arguments can be seen by all."""
@@ -125,20 +126,21 @@ async def connected(url: str, environ: Mapping[str, str], *, most: int) -> Async
         raise InvalidArgument.of([Violation("--upstream-url", f"{url!r} is no http or https address")])
     reach = Reach(httpx2.AsyncHTTPTransport(), most=most)
     async with (
-        httpx2.AsyncClient(headers=_told(environ), timeout=PATIENCE, transport=reach) as client,
+        httpx2.AsyncClient(headers=told(environ), timeout=PATIENCE, transport=reach) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=most) as (incoming, outgoing),
     ):
         yield Remote(RemoteLane(incoming, outgoing, most=most))
 
 
-def _told(environ: Mapping[str, str]) -> dict[str, str]:
+def told(environ: Mapping[str, str]) -> dict[str, str]:
+    """The headers that the environment gives; raises InvalidArgument."""
     given = environ.get(HEADERS, "")
     if not given:
         return {}
     try:
-        return msgspec.json.decode(given, type=dict[str, str])
-    except msgspec.DecodeError:
-        # The error would quote the text, and that holds a credential.
+        return msgspec.convert(parse(given, HEADERS).value, dict[str, str])  # with comments, as hosts' files
+    except (RuneError, msgspec.ValidationError):
+        # The error could quote the text, and that holds a credential.
         raise InvalidArgument.of(
             [Violation(HEADERS, 'must be a JSON object of texts, such as {"Authorization": "Bearer …"}')]
         ) from None
