@@ -243,7 +243,9 @@ async def test_while_a_person_is_asked_about_one_call_others_go_on(tmp_path: Pat
         }  # fmt: skip
         async with guard(tmp_path, "--policy", str(policy), **environ) as here:
             given = {"say": {"text": "paid"}, "environment": {}, "large": {"bytes": 1}}
-            ids = {tool: here.begin("tools/call", {"name": tool, "arguments": it}) for tool, it in given.items()}
+            ids = {
+                tool: here.begin("tools/call", {"name": tool, "arguments": it}) for tool, it in given.items()
+            }
             assert (await here.ask("ping"))["result"] == {}
             asked = {each.tool: each.id for each in await waiting(server, len(given))}
             here.write(json.dumps(cancelled(ids["large"])).encode())
