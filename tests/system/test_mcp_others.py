@@ -133,7 +133,9 @@ async def python(_node: Path, command: list[str], home: Path, calls: list[tuple[
     """What the official Python client gets of a server."""
     async with Assistant(started(command, home), mode="legacy", read_timeout_seconds=PATIENCE) as ai:
         tools = (await ai.list_tools()).model_dump(mode="json", by_alias=True)["tools"]
-        answers = [(await ai.call_tool(name, given)).model_dump(mode="json", by_alias=True) for name, given in calls]
+        answers = [
+            (await ai.call_tool(name, given)).model_dump(mode="json", by_alias=True) for name, given in calls
+        ]
         return {"tools": tools, "answers": answers}
 
 
