@@ -20,7 +20,7 @@ from rune.policy.scanners.finding import Finding
 from rune.shield import forks
 from rune.shield.approvals import Approvals, Asked
 from rune.shield.asyncs import in_thread
-from rune.shield.context import Context, Session, default_context, merged
+from rune.shield.context import Context, Session, default_context, merged, with_tool
 from rune.shield.debug import Debug
 from rune.shield.events import arguments_hash
 from rune.shield.faults import logger, our_fault
@@ -126,7 +126,7 @@ class Shield:
 
         Where a policy says `require_approval` it waits for a person, `approval_timeout_seconds` at most.
         """
-        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
+        where = with_tool(self.context, context, _text("tool", tool))
         decision = self._judged(tool, arguments, where, scan_arguments=scan_arguments)
         if decision.action == "require_approval":
             decision = self._approvals.decided(self._asked(decision, where, arguments))
@@ -137,7 +137,7 @@ class Shield:
         scan_arguments: bool = True,
     ) -> PolicyDecision | Callable[[], Awaitable[PolicyDecision]]:  # fmt: skip
         """As `validate_action`; where a person has to be asked, what to await for the decision."""
-        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
+        where = with_tool(self.context, context, _text("tool", tool))
         decision = self._judged(tool, arguments, where, scan_arguments=scan_arguments)
         if decision.action != "require_approval":
             return self._finished(decision, where, arguments)
