@@ -2,8 +2,9 @@
 
     python benchmarks/scan_values.py [DATA_FOLDER] [--each N] [--look KIND]
 
-Values are made at random from the public descriptions of their forms, checksums included, and put into lines of
-configuration, code, logs, JSON and chat. The folder holds `benign.jsonl.gz`, one object a line with a `text`.
+Values are made at random from the public descriptions of their forms, checksums included, and put into
+lines of configuration, code, logs, JSON and chat. The folder holds `benign.jsonl.gz`, one object a line with
+a `text`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def pem(chance: random.Random) -> str:
 
 def connection(chance: random.Random) -> str:
     scheme = chance.choice(["postgres", "postgresql", "mysql", "mongodb+srv", "redis", "amqp"])
-    return f"{scheme}://{chance.choice(['app', 'svc', 'root'])}:{chars(ALNUM, 14)(chance)}@db-3.prod.internal:5432/shop"
+    user, password = chance.choice(["app", "svc", "root"]), chars(ALNUM, 14)(chance)
+    return f"{scheme}://{user}:{password}@db-3.prod.internal:5432/shop"
 
 
 def assigned(chance: random.Random) -> str:
@@ -83,8 +85,15 @@ SECRETS: dict[str, Make] = {
     "github app": checked("ghs_"),
     "github fine-grained": form("github_pat_{a}_{b}", a=chars(ALNUM, 22), b=chars(ALNUM, 59)),
     "gitlab": form("glpat-{a}", a=chars(URLSAFE, 20)),
-    "slack bot": form("xoxb-{a}-{b}-{c}", a=chars("123456789", 12), b=chars("123456789", 13), c=chars(ALNUM, 24)),
-    "slack webhook": form("https://hooks.slack.com/services/T{a}/B{b}/{c}", a=chars(string.ascii_uppercase + "123", 10), b=chars(string.ascii_uppercase + "123", 10), c=chars(ALNUM, 24)),  # fmt: skip
+    "slack bot": form(
+        "xoxb-{a}-{b}-{c}", a=chars("123456789", 12), b=chars("123456789", 13), c=chars(ALNUM, 24)
+    ),
+    "slack webhook": form(
+        "https://hooks.slack.com/services/T{a}/B{b}/{c}",
+        a=chars(string.ascii_uppercase + "123", 10),
+        b=chars(string.ascii_uppercase + "123", 10),
+        c=chars(ALNUM, 24),
+    ),
     "stripe": form("sk_live_{a}", a=chars(ALNUM, 24)),
     "stripe restricted": form("rk_live_{a}", a=chars(ALNUM, 99)),
     "openai": form("sk-proj-{a}T3BlbkFJ{b}", a=chars(URLSAFE, 74), b=chars(URLSAFE, 74)),
@@ -131,35 +140,60 @@ def iban(chance: random.Random) -> str:
 
 
 def ssn(chance: random.Random) -> str:
-    return f"{chance.choice([*range(1, 666), *range(667, 900)]):03d}-{chance.randint(1, 99):02d}-{chance.randint(1, 9999):04d}"
+    area = chance.choice([*range(1, 666), *range(667, 900)])
+    return f"{area:03d}-{chance.randint(1, 99):02d}-{chance.randint(1, 9999):04d}"
+
+
+def itin(chance: random.Random) -> str:
+    group = chance.choice([*range(70, 89), 90, 91, 92, *range(94, 100)])
+    return f"9{chance.randint(0, 99):02d}-{group}-{chance.randint(1, 9999):04d}"
 
 
 def phone(chance: random.Random) -> str:
     area, middle, last = chance.randint(201, 989), chance.randint(200, 999), chance.randint(0, 9999)
-    shape = chance.choice(["({}) {}-{:04d}", "{}-{}-{:04d}", "+1 {} {} {:04d}", "+1-{}-{}-{:04d}", "+49 {} {}{:04d}"])
+    shape = chance.choice(
+        ["({}) {}-{:04d}", "{}-{}-{:04d}", "+1 {} {} {:04d}", "+1-{}-{}-{:04d}", "+49 {} {}{:04d}"]
+    )
     return shape.format(area, middle, last)
 
 
 PERSONAL: dict[str, Make] = {
     "ssn": ssn,
-    "itin": lambda c: f"9{c.randint(0, 99):02d}-{c.choice([*range(70, 89), 90, 91, 92, *range(94, 100)])}-{c.randint(1, 9999):04d}",
+    "itin": itin,
     "visa": luhn("4", 16),
     "mastercard": luhn("53", 16),
     "amex": luhn("37", 15),
-    "email": form("{a}.{b}@{c}.{d}", a=chars(string.ascii_lowercase, 5), b=chars(string.ascii_lowercase, 7), c=chars(string.ascii_lowercase, 8), d=lambda c: c.choice(["com", "org", "co.uk", "at"])),  # fmt: skip
+    "email": form(
+        "{a}.{b}@{c}.{d}",
+        a=chars(string.ascii_lowercase, 5),
+        b=chars(string.ascii_lowercase, 7),
+        c=chars(string.ascii_lowercase, 8),
+        d=lambda c: c.choice(["com", "org", "co.uk", "at"]),
+    ),
     "phone": phone,
     "iban": iban,
-    "ipv4": lambda c: f"{c.choice([8, 31, 52, 81, 93, 140, 185, 213])}." + ".".join(str(c.randint(1, 254)) for _ in range(3)),
+    "ipv4": lambda c: (
+        f"{c.choice([8, 31, 52, 81, 93, 140, 185, 213])}."
+        + ".".join(str(c.randint(1, 254)) for _ in range(3))
+    ),
     "ipv6": lambda c: "2001:db8:" + ":".join(f"{c.randint(1, 65535):x}" for _ in range(6)),
     "passport": form("passport no. {a}{b}", a=chars(string.ascii_uppercase, 1), b=chars(string.digits, 8)),
 }
-NAMED = {"ssn": "SSN", "itin": "ITIN", "visa": "card", "mastercard": "card", "amex": "card", "email": "mail", "phone": "phone",
-         "iban": "IBAN", "ipv4": "IP", "ipv6": "IP", "passport": "document"}  # fmt: skip
+NAMED = {
+    "ssn": "SSN", "itin": "ITIN", "visa": "card", "mastercard": "card", "amex": "card", "email": "mail",
+    "phone": "phone", "iban": "IBAN", "ipv4": "IP", "ipv6": "IP", "passport": "document",
+}  # fmt: skip
 PLACES = (
-    "Can you look why this fails? {}", "{}", 'config: {{"value": "{}"}}', "2026-03-01T10:00:00Z INFO start {} ok",
-    "client = connect('{}')", "Hi Ann,\n\nhere it is: {}\n\nBest, Bob", "- step 3: use {} and go on", "x={}&y=2",
+    "Why does this fail? {}", "{}", 'config: {{"value": "{}"}}', "2026-03-01T10:00Z INFO start {} ok",
+    "client = connect('{}')", "Hi Ann,\n\nhere it is: {}\n\nBest, Bob", "- step 3: use {}, go on", "x={}&y=2",
 )  # fmt: skip
-ABOUT = ("My {} is {}.", "{}: {}", "Please note the {} {} for the booking.", "customer {} {} was updated", "{}={}")
+ABOUT = (
+    "My {} is {}.",
+    "{}: {}",
+    "Please note the {} {} for the booking.",
+    "customer {} {} was updated",
+    "{}={}",
+)
 
 
 def main() -> None:
@@ -167,7 +201,10 @@ def main() -> None:
     options = _options()
     shield = Shield(events_enabled=False)
     chance = random.Random(11)  # noqa: S311 - repeatable
-    for title, makers, flag in (("secrets", SECRETS, "secrets_detected"), ("personal data", PERSONAL, "pii_detected")):
+    for title, makers, flag in (
+        ("secrets", SECRETS, "secrets_detected"),
+        ("personal data", PERSONAL, "pii_detected"),
+    ):
         found = total = 0
         for kind, make in makers.items():
             texts = [_text(kind, make, chance, at=at) for at in range(options.each)]
@@ -195,11 +232,15 @@ def _ordinary(shield: Shield, path: Path) -> None:
     for title, flag in (("secrets", "secrets_detected"), ("personal data", "pii_detected")):
         count = sum(getattr(scan, flag) for scan in scans)
         share = 100 * count / len(scans)
-        sys.stdout.write(f"{title} in ordinary texts: {count} of {len(scans)} ({share:.3f} %), real ones included\n")
+        sys.stdout.write(
+            f"{title} in ordinary texts: {count} of {len(scans)} ({share:.3f} %), real ones included\n"
+        )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--each", type=int, default=80, help="values of each kind")
     parser.add_argument("--look", default="", help="print what is missed of a kind")

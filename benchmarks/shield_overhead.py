@@ -93,7 +93,7 @@ class Plane(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
 
 
@@ -114,8 +114,8 @@ def misery() -> None:
             taken = tail(lambda shield=shield: shield.validate_action("read_file", ARGUMENTS))
             stats = shield.stats
             lost, depth = stats["events_dropped_total"], stats["queue_depth"]
-            print(f"p99, control plane {way:<27} {taken:9.1f} µs   no events {peer:8.1f} µs   +{taken - peer:.1f} µs   "
-                  f"{lost} of {CALLS} counted as lost, {depth} wait")  # fmt: skip
+            row(f"p99, control plane {way}", taken, peer=peer, what="no events")
+            print(f"{'':<46} {lost} of {CALLS} events counted as lost, {depth} wait")
             shield.close(0)
     server.shutdown()
 

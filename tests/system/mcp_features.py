@@ -1,4 +1,4 @@
-"""Everything that the reference server offers, asked with the official Python SDK, as plain data to compare."""
+"""Everything that the reference server offers, asked with the Python SDK, as plain data to compare."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ class Person:
         self.progress: list[Json] = []
         self.told = asyncio.Event()
 
-    async def sampling(self, _ctx: Any, params: Any) -> types.CreateMessageResult:
+    async def sampling(self, context: Any, params: Any) -> types.CreateMessageResult:
         """The answer of a model."""
+        del context
         self.asked.append(["sampling", params.messages[0].content.text])
         content = types.TextContent(type="text", text="a sampled answer")
         return types.CreateMessageResult(role="assistant", model="none", content=content)
 
-    async def elicitation(self, _ctx: Any, params: Any) -> types.ElicitResult:
+    async def elicitation(self, context: Any, params: Any) -> types.ElicitResult:
         """The answer of a person."""
+        del context
         self.asked.append(["elicitation", params.message])
         return types.ElicitResult(action="accept", content={"name": "Ann"})
 
-    async def roots(self, _ctx: Any) -> types.ListRootsResult:
+    async def roots(self, context: Any) -> types.ListRootsResult:
         """The folders that are open."""
+        del context
         self.asked.append(["roots"])
         return types.ListRootsResult(roots=[types.Root(uri="file:///srv/app", name="app")])  # pyright: ignore[reportArgumentType] - it is parsed
 

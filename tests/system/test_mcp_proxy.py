@@ -157,7 +157,8 @@ async def cli(home: Path, *words: str) -> str:
 
 APPROVAL = """\
 version: "1.0"
-rules: [{name: ask-first, type: tool_denylist, tools: [say, environment, large], action: require_approval, severity: high}]
+rules:
+  - {name: ask-first, type: tool_denylist, tools: [say, environment, large], action: require_approval}
 """
 
 
@@ -166,7 +167,7 @@ async def test_while_a_person_is_asked_about_one_call_others_go_on(tmp_path: Pat
     policy = tmp_path / "policy.yaml"
     policy.write_text(APPROVAL, encoding="utf-8")
     async with runed(tmp_path / "data") as server:
-        environ = {
+        environ: dict[str, Any] = {
             "RUNE_API_KEY": server.api_key, "RUNE_ENDPOINT": f"http://{server.http}",
             "RUNE_POLICY_SYNC_INTERVAL_SECONDS": "0",
         }  # fmt: skip

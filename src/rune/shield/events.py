@@ -11,7 +11,7 @@ import json
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -35,6 +35,26 @@ _POLICY = ("allowed", "action", "policy", "policy_id", "policy_version", "rule",
 
 _SORTED = msgspec.json.Encoder(order="sorted")
 _scan_values, _policy_values = attrgetter(*_SCAN), attrgetter(*_POLICY)
+
+
+class Hash(Protocol):
+    """A hash of the standard library; its class has no public name."""
+
+    def copy(self) -> Hash:
+        """Another that goes on from here."""
+        ...
+
+    def update(self, data: bytes, /) -> None:
+        """More to hash."""
+        ...
+
+    def digest(self) -> bytes:
+        """The hash so far."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The same in hexadecimal digits."""
+        ...
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -97,10 +117,12 @@ def arguments_hash(salt: bytes, arguments: object) -> str:
 
 
 @lru_cache(maxsize=4)
-def _keyed(salt: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+def _keyed(salt: bytes) -> tuple[Hash, Hash]:
     """The two halves of HMAC-SHA256 with the key in them: to begin anew each time takes thrice as long."""
     key = (salt if len(salt) <= _BLOCK else hashlib.sha256(salt).digest()).ljust(_BLOCK, b"\0")
-    return hashlib.sha256(bytes(byte ^ 0x36 for byte in key)), hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+    return hashlib.sha256(bytes(byte ^ 0x36 for byte in key)), hashlib.sha256(
+        bytes(byte ^ 0x5C for byte in key)
+    )
 
 
 def captured_arguments(arguments: object) -> str:

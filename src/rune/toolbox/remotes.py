@@ -9,14 +9,17 @@ import json
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from rune.errors import FailedPrecondition
+import msgspec
+
+from rune.errors import FailedPrecondition, InvalidArgument, Violation
 from rune.toolbox.edits import Edit
 from rune.toolbox.hosts import URL_KEYS, Entry
-from rune.toolbox.jsonc import Node
+from rune.toolbox.jsonc import Node, parse
 
 UPSTREAM_URL = "--upstream-url"
 REPLACES = "--replaces"
 HEADERS = "RUNE_UPSTREAM_HEADERS"
+"""A JSON object of headers, such as Authorization: in the environment, since arguments can be seen by all."""
 STREAMABLE = ("http", "streamable-http", "streamableHttp", "streamable_http")
 """What hosts call the transport that the guard speaks."""
 NEAR = ("localhost", "127.0.0.1", "::1")
@@ -31,6 +34,25 @@ def is_wrapped(command: Sequence[str]) -> bool:
 def url_of(command: Sequence[str]) -> str:
     """The server's URL behind the guard; empty for a command."""
     return command[command.index(UPSTREAM_URL) + 1] if is_wrapped(command) else ""
+
+
+def headers_of(entry: Entry) -> dict[str, str]:
+    """The headers that the guard of an entry is given; none where they cannot be read."""
+    try:
+        return headers(entry.env.get(HEADERS, ""))
+    except InvalidArgument:
+        return {}
+
+
+def headers(given: str) -> dict[str, str]:
+    """The headers in a text, with comments as in hosts' files; raises InvalidArgument, without quoting it."""
+    try:
+        return msgspec.convert(parse(given or "{}", HEADERS).value, dict[str, str])
+    except (InvalidArgument, msgspec.ValidationError):
+        # The error could quote the text, and that holds a credential.
+        raise InvalidArgument.of(
+            [Violation(HEADERS, 'must be a JSON object of texts, such as {"Authorization": "Bearer …"}')]
+        ) from None
 
 
 def why_not(entry: Entry, *, is_named: bool) -> str:
@@ -50,8 +72,8 @@ def why_not(entry: Entry, *, is_named: bool) -> str:
     return "it is at a URL and may want a log-in of its host; name it with --server to guard it all the same"
 
 
-def _is_plain(headers: object) -> bool:
-    return isinstance(headers, dict) and all(isinstance(each, str) for each in headers.values())  # pyright: ignore[reportUnknownVariableType] - JSON
+def _is_plain(told: object) -> bool:
+    return isinstance(told, dict) and all(isinstance(each, str) for each in told.values())  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
 def wrapping(entry: Entry, guard: str, options: Sequence[str], *, text: str) -> list[Edit]:
@@ -68,10 +90,10 @@ def wrapping(entry: Entry, guard: str, options: Sequence[str], *, text: str) -> 
     if "type" in members:
         edits.append(Edit(members["type"].start, members["type"].end, _quoted("stdio")))
     if "headers" in members:
-        headers = members["headers"]
-        raw = _quoted(text[headers.start : headers.end])
-        edits.append(Edit(*headers.key, _quoted("env")))
-        edits.append(Edit(headers.start, headers.end, f"{{{_quoted(HEADERS)}: {raw}}}"))
+        told = members["headers"]
+        raw = _quoted(text[told.start : told.end])
+        edits.append(Edit(*told.key, _quoted("env")))
+        edits.append(Edit(told.start, told.end, f"{{{_quoted(HEADERS)}: {raw}}}"))
     return edits
 
 
@@ -82,8 +104,8 @@ def unwrapping(entry: Entry, *, text: str) -> list[Edit]:
     words = [item.value for item in arguments.items]
     if REPLACES not in words[:-1] or words[-2] != UPSTREAM_URL or _between(command, arguments, text) != ",":
         raise FailedPrecondition(
-            f"{entry.path}: {entry.name!r} is not as `rune mcp wrap` left it; edit it by hand (what was there "
-            "before is in the file that ends in .before-rune)"
+            f"{entry.path}: {entry.name!r} is not as `rune mcp wrap` left it; edit it by hand (what was "
+            "there before is in the file that ends in .before-rune)"
         )
     key, _, kind = str(words[words.index(REPLACES) + 1]).partition(":")
     url = arguments.items[-1]

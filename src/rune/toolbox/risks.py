@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from rune.toolbox import remotes
 from rune.toolbox.definitions import Json, name_of
 from rune.toolbox.hosts import Entry
 from rune.toolbox.judge import judge
@@ -84,7 +85,7 @@ def _of_url(entry: Entry) -> Iterable[Risk]:
 
 
 def _of_secrets(entry: Entry) -> Iterable[Risk]:
-    given = {**entry.env, **entry.headers}
+    given = {**entry.env, **entry.headers, **remotes.headers_of(entry)}
     for name, value in given.items():
         is_secret = _SECRET.search(name) or (name.lower() == "authorization")
         if is_secret and not _REFERENCE.match(value.removeprefix("Bearer ")):

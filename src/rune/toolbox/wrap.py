@@ -36,7 +36,9 @@ class Done(NamedTuple):
 def is_wrapped(entry: Entry) -> bool:
     """The guard stands before it."""
     command = entry.command
-    return bool(command) and _is_guard(command[0]) and (UPSTREAM in command[1:] or remotes.is_wrapped(command))
+    return (
+        bool(command) and _is_guard(command[0]) and (UPSTREAM in command[1:] or remotes.is_wrapped(command))
+    )
 
 
 def _is_guard(command: str) -> bool:

@@ -41,7 +41,7 @@ def test_there_are_enough_of_both() -> None:
 
 
 def test_attacks_are_worded_otherwise_than_the_rules() -> None:
-    """Five words in a row are an attack that a rule was written after; numbers and single letters are none."""
+    """Five words in a row would be an attack that a rule was written after; single letters are none."""
     taught = {run for file in RULES for text in taught_by(file) for run in runs(text)}
     shared = {
         case.id: found for case in ATTACKS if (found := taught & runs("\n".join(texts(case.values[0]))))

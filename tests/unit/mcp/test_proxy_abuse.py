@@ -45,7 +45,8 @@ MESSAGES = st.fixed_dictionaries(
     },
 )  # fmt: skip
 LINES = st.lists(
-    st.binary(max_size=40) | (MESSAGES | st.lists(MESSAGES, max_size=3)).map(lambda m: json.dumps(m).encode()),
+    st.binary(max_size=40)
+    | (MESSAGES | st.lists(MESSAGES, max_size=3)).map(lambda m: json.dumps(m).encode()),
     max_size=8,
 )
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from promises import promise
 from rune.errors import FailedPrecondition, InvalidArgument, NotFound
-from rune.mcp.proxy.remote import told
-from rune.toolbox import hosts, risks, wrap
+from rune.toolbox import hosts, remotes, risks, wrap
 from rune.toolbox.jsonc import parse
 
 FILE = """\
@@ -108,7 +107,7 @@ def test_servers_at_a_url_are_guarded_too_and_given_back_byte_for_byte(tmp_path:
     assert near.command[-4:] == ["--replaces", "serverUrl", "--upstream-url", "http://localhost:8000/mcp"]
     assert [(wrap.is_wrapped(each), wrap.upstream_of(each)) for each in (hub, near)] == [(True, [])] * 2
     assert wrap.url_of(hub) == "https://mcp.example.com/mcp?a=1"
-    assert told(hub.env) == {"Authorization": "Bearer ${input:token}", "X-Team": "a\u00e9"}
+    assert remotes.headers_of(hub) == {"Authorization": "Bearer ${input:token}", "X-Team": "a\u00e9"}
     assert wrap.wrapped(guarded, guard="/opt/rune-mcp").changed == ()
     assert wrap.unwrapped(again(done, tmp_path)).text == text
 
@@ -124,7 +123,9 @@ def test_an_entry_that_somebody_moved_about_is_not_guessed_at(tmp_path: Path) ->
     moved = text.replace('"rune-mcp", "args"', '"rune-mcp", "timeout": 5, "args"')
     with pytest.raises(FailedPrecondition, match="not as `rune mcp wrap` left it"):
         wrap.unwrapped(config(tmp_path, moved), only=["near"])
-    by_hand = '{"mcpServers": {"a": {"command": "rune-mcp", "args": ["--upstream-url", "https://a.example"]}}}'
+    by_hand = (
+        '{"mcpServers": {"a": {"command": "rune-mcp", "args": ["--upstream-url", "https://a.example"]}}}'
+    )
     (entry,) = config(tmp_path, by_hand).entries
     assert (wrap.is_wrapped(entry), wrap.url_of(entry)) == (True, "https://a.example")
     assert "no-guard" not in {risk.rule for risk in risks.of_entry(entry)}

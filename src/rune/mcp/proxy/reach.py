@@ -13,8 +13,8 @@ import httpx2
 from rune.mcp.proxy import messages
 
 LOG_IN = (
-    "the server wants a log-in (HTTP {status}): put a header into RUNE_UPSTREAM_HEADERS, or take the guard away "
-    "with `rune mcp unwrap` where its host logs in"
+    "the server wants a log-in (HTTP {status}): put a header into RUNE_UPSTREAM_HEADERS, or take the guard "
+    "away with `rune mcp unwrap` where its host logs in"
 )
 WANTS_LOG_IN = (401, 403)
 BAD_GATEWAY = 502

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx2
-import msgspec
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
@@ -23,14 +22,12 @@ from mcp.shared.inbound import (
 from mcp.shared.message import ClientMessageMetadata, SessionMessage
 from mcp.types import jsonrpc
 
-from rune.errors import InvalidArgument, ResourceExhausted, RuneError, Violation
+from rune.errors import InvalidArgument, ResourceExhausted, Violation
 from rune.mcp.proxy import messages
 from rune.mcp.proxy.messages import Json, items, mapping, text
 from rune.mcp.proxy.reach import Reach
-from rune.toolbox.jsonc import parse
+from rune.toolbox.remotes import HEADERS, headers
 
-HEADERS: Final = "RUNE_UPSTREAM_HEADERS"
-"""A JSON object of headers, such as Authorization: in the environment, since arguments can be seen by all."""
 MOST_TOOLS = 5_000
 PATIENCE: Final = httpx2.Timeout(30.0, read=300.0)
 """A server may hold a stream open for long; the SDK's own figures."""
@@ -126,24 +123,12 @@ async def connected(url: str, environ: Mapping[str, str], *, most: int) -> Async
         raise InvalidArgument.of([Violation("--upstream-url", f"{url!r} is no http or https address")])
     reach = Reach(httpx2.AsyncHTTPTransport(), most=most)
     async with (
-        httpx2.AsyncClient(headers=told(environ), timeout=PATIENCE, transport=reach) as client,
+        httpx2.AsyncClient(
+            headers=headers(environ.get(HEADERS, "")), timeout=PATIENCE, transport=reach
+        ) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=most) as (incoming, outgoing),
     ):
         yield Remote(RemoteLane(incoming, outgoing, most=most))
-
-
-def told(environ: Mapping[str, str]) -> dict[str, str]:
-    """The headers that the environment gives; raises InvalidArgument."""
-    given = environ.get(HEADERS, "")
-    if not given:
-        return {}
-    try:
-        return msgspec.convert(parse(given, HEADERS).value, dict[str, str])  # with comments, as hosts' files
-    except (RuneError, msgspec.ValidationError):
-        # The error could quote the text, and that holds a credential.
-        raise InvalidArgument.of(
-            [Violation(HEADERS, 'must be a JSON object of texts, such as {"Authorization": "Bearer …"}')]
-        ) from None
 
 
 def _each(message: Json) -> list[Json]:

@@ -56,8 +56,9 @@ class Warden:
         if "id" not in said:
             return self._notice(said, self.asked)
         identity = messages.key(said["id"])
-        if identity is None or (wrong := _misnumbered(said, identity, self.asked)):
-            return Outcome(back=wrong if identity else _without_id())
+        wrong = _misnumbered(said, identity, self.asked)
+        if identity is None or wrong:
+            return Outcome(back=wrong)
         return self._request(said, identity)
 
     def _request(self, said: dict[str, Json], identity: messages.Key) -> Outcome:
@@ -157,8 +158,9 @@ class Warden:
 
     def _asks_back(self, said: dict[str, Json]) -> Outcome:
         identity, method = messages.key(said["id"]), text(said.get("method"))
-        if identity is None or (wrong := _misnumbered(said, identity, self.asked_back)):
-            return Outcome(back=wrong if identity else _without_id())
+        wrong = _misnumbered(said, identity, self.asked_back)
+        if identity is None or wrong:
+            return Outcome(back=wrong)
         if method in ASKS and (why := self._arriving(method, said.get("params"))):
             return Outcome(back=messages.error(said["id"], messages.BLOCKED, ABOUT + why))
         self.asked_back.add(identity, Question(said["id"], method, "", is_modern=False))
@@ -228,8 +230,11 @@ class Warden:
         return _why(result) if result.blocked else ""
 
 
-def _misnumbered(said: dict[str, Json], identity: messages.Key, asked: InFlight) -> Json:
+def _misnumbered(said: dict[str, Json], identity: messages.Key | None, asked: InFlight) -> Json:
     """The refusal of a request whose answer could not be told from another's, or that is one too many."""
+    if identity is None:
+        says = f"a request needs an id: a number, or a text of at most {messages.MOST_ID} characters"
+        return messages.error(None, messages.INVALID_REQUEST, says)
     if not isinstance(said["method"], str):
         return messages.error(said["id"], messages.INVALID_REQUEST, "the method of a request is a text")
     if identity in asked:
@@ -237,11 +242,6 @@ def _misnumbered(said: dict[str, Json], identity: messages.Key, asked: InFlight)
     if asked.is_full:
         return messages.error(said["id"], messages.BUSY, "too many requests wait for an answer")
     return None
-
-
-def _without_id() -> Json:
-    says = f"a request needs an id: a number, or a text of at most {messages.MOST_ID} characters"
-    return messages.error(None, messages.INVALID_REQUEST, says)
 
 
 def _answers(method: str, answer: Json) -> list[dict[str, Json]]:
