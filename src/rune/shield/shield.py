@@ -217,9 +217,7 @@ class Shield:
         self, decision: PolicyDecision, context: Mapping[str, Any] | None = None, *,
         metadata: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """Sends the event of a decision that was made elsewhere, such as a proxy's on a tool it is
-        offered.
-        """
+        """Sends the event of a decision made elsewhere, such as a proxy's on a tool it is offered."""
         where = merged(self.context, context)
         told = msgspec.structs.replace(decision, event_id=decision.event_id or self._reports.new_id())
         self._reports.decision(where, told, metadata=metadata or {})
