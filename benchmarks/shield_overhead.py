@@ -5,13 +5,16 @@ python benchmarks/shield_overhead.py
 
 from __future__ import annotations
 
+import logging
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from rune import Shield
@@ -21,6 +24,7 @@ from rune.policy.evaluate import Action, ActivePolicy, Evaluator, Ledger
 from rune.policy.scanners.patterns import PatternScanner
 
 ROUNDS = 3_000
+CALLS = 5_000
 KINDS = (
     "{{name: r{n}, type: tool_denylist, tools: [delete_{n}, 'drop_{n}_*']}}",
     "{{name: r{n}, scanner: prompt_injection, min_confidence: 0.6}}",
@@ -74,6 +78,58 @@ def scans() -> None:
         row("scan_input, 1 KB", microseconds(lambda: shield.scan_input(TEXT)), peer=bare, what="scanner  ")
 
 
+class Plane(BaseHTTPRequestHandler):
+    """A control plane that is of no use: it does what the address asks for."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        way = self.path.split("/")[1]
+        if way == "slow":
+            time.sleep(5.0)
+        body = b"<html>not what you think</html>" if way == "garbage" else b'{"error":"later"}'
+        self.send_response({"busy": 429, "broken": 500}.get(way, 200))
+        self.send_header("retry-after", "1")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+def misery() -> None:
+    """The 99th percentile of a call while the control plane is of no use, beside one without any events."""
+    logging.disable()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Plane)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    home = f"http://127.0.0.1:{server.server_port}"
+    with Shield(events_enabled=False) as bare:
+        peer = tail(lambda: bare.validate_action("read_file", ARGUMENTS))
+    for way in ("down", "slow", "garbage", "busy", "broken"):
+        endpoint = "http://127.0.0.1:9" if way == "down" else f"{home}/{way}"
+        options: dict[str, Any] = {"policy_sync_interval_seconds": 0, "event_queue_max": 1_000}
+        options |= {"event_flush_interval_seconds": 0.05}
+        with Shield(api_key="k", endpoint=endpoint, **options) as shield:
+            taken = tail(lambda shield=shield: shield.validate_action("read_file", ARGUMENTS))
+            stats = shield.stats
+            lost, depth = stats["events_dropped_total"], stats["queue_depth"]
+            row(f"p99, control plane {way}", taken, peer=peer, what="no events")
+            print(f"{'':<46} {lost} of {CALLS} events counted as lost, {depth} wait")
+            shield.close(0)
+    server.shutdown()
+
+
+def tail(work: Callable[[], object]) -> float:
+    """The 99th percentile of a call, in microseconds."""
+    taken: list[int] = []
+    for _ in range(CALLS):
+        began = time.perf_counter_ns()
+        work()
+        taken.append(time.perf_counter_ns() - began)
+    return statistics.quantiles(taken, n=100)[98] / 1000
+
+
 def imports() -> None:
     """The best of seven fresh interpreters each, in turns."""
     lines = ("from rune import Shield", "import httpx, yaml", "pass")
@@ -92,6 +148,7 @@ def main() -> None:
         for count in (1, 100):
             decisions(count, Path(folder))
     scans()
+    misery()
     imports()
 
 

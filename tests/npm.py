@@ -13,7 +13,7 @@ import pytest
 SECONDS = 150
 PACKAGES = (
     "@modelcontextprotocol/sdk@1.32.2",
-    "@modelcontextprotocol/inspector@0.15.0",
+    "@modelcontextprotocol/inspector@2.12.0",
     "@modelcontextprotocol/server-everything@2026.8.31",
     "@modelcontextprotocol/server-filesystem@2026.8.31",
     "@modelcontextprotocol/server-memory@2026.8.31",

@@ -69,6 +69,8 @@ PROMISES = (
     Promise("mcp.attacks", "Recorded attacks by way of MCP servers are stopped.", OURS),
     Promise("mcp.harmless", "Harmless sessions pass the guard untouched.", OURS),
     Promise("mcp.policy", "Tools that a policy blocks are neither shown nor called.", OURS),
+    Promise("mcp.approvals", "While a person is asked about one call, the guard carries all else.", OURS),
+    Promise("mcp.abuse", "No message of either side ends the guard or lets another tool in.", OURS),
     Promise("mcp.pins", "A tool that changes is kept back until somebody accepts it.", OURS),
     Promise(
         "mcp.crash", "When a guarded server dies, its callers are answered and its exit code is kept.", OURS

@@ -16,6 +16,12 @@ def commands(page: str) -> list[list[str]]:
     return [shlex.split(line[2:]) for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
+def blocks(page: str, language: str) -> list[str]:
+    """The page's blocks in that language."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
 def block(page: str, language: str) -> str:
     """The page's first block in that language."""
     text = (DOCS / page).read_text(encoding="utf-8")

@@ -7,14 +7,21 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 import yaml
+from mcp import Client as Assistant
+from mcp import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
-from docs.pages import block, commands
+from docs.pages import block, blocks, commands
 from rune.policy.document import parse
-from rune.toolbox import hosts, wrap
+from rune.toolbox import hosts, remotes, wrap
+from runed import Runed, runed
 
 GUARD = "how-to/guard-an-mcp-server.md"
 ASSISTANT = "how-to/use-rune-from-an-assistant.md"
@@ -61,5 +68,44 @@ def test_what_the_page_tells_hosts_is_read_as_a_server(tmp_path: Path) -> None:
     path.write_text(block(ASSISTANT, "json"), encoding="utf-8")
     (entry,) = hosts.load(hosts.Place("Cursor", path)).entries
     assert entry.command == ["rune-mcp", "--read-only"]
+
+
+@pytest.mark.system
+async def test_an_assistant_that_is_set_up_as_the_page_says_sees_tools(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server:
+        for number, text in enumerate(blocks(ASSISTANT, "json")):
+            path = tmp_path / f"{number}.json"
+            path.write_text(filled(text, server), encoding="utf-8")
+            (entry,) = hosts.load(hosts.Place("any", path)).entries
+            async with AsyncExitStack() as stack:
+                ai = await stack.enter_async_context(
+                    Assistant(await reached(entry, stack, tmp_path), mode="legacy")
+                )
+                names = {tool.name for tool in (await ai.list_tools()).tools}
+            assert {"list_services", "list_alerts"} <= names
+            assert "create_service" not in names
+
+
+def filled(text: str, server: Runed) -> str:
+    """The page's configuration with what its reader puts in."""
+    for said, meant in {
+        "127.0.0.1:7863": server.grpc, "127.0.0.1:7861": server.http, "${input:rune-token}": server.token,
+        "the token": server.token, '"rune-mcp"': json.dumps(str(Path(sys.executable).with_name("rune-mcp"))),
+    }.items():  # fmt: skip
+        text = text.replace(said, meant)
+    return text
+
+
+async def reached(entry: hosts.Entry, stack: AsyncExitStack, home: Path) -> Any:
+    """What a host makes of an entry: a program to start, or a connection."""
+    if entry.command:
+        program, *arguments = entry.command
+        return StdioServerParameters(command=program, args=arguments, env={"HOME": str(home), **entry.env})
+    http = await stack.enter_async_context(httpx2.AsyncClient(headers=entry.headers))
+    return streamable_http_client(entry.url, http_client=http)
+
+
+def test_what_the_page_tells_hosts_of_a_url_is_a_command_of_the_guard() -> None:
     given = yaml.safe_load(block(GUARD, "json"))
     assert given["args"][-2] == "--upstream-url"
+    assert remotes.headers(given["env"][remotes.HEADERS]) == {"Authorization": "Bearer …"}

@@ -10,7 +10,9 @@ const { StdioClientTransport } = await load("client/stdio.js");
 const schemas = await load("types.js");
 
 const [command, ...args] = process.argv.slice(2);
-const transport = new StdioClientTransport({ command, args, stderr: "ignore", env: process.env });
+const transport = command.startsWith("http")
+  ? new (await load("client/streamableHttp.js")).StreamableHTTPClientTransport(new URL(command))
+  : new StdioClientTransport({ command, args, stderr: "ignore", env: process.env });
 const capabilities = { sampling: {}, elicitation: {}, roots: { listChanged: true } };
 const client = new Client({ name: "features", version: "1" }, { capabilities });
 const asked = [];

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import socket
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,8 @@ from mcp import StdioServerParameters
 
 from npm import installed, program
 from promises import promise
-from runed import Runed
+from runed import runed
+from system.mcp_features import features
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 PATIENCE = 60.0
@@ -69,11 +74,87 @@ async def session(command: list[str], home: Path, calls: list[tuple[str, Json]])
 
 
 @promise("mcp.transparent")
-async def test_the_filesystem_server_answers_the_same_through_the_guard(node: Path, tmp_path: Path) -> None:
+async def test_every_feature_passes_unchanged_for_the_python_sdk(node: Path, tmp_path: Path) -> None:
+    server = ["node", program(node, "mcp-server-everything")]
+    guarded = await features(started([*GUARD, "everything", "--upstream", *server], tmp_path))
+    direct = await features(started(server, tmp_path))
+    assert {kind for kind, *_ in direct["asked"]} == {"sampling", "elicitation", "roots"}
+    assert len(direct["progress"]) == 3
+    assert {name for name in direct if direct[name] != guarded.get(name)} == set()
+
+
+@promise("mcp.transparent")
+async def test_every_feature_of_a_server_at_a_url_passes_unchanged(node: Path, tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("mcp_features.mjs"))
+    async with at_a_url(node, tmp_path) as url:
+        guard = [*GUARD, "everything", "--upstream-url", url]
+        told = await run(["node", script, *guard], tmp_path, NODE_HOME=str(node))
+        direct = await run(["node", script, url], tmp_path, NODE_HOME=str(node))
+        assert different(json.loads(direct), json.loads(told)) == set()
+        python = await features(url), await features(started(guard, tmp_path))
+        assert different(*python) == set()
+
+
+def different(direct: Json, guarded: Json) -> set[str]:
+    """The features that do not come to the same; how a cancelled call ends is said by the clients."""
+    for found in (direct, guarded):
+        found.pop("progress")  # over HTTP it may come after the result
+        assert len(found["asked"]) >= 3
+    return {name for name in direct if direct[name] != guarded.get(name)}
+
+
+@asynccontextmanager
+async def at_a_url(node: Path, home: Path) -> AsyncGenerator[str]:
+    """The reference server over Streamable HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [program(node, "mcp-server-everything"), "streamableHttp"]
+    environ = {"HOME": str(home), "PATH": os.environ["PATH"], "PORT": str(port)}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec("node", *command, stderr=pipe, stdout=pipe, env=environ)
+    try:
+        assert process.stderr
+        async with asyncio.timeout(PATIENCE):
+            while b"listening" not in await process.stderr.readline():
+                assert process.returncode is None
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+def started(command: list[str], home: Path) -> StdioServerParameters:
+    """How the Python SDK starts a server."""
+    environ = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    return StdioServerParameters(command=command[0], args=command[1:], env=environ)
+
+
+async def python(_node: Path, command: list[str], home: Path, calls: list[tuple[str, Json]]) -> Json:
+    """What the official Python client gets of a server."""
+    async with Assistant(started(command, home), mode="legacy", read_timeout_seconds=PATIENCE) as ai:
+        tools = (await ai.list_tools()).model_dump(mode="json", by_alias=True)["tools"]
+        answers = [
+            (await ai.call_tool(name, given)).model_dump(mode="json", by_alias=True) for name, given in calls
+        ]
+        return {"tools": tools, "answers": answers}
+
+
+async def typescript(node: Path, command: list[str], home: Path, calls: list[tuple[str, Json]]) -> Json:
+    """What the official TypeScript client gets of a server."""
+    script = str(Path(__file__).with_name("mcp_calls.mjs"))
+    told = await run(["node", script, *command], home, NODE_HOME=str(node), CALLS=json.dumps(calls))
+    return json.loads(told)
+
+
+CLIENTS = pytest.mark.parametrize("client", [python, typescript])
+
+
+@promise("mcp.transparent")
+@CLIENTS
+async def test_the_filesystem_server_answers_the_same_through_the_guard(
+    node: Path, tmp_path: Path, client: Any
+) -> None:
     folder = tmp_path / "files"
-    folder.mkdir()
-    (folder / "a.txt").write_text("one\ntwo\n", encoding="utf-8")
-    server = ["node", program(node, "mcp-server-filesystem"), str(folder)]
     calls: list[tuple[str, Json]] = [
         ("read_text_file", {"path": str(folder / "a.txt")}),
         ("write_file", {"path": str(folder / "b.txt"), "content": "three\n"}),
@@ -81,24 +162,32 @@ async def test_the_filesystem_server_answers_the_same_through_the_guard(node: Pa
         ("edit_file", {"path": str(folder / "b.txt"), "edits": [{"oldText": "three", "newText": "four"}]}),
         ("read_text_file", {"path": "/somewhere/else.txt"}),
     ]
-    direct = await session(server, tmp_path, calls)
-    guarded = await session([*GUARD, "files", "--upstream", *server], tmp_path, calls)
-    assert direct == guarded
-    assert (folder / "b.txt").read_text(encoding="utf-8") == "four\n"
+    found: list[Json] = []
+    for guard in ([], [*GUARD, "files", "--upstream"]):
+        folder.mkdir(exist_ok=True)
+        (folder / "a.txt").write_text("one\ntwo\n", encoding="utf-8")
+        server = ["node", program(node, "mcp-server-filesystem")]
+        found.append(await client(node, [*guard, *server, str(folder)], tmp_path, calls))
+        assert (folder / "b.txt").read_text(encoding="utf-8") == "four\n"
+        shutil.rmtree(folder)
+    assert len(found[0]["tools"]) >= 10
+    assert found[0] == found[1]
 
 
 @promise("mcp.transparent")
-async def test_the_memory_server_answers_the_same_through_the_guard(node: Path, tmp_path: Path) -> None:
-    server = ["node", program(node, "mcp-server-memory")]
+@CLIENTS
+async def test_the_memory_server_answers_the_same_through_the_guard(
+    node: Path, tmp_path: Path, client: Any
+) -> None:
     calls: list[tuple[str, Json]] = [
         ("create_entities", {"entities": [{"name": "Ann", "entityType": "person", "observations": ["tea"]}]}),
         ("search_nodes", {"query": "tea"}),
         ("delete_entities", {"entityNames": ["Ann"]}),
         ("read_graph", {}),
     ]
-    direct = await session(server, tmp_path, calls)
-    guarded = await session([*GUARD, "memory", "--upstream", *server], tmp_path, calls)
-    assert direct == guarded
+    server = ["node", program(node, "mcp-server-memory")]
+    direct = await client(node, server, tmp_path, calls)
+    assert direct == await client(node, [*GUARD, "memory", "--upstream", *server], tmp_path, calls)
 
 
 async def test_the_inspector_lists_the_tools_of_a_guarded_server(node: Path, tmp_path: Path) -> None:
@@ -122,15 +211,51 @@ def guard_file(folder: Path, server: list[str]) -> str:
 
 async def test_the_typescript_sdk_works_with_runed_over_http(node: Path, tmp_path: Path) -> None:
     script = str(Path(__file__).with_name("mcp_http.mjs"))
-    server = Runed(tmp_path / "data")
-    await server.start("--dev")
-    try:
+    async with runed(tmp_path / "data") as server:
         command = ["node", script, f"http://{server.http}/mcp"]
         found = json.loads(await run(command, tmp_path, NODE_HOME=str(node), RUNE_TOKEN=server.token))
-    finally:
-        await server.end()
     assert {"list_services", "list_alerts", "create_policy"} <= set(found["tools"])
     assert {"rune://alerts/open", "rune://namespaces"} <= set(found["resources"])
     assert found["prompts"] == ["explain_service", "triage_alerts", "write_policy"]
     assert (found["made"], found["read"]) == ("api", 1)
     assert found["updated"] == "rune://namespaces/default/services"
+
+
+RUNE_MCP = [sys.executable, "-m", "rune.mcp.main"]
+CREATE = ("create_service", {"service": {"name": "api", "scale": 0, "process": {"command": "sleep"}}})
+
+
+@CLIENTS
+async def test_both_sdks_work_with_runed_through_rune_mcp(node: Path, tmp_path: Path, client: Any) -> None:
+    async with runed(tmp_path / "data") as server:
+        script = environed(tmp_path, RUNE_MCP, RUNE_SERVER=server.grpc, RUNE_TOKEN=server.token)
+        found = await client(node, [script], tmp_path, [CREATE, ("list_services", {}), ("get_service", {})])
+    assert {"list_services", "list_alerts", "create_policy"} <= {tool["name"] for tool in found["tools"]}
+    made, listed, refused = found["answers"]
+    assert (made.get("isError") or False, refused["isError"]) == (False, True)
+    assert [each["name"] for each in listed["structuredContent"]["services"]] == ["api"]
+
+
+async def test_the_inspector_works_with_runed_in_both_dresses(node: Path, tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server:
+        config = tmp_path / "mcp.json"
+        environ = {"RUNE_SERVER": server.grpc, "RUNE_TOKEN": server.token}
+        entry = {"command": RUNE_MCP[0], "args": RUNE_MCP[1:], "env": environ}
+        config.write_text(json.dumps({"mcpServers": {"rune": entry}}), encoding="utf-8")
+        inspector = [program(node, "mcp-inspector"), "--cli"]
+        http = [f"http://{server.http}/mcp", "--transport", "http", "--header"]
+        http.append(f"Authorization: Bearer {server.token}")
+        ways = (["--config", str(config), "--server", "rune"], http)
+        for method in ("tools/list", "resources/list", "prompts/list"):
+            told = [await run([*inspector, *way, "--method", method], tmp_path) for way in ways]
+            assert json.loads(told[0]) == json.loads(told[1])
+            assert "alerts" in told[0]
+
+
+def environed(folder: Path, command: list[str], **environ: str) -> str:
+    """A command with its environment as one program."""
+    path = folder / "program"
+    given = " ".join(f"{name}='{value}'" for name, value in environ.items())
+    path.write_text(f"#!/bin/sh\n{given} exec {' '.join(command)}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)

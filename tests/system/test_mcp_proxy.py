@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,79 +13,13 @@ import httpx
 import pytest
 
 from promises import promise
-from runed import Runed
+from rune.api.security import approvals
+from runed import Runed, runed
+from system.mcp_guards import PATIENCE, guard
+from system.mcp_upstream import texts
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
-PATIENCE = 20.0
-UPSTREAM = str(Path(__file__).with_name("mcp_upstream.py"))
 Json = Any
-
-
-class Guard:
-    """A guard, and short words for what tests say to it."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self._number = 0
-
-    def write(self, line: bytes) -> None:
-        """A line as it is."""
-        assert self.process.stdin
-        self.process.stdin.write(line + b"\n")
-
-    def begin(self, method: str, params: Json) -> int:
-        """A request whose answer is not waited for; its id."""
-        self._number += 1
-        message = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
-        self.write(json.dumps(message).encode())
-        return self._number
-
-    async def read(self) -> Json:
-        """The next message."""
-        assert self.process.stdout
-        return json.loads(await self.process.stdout.readline())
-
-    async def ask(self, method: str, params: Json = None) -> Json:
-        """The answer to a request."""
-        number = self.begin(method, params or {})
-        answer = await self.read()
-        assert answer["id"] == number
-        return answer
-
-    async def call(self, tool: str, **arguments: Json) -> str:
-        """The text of a tool's result."""
-        answer = await self.ask("tools/call", {"name": tool, "arguments": arguments})
-        return str(answer["result"]["content"][0]["text"])
-
-    async def tools(self) -> list[str]:
-        """The tools that are shown."""
-        return [tool["name"] for tool in (await self.ask("tools/list"))["result"]["tools"]]
-
-    async def end(self) -> tuple[int, str]:
-        """Close its input; its exit code, and what it said on stderr."""
-        _, said = await self.process.communicate(b"")
-        return self.process.returncode or 0, said.decode()
-
-
-@asynccontextmanager
-async def guard(
-    home: Path, *options: str, command: tuple[str, ...] = (), **environ: str
-) -> AsyncGenerator[Guard]:
-    """A guard before the server for tests."""
-    pipe = asyncio.subprocess.PIPE
-    upstream = command or (sys.executable, UPSTREAM)
-    arguments = ["-m", "rune.mcp.main", "--server-name", "tested", *options, "--upstream", *upstream]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, limit=32 << 20,
-        env={"HOME": str(home), "PATH": os.environ["PATH"], **environ},
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield Guard(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def test_messages_pass_and_the_end_of_input_ends_both(tmp_path: Path) -> None:
@@ -205,15 +136,15 @@ async def test_a_tool_that_changes_waits_until_somebody_accepts_it(tmp_path: Pat
         assert "say" in await here.tools()
         assert "say" not in await here.tools()
         assert "its definition is not the one of" in await here.call("say", text="hello")
-        await rune(tmp_path, "mcp", "pins", "show", "tested")
-        assert await rune(tmp_path, "mcp", "pins", "accept", "tested", "say") == "accepted: say\n"
+        await cli(tmp_path, "mcp", "pins", "show", "tested")
+        assert await cli(tmp_path, "mcp", "pins", "accept", "tested", "say") == "accepted: say\n"
         assert await here.call("say", text="hello") == "hello"
         assert "say" in await here.tools()
     pins = list((tmp_path / ".rune" / "mcp-pins").glob("*.json"))
     assert [path.stat().st_mode & 0o777 for path in pins] == [0o600]
 
 
-async def rune(home: Path, *words: str) -> str:
+async def cli(home: Path, *words: str) -> str:
     """What a command of the CLI prints."""
     pipe = asyncio.subprocess.PIPE
     done = await asyncio.create_subprocess_exec(
@@ -222,6 +153,59 @@ async def rune(home: Path, *words: str) -> str:
     out, _ = await done.communicate()
     assert done.returncode == 0
     return out.decode()
+
+
+APPROVAL = """\
+version: "1.0"
+rules:
+  - {name: ask-first, type: tool_denylist, tools: [say, environment, large], action: require_approval}
+"""
+
+
+@promise("mcp.approvals")
+async def test_while_a_person_is_asked_about_one_call_others_go_on(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(APPROVAL, encoding="utf-8")
+    async with runed(tmp_path / "data") as server:
+        environ: dict[str, Any] = {
+            "RUNE_API_KEY": server.api_key, "RUNE_ENDPOINT": f"http://{server.http}",
+            "RUNE_POLICY_SYNC_INTERVAL_SECONDS": "0",
+        }  # fmt: skip
+        async with guard(tmp_path, "--policy", str(policy), **environ) as here:
+            given = {"say": {"text": "paid"}, "environment": {}, "large": {"bytes": 1}}
+            ids = {
+                tool: here.begin("tools/call", {"name": tool, "arguments": it}) for tool, it in given.items()
+            }
+            assert (await here.ask("ping"))["result"] == {}
+            asked = {each.tool: each.id for each in await waiting(server, len(given))}
+            here.write(json.dumps(cancelled(ids["large"])).encode())
+            assert (await here.ask("ping"))["result"] == {}
+            for tool in ("large", "say"):
+                await server.call(approvals.approve, approvals.ApproveCallRequest(approval_id=asked[tool]))
+            answer = await here.read()
+            assert (answer["id"], answer["result"]) == (ids["say"], texts("paid"))
+            await server.call(
+                approvals.deny, approvals.DenyCallRequest(approval_id=asked["environment"], note="no")
+            )
+            answer = await here.read()
+            assert (answer["id"], answer["result"]["isError"]) == (ids["environment"], True)
+            assert "denied by root: no" in answer["result"]["content"][0]["text"]
+            assert (await here.end())[0] == 0
+
+
+def cancelled(identity: int) -> Json:
+    """What a client says that does not wait any more."""
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": identity}}
+
+
+async def waiting(server: Runed, count: int) -> list[approvals.Approval]:
+    """The calls that wait for a person, oldest first, once there are so many."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = (await server.call(approvals.list_, approvals.ListApprovalsRequest())).approvals
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.05)
 
 
 @promise("mcp.events")

@@ -87,7 +87,7 @@ def _server(entry: hosts.Entry, tools: dict[str, tuple[list[Any], str]]) -> dict
         "name": entry.name,
         "scope": entry.scope,
         "command": risks.shown(wrap.upstream_of(entry)),
-        "url": entry.url.partition("?")[0],
+        "url": wrap.url_of(entry).partition("?")[0],
         "guarded": wrap.is_wrapped(entry),
         "risks": found,
     }

@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         help="start this server and stand before it; the last option, all that follows is the command",
     )  # fmt: skip
     guard.add_argument("--upstream-url", default="", metavar="URL", help="stand before a server at a URL")
+    guard.add_argument(
+        "--replaces", default="", help=argparse.SUPPRESS
+    )  # a note of `rune mcp wrap` to itself
     guard.add_argument("--server-name", default="", metavar="NAME", help="what policies call the server")
     guard.add_argument("--policy", default="", metavar="FILE", help="a policy, or a folder of them")
     guard.add_argument(

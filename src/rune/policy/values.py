@@ -14,6 +14,7 @@ from rune.policy.model import Json
 MAX_DEPTH = 32
 MAX_VALUES = 20_000
 _FEW = 1000
+_TEXT: frozenset[type] = frozenset({str})
 _SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 
 
@@ -98,7 +99,7 @@ def plain_arguments(arguments: Json) -> dict[str, Json]:
     """
     if type(arguments) is dict and len(cast("dict[Json, Json]", arguments)) <= _FEW:
         mapping = cast("dict[Json, Json]", arguments)
-        if all(type(key) is str for key in mapping) and _SCALARS.issuperset(map(type, mapping.values())):
+        if _TEXT.issuperset(map(type, mapping)) and _SCALARS.issuperset(map(type, mapping.values())):
             return cast("dict[str, Json]", mapping)
     if arguments is None:
         return {}

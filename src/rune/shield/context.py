@@ -60,6 +60,13 @@ def merged(base: Context, given: Mapping[str, Any] | None) -> Context:
     return msgspec.structs.replace(base, **changes)
 
 
+def with_tool(base: Context, given: Mapping[str, Any] | None, tool: str) -> Context:
+    """The base with what a caller said, about a tool."""
+    if given:
+        base = merged(base, given)
+    return msgspec.structs.replace(base, tool=tool[:MAX_NAME])
+
+
 def _text(name: str, value: object) -> Any:  # noqa: ANN401 - one of several fields
     if not isinstance(value, str):
         raise TypeError(f"context[{name!r}] is text, not {type(value).__name__}")

@@ -228,8 +228,9 @@ class Guard:
 
 def argument_text(arguments: object) -> str:
     """Every text in the arguments, at any depth, one below the other."""
-    texts = (leaf.value for leaf in leaves(plain_arguments(arguments)))
-    return "\n".join(text for text in texts if isinstance(text, str))
+    return "\n".join(
+        [leaf.value for leaf in leaves(plain_arguments(arguments)) if isinstance(leaf.value, str)]
+    )
 
 
 def _of(findings: Sequence[Finding], layer: str) -> list[Finding]:

@@ -15,7 +15,8 @@ class Outbox:
     """A queue whose `changed` tells the sender of the first event, and of a full batch."""
 
     def __init__(self, limit: int, batch: int, now: Callable[[], float]) -> None:
-        self.changed = Condition(Lock())
+        self._lock = Lock()
+        self.changed = Condition(self._lock)
         self.since = 0.0
         """When the oldest event came, or the last batch was taken."""
         self._events: deque[bytes] = deque()
@@ -28,14 +29,15 @@ class Outbox:
 
     def put(self, event: bytes) -> bool:
         """Adds an event; whether the oldest had to go for it."""
-        with self.changed:
-            full = len(self._events) >= self._limit
+        with self._lock:  # that of `changed`, whose own entrance takes longer
+            count = len(self._events)
+            full = count >= self._limit
             if full:
                 self._events.popleft()
             self._events.append(event)
-            if len(self._events) == 1:
+            if count == 0:
                 self.since = self._now()
-            if len(self._events) in {1, self._batch}:
+            if count == 0 or count + 1 == self._batch:
                 self.changed.notify_all()
         return full
 

@@ -40,7 +40,7 @@ class Reports:
 
     def new_id(self) -> str:
         """An id for an event; results carry it even where no event is sent."""
-        return "evt_" + self._clock.new_id().replace("-", "")
+        return f"evt_{self._clock.new_id().replace('-', '')}"
 
     def scan(
         self, kind: str, text: str, context: Context, *, result: ScanResult, salt: bytes, of_event: str = ""
@@ -76,14 +76,15 @@ class Reports:
         """Tells of a tool call."""
         with our_fault("reporting a tool call"):
             scan = decision.scan_result
-            self._debug.say(
-                "decision",
-                tool=context.tool,
-                action=decision.action,
-                policy=decision.policy,
-                rule=decision.rule,
-                latency_ms=scan.scan_latency_ms if scan else None,
-            )
+            if self._debug.on:
+                self._debug.say(
+                    "decision",
+                    tool=context.tool,
+                    action=decision.action,
+                    policy=decision.policy,
+                    rule=decision.rule,
+                    latency_ms=scan.scan_latency_ms if scan else None,
+                )
             if self._put is None:
                 return
             event = self._event("tool_call", "outbound", context=context, event_id=decision.event_id)

@@ -60,6 +60,7 @@ class Sender:
         self.outbox = Outbox(config.event_queue_max, config.event_batch_size, self._clock.monotonic)
         self._line = Line(config)
         self._thread: Thread | None = None
+        self._runs = False
         self._held: deque[Batch] = deque()
         self._busy = False
         self._hurry = False
@@ -128,11 +129,12 @@ class Sender:
         return bool(len(self.outbox) or self._held or self._busy or self._spooled)
 
     def _ensure(self) -> None:
-        if self._thread is not None and self._thread.is_alive():
+        if self._runs:
             return
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = Thread(target=self._run, name="rune-shield-sender", daemon=True)
+                self._runs = True
                 self._thread.start()
 
     def _run(self) -> None:
@@ -146,6 +148,7 @@ class Sender:
             with our_fault("closing the sender"):
                 self._give_up()
         finally:
+            self._runs = False
             self._line.close()
 
     def _wait(self) -> bool:

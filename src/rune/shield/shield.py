@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
@@ -20,7 +20,7 @@ from rune.policy.scanners.finding import Finding
 from rune.shield import forks
 from rune.shield.approvals import Approvals, Asked
 from rune.shield.asyncs import in_thread
-from rune.shield.context import Context, Session, default_context, merged
+from rune.shield.context import Context, Session, default_context, merged, with_tool
 from rune.shield.debug import Debug
 from rune.shield.events import arguments_hash
 from rune.shield.faults import logger, our_fault
@@ -126,11 +126,27 @@ class Shield:
 
         Where a policy says `require_approval` it waits for a person, `approval_timeout_seconds` at most.
         """
-        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
+        where = with_tool(self.context, context, _text("tool", tool))
         decision = self._judged(tool, arguments, where, scan_arguments=scan_arguments)
         if decision.action == "require_approval":
             decision = self._approvals.decided(self._asked(decision, where, arguments))
         return self._finished(decision, where, arguments)
+
+    def validate_at_once(
+        self, tool: str, arguments: object = None, context: Mapping[str, Any] | None = None, *,
+        scan_arguments: bool = True,
+    ) -> PolicyDecision | Callable[[], Awaitable[PolicyDecision]]:  # fmt: skip
+        """As `validate_action`; where a person has to be asked, what to await for the decision."""
+        where = with_tool(self.context, context, _text("tool", tool))
+        decision = self._judged(tool, arguments, where, scan_arguments=scan_arguments)
+        if decision.action != "require_approval":
+            return self._finished(decision, where, arguments)
+
+        async def word() -> PolicyDecision:
+            told = await self._approvals.adecided(self._asked(decision, where, arguments))
+            return self._finished(told, where, arguments)
+
+        return word
 
     def _judged(
         self, tool: str, arguments: object, where: Context, *, scan_arguments: bool
@@ -201,9 +217,7 @@ class Shield:
         self, decision: PolicyDecision, context: Mapping[str, Any] | None = None, *,
         metadata: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """Sends the event of a decision that was made elsewhere, such as a proxy's on a tool it is
-        offered.
-        """
+        """Sends the event of a decision made elsewhere, such as a proxy's on a tool it is offered."""
         where = merged(self.context, context)
         told = msgspec.structs.replace(decision, event_id=decision.event_id or self._reports.new_id())
         self._reports.decision(where, told, metadata=metadata or {})
@@ -237,13 +251,10 @@ class Shield:
         scan_arguments: bool = True,
     ) -> PolicyDecision:  # fmt: skip
         """As `validate_action`, in a thread; while it waits for a person it holds none."""
-        where = merged(self.context, {**_mapping(context), "tool": _text("tool", tool)})
-        decision = await in_thread(
-            lambda: self._judged(tool, arguments, where, scan_arguments=scan_arguments)
+        found = await in_thread(
+            lambda: self.validate_at_once(tool, arguments, context, scan_arguments=scan_arguments)
         )
-        if decision.action == "require_approval":
-            decision = await self._approvals.adecided(self._asked(decision, where, arguments))
-        return self._finished(decision, where, arguments)
+        return found if isinstance(found, PolicyDecision) else await found()
 
     async def aflush(self, timeout: float = 5.0) -> bool:
         """As `flush`, in a thread."""

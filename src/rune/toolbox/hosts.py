@@ -12,6 +12,7 @@ from rune.errors import InvalidArgument
 from rune.toolbox.jsonc import MOST_CHARACTERS, Node, parse
 
 MOST_PROJECTS = 500
+URL_KEYS = ("url", "serverUrl", "httpUrl")
 
 
 class Place(NamedTuple):
@@ -48,8 +49,13 @@ class Entry:
     @property
     def url(self) -> str:
         """Where the server is, if nobody starts it."""
-        found = self.data.get("url") or self.data.get("serverUrl") or self.data.get("httpUrl")
+        found = self.data.get(self.url_key)
         return found if isinstance(found, str) else ""
+
+    @property
+    def url_key(self) -> str:
+        """The word that the host has for it; empty where there is none."""
+        return next((key for key in URL_KEYS if self.data.get(key)), "")
 
     @property
     def env(self) -> dict[str, str]:

@@ -30,6 +30,8 @@ class Node:
     """The plain value; of an object and an array too."""
     members: dict[str, Node] = field(default_factory=dict[str, "Node"])
     items: list[Node] = field(default_factory=list["Node"])
+    key: tuple[int, int] = (0, 0)
+    """Where the name of a member starts and ends, with its quotes."""
 
     @property
     def is_object(self) -> bool:
@@ -75,10 +77,12 @@ class _Reader:
     def _object(self, node: Node, depth: int) -> None:
         self._open()
         while self._next() != "}":
-            key = self._string()
+            begin, key = self.at, self._string()
+            place = (begin, self.at)
             self._skip()
             self._expect(":")
-            node.members[key] = self.value(depth + 1)
+            node.members[key] = member = self.value(depth + 1)
+            member.key = place
             self._comma("}")
         self.at += 1
         node.value = {key: inner.value for key, inner in node.members.items()}

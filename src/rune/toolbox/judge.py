@@ -22,8 +22,9 @@ MOST_NAME = 128
 NEAR = 160
 """Characters around another tool's name in which an order concerns it."""
 _ORDER = re.compile(
-    r"\b(?:must|always|never|instead|whenever|before|after|change|replace|redirect|ignore|disable|"
-    r"do not|don't|only through|on behalf|take over|intercept|bcc|recipient|set the)\b",
+    r"\b(?:must|always|never|instead|whenever|before|after|change[sd]?|replace[sd]?|redirect(?:s|ed)?|ignored?|"
+    r"disabled?|ha(?:s|ve) to|do not|don't|only through|on behalf|take over|intercept|bcc|recipient|"
+    r"set the)\b",
     re.IGNORECASE,
 )
 _DISTINCT = re.compile(r"(?=.{5,})(?:[A-Za-z0-9]+[_\-.][A-Za-z0-9_\-.]+|[a-z]+[A-Z]\w*)")

@@ -27,6 +27,8 @@ MOST_KEPT_BYTES = 32 << 10
 MOST_FILE_BYTES = 64 << 20
 MOST_OTHERS = 200
 """Servers whose tools' names are compared."""
+TWICE = Suspicion("changed", "listed-twice", "the server lists it twice, in two forms")
+"""One form that is trusted must not let the other in."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -112,16 +114,21 @@ class Pins:
         with self._changing() as server:
             tools = dict(server.tools)
             verdicts: dict[str, Verdict] = {}
+            forms: dict[str, set[str]] = {}
             for definition in definitions:
-                name = name_of(definition)
+                name, seen = name_of(definition), self._seen(definition)
                 before = tools.get(name)
+                forms.setdefault(name, set()).add(seen.hash)
                 if before is None and len(tools) >= MOST_TOOLS:
                     verdicts[name] = Verdict(
                         Suspicion("changed", "too-many", f"the server has more than {MOST_TOOLS} tools"),
                         is_news=True,
                     )
                     continue
-                tools[name], verdicts[name] = _looked(before, self._seen(definition), judged.get(name))
+                if len(forms[name]) > 1:
+                    tools[name], verdicts[name] = _waits(before or Pin(), seen, TWICE)
+                else:
+                    tools[name], verdicts[name] = _looked(before, seen, judged.get(name))
             if tools != server.tools:
                 self._write(msgspec.structs.replace(server, tools=tools))
         return verdicts
@@ -156,6 +163,10 @@ def _looked(before: Pin | None, seen: Seen, judged: Suspicion | None) -> tuple[P
         suspicion = Suspicion("changed", "changed", f"its definition is not the one of {pin.trusted.at[:10]}")
     if suspicion is None:
         return Pin(trusted=seen), Verdict()
+    return _waits(pin, seen, suspicion)
+
+
+def _waits(pin: Pin, seen: Seen, suspicion: Suspicion) -> tuple[Pin, Verdict]:
     if pin.waiting is not None and pin.waiting.hash == seen.hash:
         return pin, Verdict(suspicion)
     waits = msgspec.structs.replace(pin, waiting=seen, why=suspicion.why, kind=suspicion.kind)

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from rune.toolbox import remotes
 from rune.toolbox.definitions import Json, name_of
 from rune.toolbox.hosts import Entry
 from rune.toolbox.judge import judge
-from rune.toolbox.wrap import is_wrapped, upstream_of
+from rune.toolbox.wrap import is_wrapped, upstream_of, url_of
 
 Level = Literal["high", "medium", "low"]
 FETCHERS = frozenset({"npx", "bunx", "uvx", "pnpx", "dlx"})
@@ -39,9 +40,10 @@ def of_entry(entry: Entry) -> list[Risk]:
     """What the file alone says."""
     command = upstream_of(entry)
     found = [*_of_url(entry), *_of_secrets(entry)] + (_of_command(command) if command else [])
-    if not command and not entry.url:
+    url = url_of(entry)
+    if not command and not url:
         found.append(Risk(level="medium", rule="no-command", says="it has neither a command nor a URL"))
-    if command and not is_wrapped(entry):
+    if (command or url) and not is_wrapped(entry):
         found.append(
             Risk(
                 level="low",
@@ -66,9 +68,10 @@ def shown(command: list[str]) -> list[str]:
 
 
 def _of_url(entry: Entry) -> Iterable[Risk]:
-    if not entry.url:
+    url = url_of(entry)
+    if not url:
         return
-    parts = urlsplit(entry.url)
+    parts = urlsplit(url)
     host = parts.hostname or ""
     is_near = host == "localhost" or host.endswith(".localhost") or host in ("127.0.0.1", "::1")
     if parts.scheme != "https" and not is_near:
@@ -82,7 +85,7 @@ def _of_url(entry: Entry) -> Iterable[Risk]:
 
 
 def _of_secrets(entry: Entry) -> Iterable[Risk]:
-    given = {**entry.env, **entry.headers}
+    given = {**entry.env, **entry.headers, **remotes.headers_of(entry)}
     for name, value in given.items():
         is_secret = _SECRET.search(name) or (name.lower() == "authorization")
         if is_secret and not _REFERENCE.match(value.removeprefix("Bearer ")):

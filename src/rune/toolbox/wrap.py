@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rune.errors import FailedPrecondition, NotFound
+from rune.toolbox import remotes
+from rune.toolbox.edits import Edit, applied
 from rune.toolbox.hosts import Config, Entry
 from rune.toolbox.jsonc import parse
 
@@ -21,14 +23,6 @@ UPSTREAM = "--upstream"
 BACKUP = ".before-rune"
 BETWEEN = ', "args":'
 """What comes between a command and the arguments of one that had none; nobody else writes it so."""
-
-
-class Edit(NamedTuple):
-    """A piece of the text that becomes another."""
-
-    start: int
-    end: int
-    text: str
 
 
 class Done(NamedTuple):
@@ -42,7 +36,9 @@ class Done(NamedTuple):
 def is_wrapped(entry: Entry) -> bool:
     """The guard stands before it."""
     command = entry.command
-    return bool(command) and _is_guard(command[0]) and UPSTREAM in command[1:]
+    return (
+        bool(command) and _is_guard(command[0]) and (UPSTREAM in command[1:] or remotes.is_wrapped(command))
+    )
 
 
 def _is_guard(command: str) -> bool:
@@ -50,22 +46,32 @@ def _is_guard(command: str) -> bool:
 
 
 def upstream_of(entry: Entry) -> list[str]:
-    """The command behind the guard, or the command itself."""
+    """The command behind the guard, or the command itself; empty for a server at a URL."""
     command = entry.command
-    return command[command.index(UPSTREAM) + 1 :] if is_wrapped(entry) else command
+    if not is_wrapped(entry):
+        return command
+    return command[command.index(UPSTREAM) + 1 :] if UPSTREAM in command else []
+
+
+def url_of(entry: Entry) -> str:
+    """Where the server is, behind the guard or not; empty for a command."""
+    return remotes.url_of(entry.command) if is_wrapped(entry) else entry.url
 
 
 def wrapped(config: Config, *, guard: str, options: Sequence[str] = (), only: Collection[str] = ()) -> Done:
-    """The file's text with the guard before each server that is started by a command."""
+    """The file's text with the guard before each server that needs no log-in of its host.
+
+    Whether a server at a URL does is not known: one without headers is guarded if it is named in `only`.
+    """
     changed: list[str] = []
     left: list[tuple[str, str]] = []
     edits: list[Edit] = []
     for entry in _chosen(config, only):
-        why = _why_not(entry)
+        why = _why_not(entry, is_named=bool(only))
         if why:
             left.append((entry.name, why))
             continue
-        edits += _wrapping(entry, guard, options)
+        edits += _wrapping(entry, guard, options, text=config.text)
         changed.append(entry.name)
     return Done(tuple(changed), tuple(left), _checked(config, edits))
 
@@ -94,20 +100,22 @@ def _chosen(config: Config, only: Collection[str]) -> list[Entry]:
     return [entry for entry in config.entries if not only or entry.name in only]
 
 
-def _why_not(entry: Entry) -> str:
+def _why_not(entry: Entry, *, is_named: bool) -> str:
     if is_wrapped(entry):
         return "the guard stands before it already"
     if entry.command and _is_guard(entry.command[0]):
         return "it is Rune's own server"
     if entry.url:
-        return f"it is at a URL: start `{GUARD} --upstream-url` by hand where it needs no log-in of the host"
+        return remotes.why_not(entry, is_named=is_named)
     arguments = entry.node.members.get("args")
     if not entry.command or (arguments is not None and not isinstance(arguments.value, list)):
         return "it has no command"
     return ""
 
 
-def _wrapping(entry: Entry, guard: str, options: Sequence[str]) -> list[Edit]:
+def _wrapping(entry: Entry, guard: str, options: Sequence[str], *, text: str) -> list[Edit]:
+    if not entry.command:
+        return remotes.wrapping(entry, guard, ["--server-name", entry.name, *options], text=text)
     command = entry.node.members["command"]
     before = ["--server-name", entry.name, *options, UPSTREAM, entry.command[0]]
     words = ", ".join(json.dumps(word, ensure_ascii=False) for word in before)
@@ -122,6 +130,8 @@ def _wrapping(entry: Entry, guard: str, options: Sequence[str]) -> list[Edit]:
 
 
 def _unwrapping(entry: Entry, text: str) -> list[Edit]:
+    if remotes.is_wrapped(entry.command):
+        return remotes.unwrapping(entry, text=text)
     command, arguments = entry.node.members["command"], entry.node.members["args"]
     at = [item.value for item in arguments.items].index(UPSTREAM)
     original = arguments.items[at + 1]
@@ -136,9 +146,7 @@ def _unwrapping(entry: Entry, text: str) -> list[Edit]:
 
 def _checked(config: Config, edits: list[Edit]) -> str:
     """The new text; it is read again, so that nothing broken is ever written."""
-    text = config.text
-    for edit in sorted(edits, reverse=True):
-        text = text[: edit.start] + edit.text + text[edit.end :]
+    text = applied(config.text, edits)
     if edits:
         parse(text, str(config.path))
     return text

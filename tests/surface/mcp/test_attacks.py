@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,15 @@ import pytest
 import yaml
 
 from promises import promise
+from rune.mcp.proxy.texts import texts
 from surface.mcp.guarded import Guarded, definition, is_blocked, policy_file
 
 pytestmark = promise("mcp.attacks")
 
+RULES = [
+    *(file for file in (files("rune.policy") / "rules").iterdir() if file.name.endswith(".yaml")),
+    files("rune.toolbox") / "rules.yaml",
+]
 DATA = Path(__file__).parents[2] / "data"
 Json = Any
 
@@ -34,6 +42,27 @@ def test_there_are_enough_of_both() -> None:
     assert kinds == {"poisoning", "rug pull", "shadowing", "exfiltration", "injection", "unicode"}
 
 
+def test_attacks_are_worded_otherwise_than_the_rules() -> None:
+    """Five words in a row would be an attack that a rule was written after; single letters are none."""
+    taught = {run for file in RULES for text in taught_by(file) for run in runs(text)}
+    shared = {
+        case.id: found for case in ATTACKS if (found := taught & runs("\n".join(texts(case.values[0]))))
+    }
+    assert shared == {}
+
+
+def taught_by(file: Traversable) -> list[str]:
+    """The examples that a file's rules must find."""
+    rules: list[Json] = yaml.safe_load(file.read_text("utf-8"))["rules"]
+    return [str(text) for rule in rules for text in rule.get("examples", {}).get("match", [])]
+
+
+def runs(text: str) -> set[tuple[str, ...]]:
+    """All runs of five words."""
+    words = re.findall(r"[a-z]{2,}", text.lower())
+    return {tuple(words[at : at + 5]) for at in range(len(words) - 4)}
+
+
 @promise("mcp.attacks")
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_stopped(tmp_path: Path, attack: Json) -> None:
@@ -49,7 +78,8 @@ def at_list(guarded: Guarded, attack: Json) -> None:
     """The tool is neither shown nor called, and the reason is told."""
     tool = definition(attack["tool"])
     harmless = definition({"name": "harmless", "description": "Tells the time."})
-    assert guarded.shown([tool, harmless]) == ["harmless"]
+    twin = [definition(attack["twin"])] if "twin" in attack else []
+    assert guarded.shown([tool, harmless, *twin]) == ["harmless"]
     assert is_blocked(guarded.call(tool["name"], {}))
     assert any(repr(tool["name"]) in line for line in guarded.said)
     assert guarded.shown([tool]) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from datetime import UTC, timedelta
 
@@ -36,3 +38,17 @@ def test_ids_and_chances_repeat_for_a_seed() -> None:
     one, same, other = ManualClock(seed=1), ManualClock(seed=1), ManualClock(seed=2)
     assert (one.new_id(), one.random()) == (same.new_id(), same.random())
     assert one.new_id() != other.new_id()
+
+
+def test_ids_of_the_machine_are_uuids_and_a_forked_process_has_others() -> None:
+    clock = SystemClock()
+    ids = {clock.new_id() for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert {(uuid.UUID(each).version, str(uuid.UUID(each)) == each) for each in ids} == {(4, True)}
+    script = (
+        "import os; from rune.core.clock import SystemClock; c = SystemClock(); r, w = os.pipe(); "
+        "pid = os.fork(); os.write(w, c.new_id().encode()); pid or os._exit(0); "
+        "os.waitpid(pid, 0); print(os.read(r, 200).decode())"
+    )
+    both = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert both[:36] != both[36:72]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from promises import promise
 from rune.errors import FailedPrecondition, InvalidArgument, NotFound
-from rune.toolbox import hosts, risks, wrap
+from rune.toolbox import hosts, remotes, risks, wrap
 from rune.toolbox.jsonc import parse
 
 FILE = """\
@@ -67,6 +67,68 @@ def test_guarding_and_taking_the_guard_away_gives_back_every_byte(tmp_path: Path
         entry.command for entry in config(tmp_path, text).entries
     ]
     assert wrap.unwrapped(again(done, tmp_path)).text == text
+
+
+REMOTES = """\
+{"servers": {
+  "hub": {
+    "type": "http",
+    "url": "https://mcp.example.com/mcp?a=1", // ours
+    "headers": {
+      "Authorization": "Bearer ${input:token}", // ask \"me\"
+      "X-Team": "a\\u00e9",
+    },
+    "disabled": false
+  },
+  "near": {"serverUrl" : "http://localhost:8000/mcp"},
+  "open": {"type": "streamable-http", "url": "https://open.example.com/mcp"},
+  "old": {"type": "sse", "url": "https://old.example.com/sse"},
+  "older": {"url": "https://old.example.com/sse/"},
+  "ours": {"url": "https://o.example.com/mcp", "auth": {"CLIENT_ID": "x"}},
+  "both": {"url": "https://o.example.com/mcp", "env": {"A": "b"}},
+  "odd": {"url": "https://o.example.com/mcp", "headers": {"A": 1}}
+}}
+"""
+
+
+@promise("mcp.wrap")
+@pytest.mark.parametrize("text", [REMOTES, REMOTES.replace("\n", "\r\n")])
+def test_servers_at_a_url_are_guarded_too_and_given_back_byte_for_byte(tmp_path: Path, text: str) -> None:
+    done = wrap.wrapped(config(tmp_path, text), guard="/opt/rune-mcp", options=["--policy", "/p.yaml"])
+    assert done.changed == ("hub", "near")
+    assert {name for name, _ in done.left} == {"open", "old", "older", "ours", "both", "odd"}
+    guarded = again(done, tmp_path)
+    hub, near = guarded.entries[:2]
+    assert hub.command == [
+        "/opt/rune-mcp", "--server-name", "hub", "--policy", "/p.yaml", "--replaces", "url:http",
+        "--upstream-url", "https://mcp.example.com/mcp?a=1",
+    ]  # fmt: skip
+    assert (hub.url, hub.data["type"], hub.headers) == ("", "stdio", {})
+    assert near.command[-4:] == ["--replaces", "serverUrl", "--upstream-url", "http://localhost:8000/mcp"]
+    assert [(wrap.is_wrapped(each), wrap.upstream_of(each)) for each in (hub, near)] == [(True, [])] * 2
+    assert wrap.url_of(hub) == "https://mcp.example.com/mcp?a=1"
+    assert remotes.headers_of(hub) == {"Authorization": "Bearer ${input:token}", "X-Team": "a\u00e9"}
+    assert wrap.wrapped(guarded, guard="/opt/rune-mcp").changed == ()
+    assert wrap.unwrapped(again(done, tmp_path)).text == text
+
+
+def test_a_server_at_a_url_that_may_want_a_log_in_is_guarded_when_it_is_named(tmp_path: Path) -> None:
+    done = wrap.wrapped(config(tmp_path, REMOTES), guard="rune-mcp", only=["open"])
+    assert done.changed == ("open",)
+    assert wrap.unwrapped(again(done, tmp_path)).text == REMOTES
+
+
+def test_an_entry_that_somebody_moved_about_is_not_guessed_at(tmp_path: Path) -> None:
+    text = wrap.wrapped(config(tmp_path, REMOTES), guard="rune-mcp", only=["near"]).text
+    moved = text.replace('"rune-mcp", "args"', '"rune-mcp", "timeout": 5, "args"')
+    with pytest.raises(FailedPrecondition, match="not as `rune mcp wrap` left it"):
+        wrap.unwrapped(config(tmp_path, moved), only=["near"])
+    by_hand = (
+        '{"mcpServers": {"a": {"command": "rune-mcp", "args": ["--upstream-url", "https://a.example"]}}}'
+    )
+    (entry,) = config(tmp_path, by_hand).entries
+    assert (wrap.is_wrapped(entry), wrap.url_of(entry)) == (True, "https://a.example")
+    assert "no-guard" not in {risk.rule for risk in risks.of_entry(entry)}
 
 
 def test_only_the_servers_that_are_named_are_changed(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from rune.mcp.proxy.messages import Json, Key
 
 MOST = 10_000
 MOST_CANCELLED = 1_000
+MOST_ABOUT = 200
+"""Characters that are kept of what a question is about."""
 
 
 class Question(NamedTuple):
@@ -36,10 +38,15 @@ class InFlight:
         """No more can be asked before something is answered."""
         return len(self._open) >= self._most
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._open
+
     def add(self, key: Key, question: Question) -> None:
         """A question was sent on."""
         self._cancelled.pop(key, None)
-        self._open[key] = question
+        self._open[key] = question._replace(
+            about=question.about[:MOST_ABOUT], method=question.method[:MOST_ABOUT]
+        )
 
     def cancel(self, key: Key) -> None:
         """Whoever asked does not wait any more."""

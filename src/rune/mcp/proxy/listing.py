@@ -25,7 +25,7 @@ class Listing:
     """Filters lists, and knows which tools may not be called because of what was listed."""
 
     def __init__(self, shield: Shield, pins: Pins, *, context: Mapping[str, Any], say: Say) -> None:
-        self._shield, self._pins, self._context, self._say = shield, pins, dict(context), say
+        self._shield, self._pins, self._context, self.say = shield, pins, dict(context), say
         self._waiting: dict[str, str] = {}
         self._stamp: tuple[int, int] | None = None
         self._told: set[tuple[str, str]] = set()
@@ -58,7 +58,7 @@ class Listing:
         try:
             kept = self._tools_kept(listed) if method == "tools/list" else self._kept(listed)
         except FailedPrecondition as error:
-            self._say(error.message)
+            self.say(error.message)
             kept = []
         return result if len(kept) == len(listed) else {**result, field: kept}
 
@@ -114,7 +114,7 @@ class Listing:
             return
         self._told.add((name, found.rule))
         what = f"the tool {name!r}" if name else "the server's instructions"
-        self._say(f"{what} {'is held back' if is_blocked else 'is let through'}: {found.why}")
+        self.say(f"{what} {'is held back' if is_blocked else 'is let through'}: {found.why}")
         metadata = {"mcp_server": self._pins.name, "kind": found.kind, "news": "true" if is_news else "false"}
         self._shield.report_decision(
             _decision(found, is_blocked=is_blocked), {**self._context, "tool": name}, metadata=metadata

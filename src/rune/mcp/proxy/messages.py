@@ -5,6 +5,7 @@ thing.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import msgspec
@@ -24,6 +25,8 @@ BUSY: Final = -32011
 """Our own: too many requests wait for an answer."""
 VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 """Where requests without a handshake (2026-07-28 and later) say what they speak."""
+MOST_ID: Final = 512
+"""Characters of an id: thousands of them are remembered while they wait."""
 
 
 class Malformed(ValueError):
@@ -45,9 +48,14 @@ def decode(line: bytes) -> Json:
 def _slowly(line: bytes) -> Json:
     """For what is allowed in JSON but not to msgspec: half of a surrogate pair, as in a text that was cut."""
     try:
-        return json.loads(line.decode(), parse_constant=_refuse)
+        return json.loads(line.decode(), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Malformed("it is not JSON") from error
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    return number if math.isfinite(number) else _refuse(word[:20])
 
 
 def _refuse(word: str) -> NoReturn:
@@ -78,12 +86,13 @@ def text(value: Json) -> str:
 
 
 def key(identity: Json) -> Key | None:
-    """The id as a key; None for what is no id."""
+    """The id as a key; None for what is no id, or far too long for one."""
     if isinstance(identity, str):
-        return "text", identity
-    if isinstance(identity, bool) or not isinstance(identity, int | float):
+        return ("text", identity) if len(identity) <= MOST_ID else None
+    if isinstance(identity, bool) or not isinstance(identity, int | float) or not math.isfinite(identity):
         return None
-    return "number", str(int(identity)) if identity == int(identity) else repr(identity)
+    digits = str(int(identity)) if identity == int(identity) else repr(identity)
+    return ("number", digits) if len(digits) <= MOST_ID else None
 
 
 def error(identity: Json, code: int, message: str) -> Json:

@@ -5,7 +5,8 @@ writer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from rune.mcp.proxy import messages
 from rune.mcp.proxy.lines import Lane
@@ -27,6 +28,8 @@ class Relay:
     def __init__(self, client: Lane, server: Lane, warden: Warden, *, say: Say) -> None:
         self._client, self._server, self._warden, self._say = client, server, warden, say
         self._complaints = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+        """Calls about which somebody is asked."""
 
     async def upward(self) -> None:
         """From the client to the server, until the client's end; then the server is told that nothing
@@ -39,10 +42,30 @@ class Relay:
                     await self._client.send(messages.encode(_unreadable(outcome)))
                 else:
                     await _deliver(outcome, self._server, self._client)
+                    self._wait_for(outcome)
         except ConnectionError:
             return  # the server is gone; whoever waits for its end knows more
         finally:
+            await self._leave()
             await self._server.end()
+
+    def _wait_for(self, outcome: Outcome) -> None:
+        """Others go on meanwhile; how many may wait is the business of the Shield."""
+        for later in outcome.later:
+            task = asyncio.ensure_future(self._decided(later))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+
+    async def _decided(self, later: Callable[[], Awaitable[Outcome]]) -> None:
+        with suppress(ConnectionError):  # whoever reads that side knows more
+            await _deliver(await later(), self._server, self._client)
+
+    async def _leave(self) -> None:
+        """Nobody waits any more for what somebody is asked about."""
+        waiting = list(self._waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def downward(self) -> None:
         """From the server to the client, until the server's end."""
@@ -85,7 +108,8 @@ def _batch(batch: list[Json], judge: Judge) -> Outcome:
     outcomes = [judge(each) for each in batch]
     onward = [each.onward for each in outcomes if each.onward is not None]
     back = [each.back for each in outcomes if each.back is not None]
-    return Outcome(onward=onward or None, back=back or None)
+    later = tuple(each for outcome in outcomes for each in outcome.later)
+    return Outcome(onward=onward or None, back=back or None, later=later)
 
 
 async def _deliver(outcome: Outcome, onward: Lane, back: Lane) -> None:

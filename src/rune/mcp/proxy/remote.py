@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
-import msgspec
+import httpx2
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
@@ -25,10 +25,12 @@ from mcp.types import jsonrpc
 from rune.errors import InvalidArgument, ResourceExhausted, Violation
 from rune.mcp.proxy import messages
 from rune.mcp.proxy.messages import Json, items, mapping, text
+from rune.mcp.proxy.reach import Reach
+from rune.toolbox.remotes import HEADERS, headers
 
-HEADERS: Final = "RUNE_UPSTREAM_HEADERS"
-"""A JSON object of headers, such as Authorization: in the environment, since arguments can be seen by all."""
 MOST_TOOLS = 5_000
+PATIENCE: Final = httpx2.Timeout(30.0, read=300.0)
+"""A server may hold a stream open for long; the SDK's own figures."""
 
 
 class RemoteLane:
@@ -116,29 +118,17 @@ async def connected(url: str, environ: Mapping[str, str], *, most: int) -> Async
     """The server at the URL; raises InvalidArgument for one that is no URL. It is reached with the first
     message.
     """
-    from mcp.shared._httpx_utils import create_mcp_http_client  # noqa: PLC0415 - its time-outs; no public name
-
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidArgument.of([Violation("--upstream-url", f"{url!r} is no http or https address")])
+    reach = Reach(httpx2.AsyncHTTPTransport(), most=most)
     async with (
-        create_mcp_http_client(headers=_told(environ)) as client,
+        httpx2.AsyncClient(
+            headers=headers(environ.get(HEADERS, "")), timeout=PATIENCE, transport=reach
+        ) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=most) as (incoming, outgoing),
     ):
         yield Remote(RemoteLane(incoming, outgoing, most=most))
-
-
-def _told(environ: Mapping[str, str]) -> dict[str, str]:
-    given = environ.get(HEADERS, "")
-    if not given:
-        return {}
-    try:
-        return msgspec.json.decode(given, type=dict[str, str])
-    except msgspec.DecodeError:
-        # The error would quote the text, and that holds a credential.
-        raise InvalidArgument.of(
-            [Violation(HEADERS, 'must be a JSON object of texts, such as {"Authorization": "Bearer …"}')]
-        ) from None
 
 
 def _each(message: Json) -> list[Json]:

@@ -185,9 +185,8 @@ async def _ended(
 ) -> int:
     """What follows the first end, and the exit code."""
     for part in (upward, downward):
-        if part.done() and isinstance(error := part.exception(), RuneError):
-            await relay.abandon(error.message)
-            return error.codes.exit
+        if part.done() and (error := part.exception()):
+            return await _failed(relay, error)
     if not downward.done():
         await _rest(upstream, downward)
         return 0
@@ -197,6 +196,17 @@ async def _ended(
         say(f"the server ended {how}")
         await relay.abandon(f"the server ended {how}")
     return code
+
+
+async def _failed(relay: Relay, error: BaseException) -> int:
+    """One direction cannot go on; raises what nobody expected, once those who wait were told."""
+    if isinstance(error, ConnectionError):
+        return 0  # the client reads no more
+    told = error.message if isinstance(error, RuneError) else "the guard failed; its log says how"
+    await relay.abandon(told)
+    if isinstance(error, RuneError):
+        return error.codes.exit
+    raise error
 
 
 async def _rest(upstream: Upstream, downward: asyncio.Future[None]) -> None:

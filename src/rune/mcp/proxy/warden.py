@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from rune.errors import FailedPrecondition
@@ -13,6 +13,7 @@ from rune.mcp.proxy.messages import Json, mapping, text
 from rune.mcp.proxy.texts import call_name, replaced, texts
 from rune.shield.results import PolicyDecision, ScanResult
 from rune.shield.shield import Shield
+from rune.toolbox.definitions import is_plain_name
 
 LISTS = {
     "tools/list": "tools",
@@ -33,6 +34,8 @@ class Outcome(NamedTuple):
 
     onward: Json = None
     back: Json = None
+    later: tuple[Callable[[], Awaitable[Outcome]], ...] = ()
+    """What is known only when a person has decided."""
 
 
 class Warden:
@@ -48,42 +51,58 @@ class Warden:
     def from_client(self, message: Json) -> Outcome:
         """A message on its way to the server."""
         said = mapping(message)
-        identity = messages.key(said.get("id"))
         if "method" not in said:
             return self._answer_of_client(said)
         if "id" not in said:
             return self._notice(said, self.asked)
-        if identity is None or not isinstance(said["method"], str):
-            return Outcome(
-                back=messages.error(None, messages.INVALID_REQUEST, "a request needs an id and a method")
-            )
+        identity = messages.key(said["id"])
+        wrong = _misnumbered(said, identity, self.asked)
+        if identity is None or wrong:
+            return Outcome(back=wrong)
         return self._request(said, identity)
 
     def _request(self, said: dict[str, Json], identity: messages.Key) -> Outcome:
         params = mapping(said.get("params"))
-        question = Question(said["id"], said["method"], call_name(params), messages.is_modern(params))
-        if self.asked.is_full:
-            return Outcome(
-                back=messages.error(said["id"], messages.BUSY, "too many requests wait for an answer")
-            )
-        refusal = self._refusal(question, params)
+        question = Question(said["id"], text(said["method"]), call_name(params), messages.is_modern(params))
+        refusal = self._leaving(question.method, params.get("inputResponses"))
+        if not refusal and question.method == "tools/call":
+            refusal = self._not_trusted(question.about)
+            if not refusal:
+                return self._call(said, identity, question)
         if refusal:
             return Outcome(back=_refused(question, refusal))
         self.asked.add(identity, question)
         return Outcome(onward=said)
 
-    def _refusal(self, question: Question, params: dict[str, Json]) -> str:
-        leaving = self._leaving(question.method, params.get("inputResponses"))
-        if leaving or question.method != "tools/call":
-            return leaving
+    def _not_trusted(self, tool: str) -> str:
         try:
-            waits = self._listing.why_not(question.about)
+            return self._listing.why_not(tool)
         except FailedPrecondition as error:
-            waits = error.message
-        if waits:
-            return waits
-        decision = self._shield.validate_action(question.about, params.get("arguments"), self._context)
-        return "" if decision.allowed else _why(decision)
+            return error.message
+
+    def _call(self, said: dict[str, Json], identity: messages.Key, question: Question) -> Outcome:
+        """A tool call as the policies say; while a person is asked everything else goes on."""
+        arguments = mapping(said.get("params")).get("arguments")
+        found = self._shield.validate_at_once(question.about, arguments, self._context)
+        if isinstance(found, PolicyDecision):
+            if not found.allowed:
+                return Outcome(back=_refused(question, _why(found)))
+            self.asked.add(identity, question)
+            return Outcome(onward=said)
+        self.asked.add(identity, question)
+        return Outcome(later=(lambda: self._decided(said, identity, found),))
+
+    async def _decided(
+        self, said: dict[str, Json], identity: messages.Key, word: Callable[[], Awaitable[PolicyDecision]]
+    ) -> Outcome:
+        """What a person's word means for a call; nothing for one that was cancelled meanwhile."""
+        decision = await word()
+        if identity not in self.asked:
+            return Outcome()
+        if decision.allowed:
+            return Outcome(onward=said)
+        question = self.asked.take(identity)
+        return Outcome(back=_refused(question, _why(decision)) if question else None)
 
     def _answer_of_client(self, said: dict[str, Json]) -> Outcome:
         identity = messages.key(said.get("id"))
@@ -120,15 +139,28 @@ class Warden:
         if "method" not in said:
             return self._answer_of_server(said)
         if "id" not in said:
-            return self._notice(said, self.asked_back)
+            return self._told(said)
         return self._asks_back(said)
+
+    def _told(self, said: dict[str, Json]) -> Outcome:
+        """A notification of the server's; one with orders is left out, since nobody waits for it."""
+        method = text(said.get("method"))
+        parts = texts(said.get("params"))
+        if all(map(is_plain_name, parts)):
+            return self._notice(said, self.asked_back)
+        found = "\n".join(parts)
+        scan = self._shield.scan("tool_result", found, {**self._context, "tool": method}, report=False)
+        if scan.blocked:
+            self._shield.report_scan("tool_result", found, scan, context={**self._context, "tool": method})
+            self._listing.say(f"a {method[:100]!r} of the server is left out: {_why(scan)}")
+            return Outcome()
+        return self._notice(said, self.asked_back)
 
     def _asks_back(self, said: dict[str, Json]) -> Outcome:
         identity, method = messages.key(said["id"]), text(said.get("method"))
-        if identity is None or self.asked_back.is_full:
-            return Outcome(
-                back=messages.error(said["id"], messages.BUSY, "too many requests wait for an answer")
-            )
+        wrong = _misnumbered(said, identity, self.asked_back)
+        if identity is None or wrong:
+            return Outcome(back=wrong)
         if method in ASKS and (why := self._arriving(method, said.get("params"))):
             return Outcome(back=messages.error(said["id"], messages.BLOCKED, ABOUT + why))
         self.asked_back.add(identity, Question(said["id"], method, "", is_modern=False))
@@ -138,8 +170,7 @@ class Warden:
         identity = messages.key(said.get("id"))
         question = self.asked.take(identity) if identity else None
         if question is None:
-            # An error without an id is one that the server could not attach; anything else answers nothing.
-            return Outcome(onward=said if identity is None and "error" in said else None)
+            return self._unasked(said, identity)
         if "result" not in said:
             return self._failure(question, said)
         result = mapping(said["result"])
@@ -147,6 +178,12 @@ class Warden:
             return self._result(question, said, result)
         except RecursionError:
             return Outcome(onward=_refused(question, "the answer is nested too deep to be judged"))
+
+    def _unasked(self, said: dict[str, Json], identity: messages.Key | None) -> Outcome:
+        """An error without an id is one that the server could not attach; anything else answers nothing."""
+        if identity is not None or said.get("id") is not None or "error" not in said:
+            return Outcome()
+        return Outcome(onward=None if self._arriving("error", said["error"]) else said)
 
     def _failure(self, question: Question, said: dict[str, Json]) -> Outcome:
         why = self._arriving(question.about or question.method, said.get("error"))
@@ -191,6 +228,20 @@ class Warden:
             return ""
         result = self._shield.scan_tool_result(tool, "\n".join(found), self._context)
         return _why(result) if result.blocked else ""
+
+
+def _misnumbered(said: dict[str, Json], identity: messages.Key | None, asked: InFlight) -> Json:
+    """The refusal of a request whose answer could not be told from another's, or that is one too many."""
+    if identity is None:
+        says = f"a request needs an id: a number, or a text of at most {messages.MOST_ID} characters"
+        return messages.error(None, messages.INVALID_REQUEST, says)
+    if not isinstance(said["method"], str):
+        return messages.error(said["id"], messages.INVALID_REQUEST, "the method of a request is a text")
+    if identity in asked:
+        return messages.error(said["id"], messages.INVALID_REQUEST, "a request of this id waits already")
+    if asked.is_full:
+        return messages.error(said["id"], messages.BUSY, "too many requests wait for an answer")
+    return None
 
 
 def _answers(method: str, answer: Json) -> list[dict[str, Json]]:

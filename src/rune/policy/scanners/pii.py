@@ -64,11 +64,17 @@ def credit_card(value: str, before: str, after: str) -> float:
             break
     else:
         return 0.0
-    if before.endswith(tuple("._/=-+#")) and before[-2:-1].isalnum():
+    if before.endswith(tuple("._/=-+#")) and before[-2:-1].isalnum() and not _field(before, _CARD_WORDS):
         return 0.0
     grouped = value != digits
     told = _CARD_WORDS.search((before + after).lower()) is not None
     return 1.0 if grouped or told else 0.8
+
+
+def _field(before: str, words: re.Pattern[str]) -> bool:
+    """The value belongs to a field whose name is one of the words, as in `card=`."""
+    name = _FIELD.search(before.lower()[-24:])
+    return name is not None and words.search(f" {name[1].replace('_', ' ')} ") is not None
 
 
 def luhn(digits: str) -> bool:
@@ -111,7 +117,9 @@ def phone(value: str, before: str, after: str) -> float:
     digits = _digits(value)
     near = before.lower()[-32:]
     told = _PHONE_WORDS.search(near) is not None
-    if not 7 <= len(digits) <= 15 or len(set(digits)) == 1 or _glued(before, after):
+    if not 7 <= len(digits) <= 15 or len(set(digits)) == 1:
+        return 0.0
+    if _glued(before, after) and not _field(before, _PHONE_WORDS):
         return 0.0
     if not told and (
         _OTHER_NUMBER.search(near) or _DATE.search(value) or after.lstrip().startswith(tuple("%€$£°"))
@@ -189,6 +197,7 @@ _NORTH_AMERICAN = re.compile(
 _VERSIONLIKE = 20
 """Four numbers all smaller than this are more likely a version."""
 _PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+_FIELD = re.compile(r"([a-z_]{2,20})=$")
 _VERSION = re.compile(r"(?:version|ver|release|firmware|build|upgrade[d]? to|v)[ .:=]*$")
 _PASSPORT_WORDS = re.compile(
     r"pass(?:port|eport)|reisepass|pasaporte|passaporto|passaporte|paspoort|паспорт|护照|旅券|여권"
