@@ -33,9 +33,13 @@ from rune.core.events.base import EventStore
 from rune.core.events.base import Retention as EventRetention
 from rune.core.events.sqlite import SqliteEvents
 from rune.core.limits import Limits, OpenStreams, Quota
+from rune.core.logins import Ground as LoginGround
+from rune.core.logins import Logins
 from rune.core.notices import notices
 from rune.core.reload import Reload
+from rune.core.passwords import Hashes
 from rune.core.runefile import Settings
+from rune.core.sessions import Terms
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.core.vitals import Vitals
@@ -44,6 +48,7 @@ from rune.mcp import door as mcp
 from rune.orchestrator import admin, namespaces, permissions, sealing
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator import plane as orchestrator_plane
+from rune.orchestrator import sessions as session_handlers
 from rune.orchestrator.backup import Backup
 from rune.orchestrator.introduction import Door, Endpoint, Listening, endpoint_of
 from rune.orchestrator.plane import Ground
@@ -181,7 +186,7 @@ class Parts:
 def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clock) -> Parts:
     """What stands along the road, and the two planes at its end, over one store."""
     store = ground.store
-    identity = Identity(store, clock, keys=Keys(store, clock))
+    identity = Identity(store, clock, keys=Keys(store, clock), terms=_terms(chosen))
     audit, metrics, vitals, powers = (
         _audit(store, chosen, clock),
         Metrics(),
@@ -199,6 +204,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
     )
     dispatcher = Dispatcher(guards)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
+    session_handlers.register(dispatcher, logins=_logins(identity, powers, store, chosen, clock=clock))
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
     door = Door()
@@ -215,6 +221,25 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
         security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock, door=door,
         mcp=mcp.McpDoor(dispatcher, identity, clock, version=__version__),
     )  # fmt: skip
+
+
+def _logins(
+    identity: Identity, powers: rights.Rights, store: Store, chosen: Settings, *, clock: Clock
+) -> Logins:
+    """How people get in."""
+    return Logins(
+        LoginGround(
+            store=store, clock=clock, identity=identity, rights=powers, hashes=Hashes(), terms=_terms(chosen)
+        )
+    )
+
+
+def _terms(chosen: Settings) -> Terms:
+    """How long sessions last."""
+    auth = chosen.auth
+    return Terms(
+        access=auth.session_access_ttl, idle=auth.session_refresh_ttl, grace=auth.session_grace_window
+    )
 
 
 def _fleet(chosen: Settings, clock: Clock) -> Fleet:

@@ -5,6 +5,7 @@ Only what something reads stands here; what the contract names and nothing reads
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
@@ -96,6 +97,18 @@ class Auth(Section, frozen=True, kw_only=True):
     allow_remote_admin: bool = False
     """Whether admin operations are answered to other machines too. Off, so that a stolen token alone gives
     nobody the power over users and rights."""
+
+    session_access_ttl: timedelta = timedelta(minutes=15)
+    """How long an access token of a session is good, as `15m`; from 1 minute to 1 day. Whoever takes one
+    unseen has it for so long at most, as its session goes on with the next."""
+
+    session_refresh_ttl: timedelta = timedelta(days=30)
+    """How long a session lasts without a refresh, as `30d`; from 1 hour to 1 year. Sessions of browsers
+    end after 2 hours without a page open, and after 12 hours in any case."""
+
+    session_grace_window: timedelta = timedelta(seconds=30)
+    """How long the tokens before a refresh are still good, as `30s`, since two programs may have used them at
+    the same time; 10 minutes at most. After it an old refresh token ends its session."""
 
     tls: Tls = Tls()
     """Transport encryption."""

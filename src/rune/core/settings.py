@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Final, cast, get_origin
 import msgspec
 import yaml
 
-from rune.core.runefile import SUPPORTED_LATER, Section, Settings, Tls
+from rune.core.runefile import SUPPORTED_LATER, Auth, Section, Settings, Tls
 from rune.core.values import read
 from rune.errors import InvalidArgument, Violation
 
@@ -287,6 +288,7 @@ def _check(settings: Settings, found: _Findings) -> None:
     if not settings.auth.enabled:
         _refuse(found, "auth.enabled", "callers always show a token: leave it out, or set it to true")
     _check_tls(settings.auth.tls, found)
+    _check_sessions(settings.auth, found)
     if settings.runner.docker.enabled == "false" and not settings.runner.process.enabled:
         _refuse(found, "runner.process.enabled", "every runner is switched off: nothing could run")
     if not settings.runner.docker.socket.removeprefix("unix://").startswith("/"):
@@ -302,6 +304,16 @@ def _check(settings: Settings, found: _Findings) -> None:
         _refuse(found, "server.http-addr", f"{http} is the address of gRPC already")
     if settings.server.data_dir.parts[:1] == ("~",):
         _refuse(found, "server.data-dir", "takes a whole path: `~` is the shell's word")
+
+
+def _check_sessions(auth: Auth, found: _Findings) -> None:
+    for name, value, least, most in (
+        ("session-access-ttl", auth.session_access_ttl, timedelta(minutes=1), timedelta(days=1)),
+        ("session-refresh-ttl", auth.session_refresh_ttl, timedelta(hours=1), timedelta(days=366)),
+        ("session-grace-window", auth.session_grace_window, timedelta(0), timedelta(minutes=10)),
+    ):
+        if not least <= value <= most:
+            _refuse(found, f"auth.{name}", f"is from {least} to {most} (days, hours:minutes:seconds)")
 
 
 def _check_tls(tls: Tls, found: _Findings) -> None:
