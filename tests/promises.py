@@ -86,6 +86,7 @@ PROMISES = (
     Promise("login.password", "A user's name and password begin a session.", OURS),
     Promise("login.stored", "Of passwords only argon2id hashes are stored, of sessions' tokens SHA-256.", OURS),
     Promise("login.slowed", "Wrong passwords are answered more and more slowly, unknown users like others.", OURS),
+    Promise("login.cli", "`rune login --user` begins a session that goes on while commands are used.", OURS),
     Promise("session.rotates", "A refresh token is good for one trade, and a grace for two at a time.", OURS),
     Promise("session.reuse", "A refresh token that was traded before ends its session.", OURS),
     Promise("session.ends", "Logging out, revoking and deleting the user end a session's streams.", OURS),

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from browser.browsing import chromium, logged_in, reader
 from promises import promise
-from rune.api.orchestrator import admin, auth, secrets
+from rune.api.orchestrator import admin, auth, secrets, sessions
 from rune.api.orchestrator.secrets import Secret
 from runed import Runed, runed
 
@@ -144,6 +144,40 @@ async def test_logging_out_and_revoking_a_token_end_every_open_page(tmp_path: Pa
         await found.enter(made.secret)
         await server.call(auth.revoke_token, auth.RevokeTokenRequest(id=made.id))
         await expect(found.page.get_by_label("Token")).to_be_visible()
+
+
+async def test_a_password_logs_in_and_the_session_is_one_of_the_servers(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        await server.call(admin.create_user, admin.UserCreateRequest(name="ann"))
+        ask = sessions.SetPasswordRequest(name="ann", password="correct horse battery")
+        await server.call(sessions.set_password, ask)
+        origin = {"origin": f"http://{server.http}"}
+        wrong = await http.post("/login", data={"user": "ann", "password": "wrong"}, headers=origin)
+        assert wrong.status_code == 401
+        assert "wrong user name or password" in wrong.text
+        given = {"user": "ann", "password": "correct horse battery"}
+        foreign = await http.post("/login", data=given, headers={"origin": "http://evil.example"})
+        assert foreign.status_code == 403
+        right = await http.post("/login", data=given, headers=origin)
+        assert right.status_code == 303
+        assert "SameSite=Strict" in right.headers["set-cookie"]
+        everybody = sessions.ListSessionsRequest(everybody=True)
+        (found,) = (await server.call(sessions.list_, everybody)).sessions
+        assert (found.subject_name, found.way, found.edge) == ("ann", "password", "dashboard")
+        assert (await http.get("/")).status_code == 200
+        await server.call(sessions.revoke, sessions.RevokeSessionRequest(id=found.id))
+        assert (await http.get("/")).headers["location"] == "/login"
+
+
+async def test_a_page_goes_on_when_its_access_token_ends(tmp_path: Path) -> None:
+    runefile = tmp_path / "runefile.yaml"
+    runefile.write_text("auth: {session-access-ttl: 1m, session-grace-window: 0s}\n", encoding="utf-8")
+    async with runed(tmp_path / "data", "--config", str(runefile)) as server, client(server) as http:
+        await log_in(server, http)
+        assert [(await http.get("/")).status_code for _ in range(5)] == [200] * 5
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(http.get("/services")) for _ in range(8)]
+        assert {each.result().status_code for each in asked} == {200}
 
 
 @promise("dashboard.rights")

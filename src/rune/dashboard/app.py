@@ -137,6 +137,7 @@ class Dashboard:
         try:
             self.road.check(socket)
             session = self.road.session(socket)
+            await self.road.client_of(socket, session)
         except RuneError as failure:
             await socket.accept()
             await socket.close(OVER if isinstance(failure, Unauthenticated) else REFUSED)
