@@ -87,6 +87,9 @@ PROMISES = (
     Promise("login.stored", "Of passwords only argon2id hashes are stored, of sessions' tokens SHA-256.", OURS),
     Promise("login.slowed", "Wrong passwords are answered more and more slowly, unknown users like others.", OURS),
     Promise("login.cli", "`rune login --user` begins a session that goes on while commands are used.", OURS),
+    Promise("oidc.login", "Whoever the OpenID provider knows logs in, with what their groups give.", OURS),
+    Promise("oidc.lies", "A word of the OpenID provider that does not hold lets nobody in.", OURS),
+    Promise("oidc.once", "A log-in at the provider is finished once, where it was begun.", OURS),
     Promise("session.rotates", "A refresh token is good for one trade, and a grace for two at a time.", OURS),
     Promise("session.reuse", "A refresh token that was traded before ends its session.", OURS),
     Promise("session.ends", "Logging out, revoking and deleting the user end a session's streams.", OURS),
@@ -161,6 +164,7 @@ PROMISES = (
     Promise(
         "dashboard.origins", "No page of another origin does anything through a logged-in browser.", OURS
     ),
+    Promise("dashboard.oidc", "Single sign-on leads into the dashboard, for the browser that began it.", OURS),
     Promise("dashboard.codes", "`rune ui` logs a browser in with a link that works once.", OURS),
     Promise("dashboard.rights", "The dashboard shows each principal what it may see, and no more.", OURS),
     Promise("dashboard.secrets", "No page holds the value of a secret.", OURS),

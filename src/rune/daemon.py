@@ -32,6 +32,7 @@ from rune.core.dispatch import Dispatcher, Guards
 from rune.core.events.base import EventStore
 from rune.core.events.base import Retention as EventRetention
 from rune.core.events.sqlite import SqliteEvents
+from rune.core.federation import Federation
 from rune.core.limits import Limits, OpenStreams, Quota
 from rune.core.logins import Ground as LoginGround
 from rune.core.logins import Logins
@@ -204,7 +205,9 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
     )
     dispatcher = Dispatcher(guards)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
-    session_handlers.register(dispatcher, logins=_logins(identity, powers, store, chosen, clock=clock))
+    logins, oidc = _logins(identity, powers, store, chosen, clock=clock), chosen.auth.oidc
+    federation = Federation(oidc, logins, powers, clock=clock) if oidc.issuer else None
+    session_handlers.register(dispatcher, logins=logins, federation=federation)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
     door = Door()
@@ -379,7 +382,9 @@ def _dashboard(parts: Parts, chosen: Settings, rest: Rest) -> Front:
             raise
         return without_dashboard("install it with: pip install 'runesec[dashboard]'")
     limits = Limits(parts.clock, {rate: Quota(count=count) for rate, count in BROWSING.items()})
-    return Dashboard.over(parts.dispatcher.limited(limits), partial(notices, parts.store), rest)
+    provider = chosen.auth.oidc.title if chosen.auth.oidc.issuer else ""
+    changes = partial(notices, parts.store)
+    return Dashboard.over(parts.dispatcher.limited(limits), changes, rest, provider=provider)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from browser.browsing import chromium, logged_in, reader
+from oidc import CLIENT, SECRET, provider
 from promises import promise
 from rune.api.orchestrator import admin, auth, secrets, sessions
 from rune.api.orchestrator.secrets import Secret
@@ -178,6 +179,41 @@ async def test_a_page_goes_on_when_its_access_token_ends(tmp_path: Path) -> None
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(http.get("/services")) for _ in range(8)]
         assert {each.result().status_code for each in asked} == {200}
+
+
+@promise("dashboard.oidc")
+@browser_wanted
+async def test_single_sign_on_leads_to_the_provider_and_back_into_the_dashboard(tmp_path: Path) -> None:
+    async with provider() as liar:
+        secret = tmp_path / "secret"
+        secret.touch(0o600)
+        secret.write_text(SECRET, encoding="utf-8")
+        runefile = tmp_path / "runefile.yaml"
+        chosen = f"issuer: '{liar.url}', client-id: {CLIENT}, client-secret-file: '{secret}'"
+        groups = "groups: [{group: ops, policies: [readwrite]}], default-policies: readonly"
+        runefile.write_text(f"auth: {{oidc: {{{chosen}, {groups}}}}}\n", encoding="utf-8")
+        async with (
+            runed(tmp_path / "data", "--config", str(runefile)) as server,
+            chromium() as browser,
+            reader(browser, server) as found,
+        ):
+            page = found.page
+            await page.goto(f"http://{server.http}/")
+            await page.get_by_role("link", name="Log in with single sign-on").click()
+            await expect(page.locator("body[data-live]")).to_be_attached()
+            await expect(page.locator(".who")).to_have_text("ann-smith")
+            await page.get_by_role("button", name="Log out").click()
+            async with client(server) as http:
+                begun = await http.get("/login/oidc")
+                back = liar.authorize(begun.headers["location"])
+                http.cookies.clear()
+                refused = await http.get(back)
+                assert refused.status_code == 401
+                assert "begin again" in refused.text
+            liar.claims["email"] = "ann@elsewhere.example"
+            liar.lie = lambda said: said.update(aud="another")
+            await page.get_by_role("link", name="Log in with single sign-on").click()
+            await expect(page.get_by_role("alert")).to_contain_text("does not hold")
 
 
 @promise("dashboard.rights")

@@ -9,7 +9,7 @@ from rune.api.resource import Key, Resource
 from rune.core.passwords import Password
 from rune.core.sessions import Session
 from rune.core.store.base import Delete, Store, Write
-from rune.core.tokens import SYSTEM
+from rune.core.tokens import SYSTEM, digest
 
 
 class Enrollment(Resource):
@@ -36,7 +36,30 @@ class Enrollment(Resource):
         return f"Enrollment({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
-KINDS: Final[tuple[type[Resource], ...]] = (Session, Password, Enrollment)
+class Federated(Resource):
+    """Who a person of an OpenID provider is here. The provider's own name for the person decides, which never
+    changes; so nobody becomes somebody else by taking their user name there.
+    """
+
+    KIND: ClassVar[str] = "federated"
+
+    id: str
+    issuer: str
+    subject: str
+    subject_id: str = ""
+
+    @property
+    def key(self) -> Key:
+        """They live in the `system` namespace, by issuer and person."""
+        return Key(self.KIND, SYSTEM, self.id)
+
+
+def linked(issuer: str, person: str) -> str:
+    """The id of a person of a provider."""
+    return digest(f"{len(issuer)} {issuer} {person}")
+
+
+KINDS: Final[tuple[type[Resource], ...]] = (Session, Password, Enrollment, Federated)
 """What belongs to a subject."""
 
 
@@ -44,5 +67,6 @@ def gone_with(store: Store, name: str) -> list[Write]:
     """The writes that take away what belongs to the subject of that name."""
     every = (
         *store.list(Session, SYSTEM), *store.list(Password, SYSTEM), *store.list(Enrollment, SYSTEM),
+        *store.list(Federated, SYSTEM),
     )  # fmt: skip
     return [Delete(each.key, each.revision) for each in every if each.subject == name]

@@ -30,7 +30,7 @@ from rune.core.auth import rules_of
 from rune.core.chain import Seal
 from rune.core.clock import Clock
 from rune.core.enrollments import KINDS as BELONGINGS
-from rune.core.enrollments import gone_with
+from rune.core.enrollments import Federated, gone_with
 from rune.core.roles import READONLY, ROOT, faults, within
 from rune.core.roots import keeping_a_root, keeping_a_way_in
 from rune.core.settle import settle
@@ -155,6 +155,33 @@ class Rights:
 
         await self._change("create_enrollment", decide)
         return self.user(ask.subject_name)
+
+    async def federate(self, person: Federated, wanted: Subject) -> Subject:
+        """The user that a person of a provider is, made where there is none, with the policies that are wanted.
+
+        Raises PermissionDenied where another user has the name already.
+        """
+        found: list[Subject] = []
+
+        def decide() -> list[Write]:
+            link = self._store.find(Federated, SYSTEM, person.id)
+            subject = self._store.find(Subject, SYSTEM, link.subject) if link else None
+            if link is not None and subject is not None and subject.id == link.subject_id:
+                self._grants(wanted.policies)
+                changed = replace(subject, email=wanted.email or subject.email, policies=wanted.policies)
+                found[:] = [changed]
+                return [] if changed == subject else keeping_a_root(self._store, [Put(changed)])
+            if self._store.find(Subject, SYSTEM, wanted.name) is not None:
+                raise PermissionDenied(f"a user {wanted.name!r} is here already, and is somebody else")
+            fresh = self._subject(wanted.name, "user", wanted.policies, email=wanted.email)
+            found[:] = [fresh]
+            made = replace(
+                person, subject=fresh.name, subject_id=fresh.id, revision=link.revision if link else 0
+            )
+            return [Put(fresh), Put(made)]
+
+        await self._change("federate_user", decide)
+        return found[0]
 
     def user(self, name: str) -> Subject:
         """The user or service account; raises NotFound."""

@@ -87,6 +87,57 @@ class Tls(Section, frozen=True, kw_only=True):
     gets in without a certificate, and one that names a user or service account stands for a token."""
 
 
+class OidcGroup(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people of one group of the provider may do."""
+
+    group: Text
+    policies: tuple[Text, ...]
+    """Names of grants."""
+
+
+class Oidc(Section, frozen=True, kw_only=True):
+    """Log-in at an OpenID provider. Whoever logs in becomes a user, with what their groups give; that is
+    decided anew at each log-in.
+    """
+
+    issuer: Text = ""
+    """The provider's issuer, exactly as it writes it: `https://login.example.com/realms/main`. Its
+    configuration is found below it. Empty: there is no such log-in."""
+
+    client_id: Text = ""
+    """What the provider calls this server."""
+
+    client_secret_file: Text = ""
+    """The file with the client's secret, closed to everybody but its owner (0600). Empty for a public client,
+    which PKCE alone protects."""
+
+    scopes: Text = "openid profile email"
+    """What is asked for, with blanks between; `openid` must be among it."""
+
+    username_claim: Text = "preferred_username"
+    """The claim that a user is named after; what a name cannot have becomes a hyphen."""
+
+    groups_claim: Text = "groups"
+    """The claim that lists the groups of whoever logs in."""
+
+    groups: tuple[OidcGroup, ...] = ()
+    """What groups give: a list of `group` and `policies`. In the environment it is JSON."""
+
+    default_policies: Text = ""
+    """Policies of whoever is in none of these groups, with commas between; empty lets nobody else in."""
+
+    allowed_domains: Text = ""
+    """Domains of e-mail addresses that may log in, with commas between; the provider must have verified the
+    address. Empty: all of the provider's people."""
+
+    redirect_url: Text = ""
+    """Where the provider sends browsers back to, as it is registered there; its path is `/login/oidc/done`.
+    By default the name that the browser calls this server by; needed behind a proxy that ends TLS."""
+
+    title: Text = "single sign-on"
+    """What the log-in page calls it: `Log in with …`."""
+
+
 class Auth(Section, frozen=True, kw_only=True):
     """Who may talk to `runed`."""
 
@@ -109,6 +160,9 @@ class Auth(Section, frozen=True, kw_only=True):
     session_grace_window: timedelta = timedelta(seconds=30)
     """How long the tokens before a refresh are still good, as `30s`, since two programs may have used them at
     the same time; 10 minutes at most. After it an old refresh token ends its session."""
+
+    oidc: Oidc = Oidc()
+    """Log-in at an OpenID provider."""
 
     tls: Tls = Tls()
     """Transport encryption."""

@@ -48,7 +48,7 @@ class Gate:
 
     async def show(self, request: Request) -> Response:
         """The form."""
-        return _page(request, _form())
+        return self.page(request)
 
     async def enter(self, request: Request) -> Response:
         """A session for a token that is good, or a user's password."""
@@ -61,7 +61,12 @@ class Gate:
             ask = sessions.LogInRequest(name=name[:63], password=_first(given, "password"))
             return await self.welcome(request, await self._road.client(request, "").call(sessions.log_in, ask))
         except RuneError as failure:
-            return _page(request, _form(failure.message), failure)
+            return self.page(request, failure)
+
+    def page(self, request: Request, failure: RuneError | None = None) -> Response:
+        """The form, with what went wrong."""
+        wrong = failure.message if failure else ""
+        return _page(request, (_elsewhere(self._road.provider), _form(wrong)), failure)
 
     async def show_code(self, request: Request) -> Response:
         """The form that the script fills from the address, whose fragment no server ever sees."""
@@ -85,7 +90,7 @@ class Gate:
         try:
             self._road.check(request)
         except RuneError as failure:
-            return _page(request, _form(failure.message), failure)
+            return self.page(request, failure)
         await self._end(request)
         answer = RedirectResponse("/login", 303, headers=HEADERS)
         forget(answer, request)
@@ -109,11 +114,13 @@ class Gate:
         client = self._road.client(request, token)
         return await self.welcome(request, await client.call(sessions.begin, sessions.BeginSessionRequest()))
 
-    async def welcome(self, request: Request, begun: sessions.LogInResponse) -> Response:
+    async def welcome(
+        self, request: Request, begun: sessions.LogInResponse, answer: Response | None = None
+    ) -> Response:
         """Give the browser the cookie of a session that has begun; one that it had before ends."""
         await self._end(request)
         tokens = Tokens(begun.access_token, begun.refresh_token, begun.expires_at)
-        answer = RedirectResponse("/", 303, headers=HEADERS)
+        answer = answer or RedirectResponse("/", 303, headers=HEADERS)
         remember(answer, request, self._road.sessions.begin(tokens, begun.subject_name))
         return answer
 
@@ -140,6 +147,14 @@ class Gate:
                 f"Too many wrong codes: wait {msgspec.json.encode(round(wait)).decode()} seconds.",
                 retry_after=wait,
             )
+
+
+def _elsewhere(provider: str) -> Node:
+    """The way to the OpenID provider. A link, as forms must not lead to other hosts."""
+    if not provider:
+        return None
+    to = el("a", f"Log in with {provider}", href="/login/oidc", class_="button primary", data_plain=True)
+    return (to, el("p", "or", class_="or"))
 
 
 def _form(wrong: str = "") -> Node:

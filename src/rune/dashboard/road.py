@@ -36,6 +36,8 @@ class Road:
     streams: Streams
     notices: Notices
     sessions: Sessions
+    provider: str = ""
+    """What the OpenID provider is called, if there is one."""
 
     def client(self, browser: HTTPConnection, token: str) -> Client:
         """Calls as whoever the token stands for, from where the browser is."""
@@ -102,9 +104,14 @@ async def fields(request: Request) -> dict[str, list[str]]:
         raise InvalidArgument("the form is not readable") from error
 
 
+def is_secure(browser: HTTPConnection) -> bool:
+    """It came over TLS."""
+    return browser.url.scheme in ("https", "wss")
+
+
 def cookie_name(browser: HTTPConnection) -> str:
     """Over TLS the browser itself sees to it that no other host can have set the cookie."""
-    return "__Host-rune_session" if browser.url.scheme in ("https", "wss") else "rune_session"
+    return "__Host-rune_session" if is_secure(browser) else "rune_session"
 
 
 def remember(answer: Response, browser: HTTPConnection, cookie: str) -> None:

@@ -6,15 +6,22 @@ from rune.api.orchestrator import auth
 from rune.api.orchestrator import sessions as api
 from rune.core.call import Call
 from rune.core.dispatch import Dispatcher
+from rune.core.federation import Federation
 from rune.core.logins import Logins
 from rune.core.sessions import PREFIX, Pair, Session
+from rune.errors import FailedPrecondition
 
 
-def register(dispatcher: Dispatcher, *, logins: Logins) -> None:
+NO_PROVIDER = "no OpenID provider is set up here: see auth.oidc in the Runefile"
+
+
+def register(dispatcher: Dispatcher, *, logins: Logins, federation: Federation | None = None) -> None:
     """Answer the operations of AuthService that are about sessions."""
-    found = Sessions(logins)
+    found = Sessions(logins, federation)
     for operation, handler in (
         (api.log_in, found.log_in),
+        (api.begin_oidc, found.begin_oidc),
+        (api.finish_oidc, found.finish_oidc),
         (api.begin, found.begin),
         (api.log_out, found.log_out),
         (api.list_, found.list),
@@ -30,12 +37,25 @@ def register(dispatcher: Dispatcher, *, logins: Logins) -> None:
 class Sessions:
     """Who is logged in."""
 
-    def __init__(self, logins: Logins) -> None:
-        self._logins = logins
+    def __init__(self, logins: Logins, federation: Federation | None) -> None:
+        self._logins, self._federation = logins, federation
 
     async def log_in(self, call: Call, ask: api.LogInRequest) -> api.LogInResponse:
         """Slower and slower for whoever guesses."""
         return answered(await self._logins.with_password(ask.name.strip(), ask.password, call.caller))
+
+    async def begin_oidc(self, call: Call, ask: api.BeginOidcRequest) -> api.BeginOidcResponse:
+        """Nothing is kept here: whoever begins keeps the ticket."""
+        if self._federation is None:
+            raise FailedPrecondition(NO_PROVIDER)
+        way = await self._federation.begin(ask.redirect_uri)
+        return api.BeginOidcResponse(url=way.url, ticket=way.ticket)
+
+    async def finish_oidc(self, call: Call, ask: api.FinishOidcRequest) -> api.LogInResponse:
+        """Each ticket once."""
+        if self._federation is None:
+            raise FailedPrecondition(NO_PROVIDER)
+        return answered(await self._federation.finish(ask.ticket, ask.state, ask.code, call.caller))
 
     async def begin(self, call: Call, ask: api.BeginSessionRequest) -> api.LogInResponse:
         """For programs that should not keep the token itself, such as the dashboard."""
