@@ -164,6 +164,9 @@ PROMISES = (
     Promise(
         "dashboard.origins", "No page of another origin does anything through a logged-in browser.", OURS
     ),
+    Promise("dashboard.webhooks", "A webhook is made in the dashboard, and its secret shown once.", OURS),
+    Promise("dashboard.registries", "A registry is added in the dashboard; its password is never shown.", OURS),
+    Promise("dashboard.ending-sessions", "A session that is ended is over in its browser at once.", OURS),
     Promise("dashboard.oidc", "Single sign-on leads into the dashboard, for the browser that began it.", OURS),
     Promise("dashboard.codes", "`rune ui` logs a browser in with a link that works once.", OURS),
     Promise("dashboard.rights", "The dashboard shows each principal what it may see, and no more.", OURS),

@@ -231,7 +231,7 @@ async def test_who_may_not_see_something_is_not_shown_it(tmp_path: Path) -> None
         await found.page.get_by_role("button", name="Log out").click()
         await found.enter(made.secret)
         menu = found.page.locator("#menu a")
-        assert await menu.all_inner_texts() == ["Overview", "Services"]
+        assert await menu.all_inner_texts() == ["Overview", "Services", "Deletions", "Sessions"]
         await found.open("/services/default/web")
         assert not await found.page.get_by_role("button", name="Delete").count()
         await found.open("/settings/users")
