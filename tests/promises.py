@@ -164,6 +164,7 @@ PROMISES = (
     Promise(
         "dashboard.origins", "No page of another origin does anything through a logged-in browser.", OURS
     ),
+    Promise("dashboard.order", "Lists of alerts cost what they show, and stand in the order of time.", OURS),
     Promise("dashboard.webhooks", "A webhook is made in the dashboard, and its secret shown once.", OURS),
     Promise("dashboard.registries", "A registry is added in the dashboard; its password is never shown.", OURS),
     Promise("dashboard.ending-sessions", "A session that is ended is over in its browser at once.", OURS),

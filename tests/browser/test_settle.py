@@ -98,7 +98,7 @@ async def test_a_deletion_is_followed_to_its_end_and_a_stuck_one_tried_again(tmp
         await server.cast("stubborn", STUBBORN)
         await server.lines("stubborn", 1)
         await reader.open("/deletions")
-        await server.call(services.delete, services.DeleteServiceRequest(name="stubborn"))
+        await server.call(services.delete, services.DeleteServiceRequest(name="stubborn", detach=True, grace_period=60))
         row = page.get_by_role("table", name="Deletions").locator("tbody tr")
         await expect(row).to_contain_text("default/stubborn")
         await page.get_by_role("button", name="Try again").click()

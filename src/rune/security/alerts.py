@@ -15,6 +15,7 @@ from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.errors import NotFound, ResourceExhausted
 from rune.security import outbox
+from rune.security.board import ALL, Board, id_of
 from rune.security.kinds import Alert, FalsePositive, Mark, Step, space
 from rune.security.pages import Cursors, newest_first
 
@@ -30,6 +31,7 @@ class Alerts:
     def __init__(self, store: Store, cursors: Cursors, *, clock: Clock) -> None:
         self._store = store
         self._cursors = cursors
+        self._board = Board(store)
         self._clock = clock
 
     def register(self, dispatcher: Dispatcher) -> None:
@@ -42,20 +44,20 @@ class Alerts:
 
     async def list(self, call: Call, ask: api.ListAlertsRequest) -> api.ListAlertsResponse:
         """The alerts that match, the newest first: in the order in which they were raised."""
-        chosen = (
-            alert
-            for alert in self._store.list(Alert, space(call.principal.organization))
-            if ask.status in ("all", alert.status)
-            and ask.severity in ("", alert.severity)
-            and ask.agent_id in ("", alert.agent_id)
-        )
-        found, cursor = self._cursors.page(
-            call,
-            chosen,
-            lambda alert: newest_first(alert.first_seen, alert.id),
-            limit=ask.limit,
-            cursor=ask.cursor,
-        )
+        organization = call.principal.organization
+        keys = await self._board.order(organization, status=ask.status, agent=ask.agent_id)
+        where = space(organization)
+
+        def at(key: str) -> Alert | None:
+            alert = self._store.find(Alert, where, id_of(key))
+            shown_too = alert is not None and (
+                ask.status in (ALL, alert.status)
+                and ask.severity in ("", alert.severity)
+                and ask.agent_id in ("", alert.agent_id)
+            )
+            return alert if shown_too else None
+
+        found, cursor = self._cursors.walk(call, keys, at, limit=ask.limit, cursor=ask.cursor)
         return api.ListAlertsResponse(alerts=list(map(shown, found)), next_cursor=cursor)
 
     async def get(self, call: Call, ask: api.GetAlertRequest) -> api.AlertDetails:
