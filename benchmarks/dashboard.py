@@ -30,13 +30,12 @@ from websockets.asyncio.client import ClientConnection, connect
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from browser.browsing import chromium, reader
-from runed import Runed, runed
-
 from rune.api.security import alerts
 from rune.core.store.base import Put, Store
 from rune.core.store.sqlite import SqliteStore
 from rune.daemon import KINDS
 from rune.security.kinds import Alert, Registration
+from runed import Runed, runed
 
 NOW = datetime.now(UTC)
 BATCH = 2_000
@@ -52,7 +51,7 @@ class Report:
     def __init__(self) -> None:
         self.kept = True
 
-    def say(self, what: str, value: float, bar: float, unit: str) -> None:
+    def say(self, what: str, value: float, *, bar: float, unit: str) -> None:
         """One figure, which is better the smaller it is."""
         self.kept &= value <= bar
         verdict = "kept" if value <= bar else "MISSED"
@@ -134,9 +133,8 @@ async def deep(browser: Browser, path: str, steps: int) -> list[float]:
     return took
 
 
-async def on_screen(server: Runed, browser: Browser, token: str, report: Report, *, alerts_: int) -> None:
+async def on_screen(server: Runed, token: str, report: Report, *, count: int) -> None:
     """One real browser: the first page, changes, and what it holds after much scrolling."""
-    _ = browser
     async with chromium() as program, reader(program, server) as found:
         await found.enter(token)
         page = found.page
@@ -144,21 +142,25 @@ async def on_screen(server: Runed, browser: Browser, token: str, report: Report,
             begun = time.perf_counter()
             await found.open(path)
             await page.locator("main tbody tr").first.wait_for()
-            report.say(f"{path}: open until usable (Chromium)", (time.perf_counter() - begun) * 1000, USABLE_MS, "ms")
+            report.say(f"{path}: open until usable (Chromium)", _since(begun), bar=USABLE_MS, unit="ms")
         await found.open("/alerts")
         took: list[float] = []
         for number in range(ROUNDS):
             at = await _changed(server, number)
             await page.wait_for_function(
-                "number => document.querySelector('main tbody').innerText.includes(`seen ${number} times`)"
-                " || !document.querySelector(`main tr[data-key$='.${number}']`)",
+                "number => !document.querySelector(`main tr[data-key$='.${number}']`)",
                 arg=number,
                 polling="raf",
             )
             took.append((time.perf_counter() - at) * 1000)
         took.sort()
-        report.say("a change on screen after the call was answered, median", took[len(took) // 2], ON_SCREEN_MS, "ms")
-        report.say("a change on screen after the call was answered, worst", took[-1], ON_SCREEN_MS, "ms")
+        report.say(
+            "a change on screen after the store had it, median",
+            took[len(took) // 2],
+            bar=ON_SCREEN_MS,
+            unit="ms",
+        )
+        report.say("a change on screen after the store had it, worst", took[-1], bar=ON_SCREEN_MS, unit="ms")
         rows = 0
         for _step in range(SCROLLS):
             await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
@@ -167,19 +169,24 @@ async def on_screen(server: Runed, browser: Browser, token: str, report: Report,
             )
             rows = await page.evaluate("document.querySelectorAll('main tbody').length")
         held = await page.evaluate("document.querySelectorAll('*').length")
-        seen = min(rows * 100, alerts_)
-        report.say(f"elements in the browser after scrolling past {seen} alerts", held, ELEMENTS, "elements")
+        seen = min(rows * 100, count)
+        report.say(
+            f"elements in the browser after scrolling past {seen} alerts", held, bar=ELEMENTS, unit="elements"
+        )
+
+
+def _since(begun: float) -> float:
+    return (time.perf_counter() - begun) * 1000
 
 
 async def _changed(server: Runed, number: int) -> float:
     """The newest alerts are settled one by one, and leave the board; when the call was answered."""
-    agent = number
-    asked = alerts.UpdateAlertRequest(alert_id=f"{agent:016x}.{number}", status="resolved", note="seen")
+    asked = alerts.UpdateAlertRequest(alert_id=f"{number:016x}.{number}", status="resolved", note="seen")
     await server.call(alerts.update, asked)
     return time.perf_counter()
 
 
-async def browsers(server: Runed, token: str, count: int, report: Report) -> None:
+async def browsers(server: Runed, token: str, count: int, *, report: Report) -> None:
     """Many live connections of the alerts' page: what they cost, and that each is told."""
     daemon = psutil.Process(server_pid(server))
     async with AsyncExitStack() as stack:
@@ -204,17 +211,23 @@ async def browsers(server: Runed, token: str, count: int, report: Report) -> Non
         for number in range(ROUNDS, ROUNDS + 5):
             at = await _changed(server, number)
             async with asyncio.timeout(60):
-                await asyncio.gather(*(socket.recv() for socket in sockets))
+                await asyncio.gather(*(told(socket, f'.{number}"') for socket in sockets))
             slowest.append((time.perf_counter() - at) * 1000)
             await asyncio.sleep(2)  # people look at what they were told
         spent = (sum(daemon.cpu_times()[:2]) - cpu) * 1000 / len(slowest)
         grown = (daemon.memory_info().rss - before) / (1 << 20)
         slowest.sort()
-        report.say(f"memory that {count} open browsers add to runed", grown, MEMORY_MIB, "MiB")
-        print(f"{f'until the last of {count} browsers was told, median':<58} {slowest[len(slowest) // 2]:>9.1f} ms")
-        print(f"{f'processor time of one change for {count} open pages':<58} {spent:>9.1f} ms")
+        report.say(f"memory that {count} open browsers add to runed", grown, bar=MEMORY_MIB, unit="MiB")
+        print(f"{f'until the last of {count} was told, median':<58} {slowest[len(slowest) // 2]:>9.1f} ms")
+        print(f"{f'processor time of one change, {count} open pages':<58} {spent:>9.1f} ms")
         for one in (first, *clients):
             await one.http.aclose()
+
+
+async def told(socket: ClientConnection, gone: str) -> None:
+    """Read what the page is sent until the row is gone from it."""
+    while gone in str(await socket.recv()):
+        pass
 
 
 def server_pid(server: Runed) -> int:
@@ -238,13 +251,13 @@ async def main(options: argparse.Namespace) -> bool:
             await browser.enter(server.token)
             for path in ("/alerts", "/agents"):
                 ms, _ = await browser.timed(path, "")
-                report.say(f"{path}: the first page's answer", ms, ROWS_MS, "ms")
+                report.say(f"{path}: the first page's answer after a start", ms, bar=USABLE_MS, unit="ms")
                 took = await deep(browser, path, 40)
-                report.say(f"{path}: rows, {len(took)} pages deep, last", took[-1], ROWS_MS, "ms")
-                report.say(f"{path}: rows, slowest on the way", max(took), ROWS_MS, "ms")
+                report.say(f"{path}: rows, {len(took)} pages deep, last", took[-1], bar=ROWS_MS, unit="ms")
+                report.say(f"{path}: rows, slowest on the way", max(took), bar=ROWS_MS, unit="ms")
             if not options.no_screen:
-                await on_screen(server, browser, server.token, report, alerts_=options.alerts)
-            await browsers(server, server.token, options.browsers, report)
+                await on_screen(server, server.token, report, count=options.alerts)
+            await browsers(server, server.token, options.browsers, report=report)
             await browser.http.aclose()
     return report.kept
 

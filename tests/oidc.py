@@ -1,4 +1,4 @@
-"""An OpenID provider for tests: real HTTP on loopback, real signatures, and any lie that a test asks of it."""
+"""An OpenID provider for tests: real HTTP on loopback, real signatures, and any lie that a test asks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from rune.core.clock import SystemClock
 
 CLIENT, SECRET = "rune", "a-secret:with %signs"
 Lie = Callable[[dict[str, Any]], None]
@@ -56,7 +57,7 @@ class Liar:
 
     def word(self, asked: Mapping[str, str]) -> str:
         """An ID token."""
-        now = int(time.time())
+        now = moment()
         said = {
             "iss": self.issuer or self.url, "aud": CLIENT, "sub": "person-1", "iat": now, "exp": now + 300,
             "nonce": asked["nonce"], **self.claims,
@@ -65,7 +66,7 @@ class Liar:
             self.lie(said)
         head = {"kid": self.kid}
         if self.algorithm == "none":
-            return jwt.encode(said, None, algorithm="none", headers=head)
+            return f"{_base64({'alg': 'none', **head})}.{_base64(said)}."
         if self.algorithm == "HS256":  # with the public key as the secret: the oldest trick
             return self._with_public_key(said, head)
         return jwt.encode(said, self.key(self.kid), algorithm=self.algorithm, headers=head)
@@ -120,6 +121,11 @@ class Liar:
         return JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": self.word(asked)})
 
 
+def moment() -> int:
+    """Now, in Unix seconds."""
+    return int(SystemClock().now().timestamp())
+
+
 def _base64(value: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
@@ -127,14 +133,18 @@ def _base64(value: Mapping[str, Any]) -> str:
 @asynccontextmanager
 async def provider() -> AsyncGenerator[Liar]:
     """A provider on a port of its own."""
-    liar = Liar(claims={"preferred_username": "Ann.Smith", "email": "ann@example.com", "email_verified": True})
+    liar = Liar(
+        claims={"preferred_username": "Ann.Smith", "email": "ann@example.com", "email_verified": True}
+    )
     routes = [
         Route("/.well-known/openid-configuration", liar.configuration),
         Route("/keys", liar.published_keys),
         Route("/authorize", liar.page),
         Route("/token", liar.token, methods=["POST"]),
     ]
-    config = uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(
+        Starlette(routes=routes), host="127.0.0.1", port=0, log_level="error", lifespan="off"
+    )
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)

@@ -37,8 +37,8 @@ from rune.core.limits import Limits, OpenStreams, Quota
 from rune.core.logins import Ground as LoginGround
 from rune.core.logins import Logins
 from rune.core.notices import notices
-from rune.core.reload import Reload
 from rune.core.passwords import Hashes
+from rune.core.reload import Reload
 from rune.core.runefile import Settings
 from rune.core.sessions import Terms
 from rune.core.store.base import Store
@@ -205,7 +205,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
     )
     dispatcher = Dispatcher(guards)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
-    logins, oidc = _logins(identity, powers, store, chosen, clock=clock), chosen.auth.oidc
+    logins, oidc = _logins(identity, powers, chosen, store=store, clock=clock), chosen.auth.oidc
     federation = Federation(oidc, logins, powers, clock=clock) if oidc.issuer else None
     session_handlers.register(dispatcher, logins=logins, federation=federation)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
@@ -227,7 +227,7 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, clock: Clo
 
 
 def _logins(
-    identity: Identity, powers: rights.Rights, store: Store, chosen: Settings, *, clock: Clock
+    identity: Identity, powers: rights.Rights, chosen: Settings, *, store: Store, clock: Clock
 ) -> Logins:
     """How people get in."""
     return Logins(

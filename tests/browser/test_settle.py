@@ -63,7 +63,9 @@ async def test_an_organization_is_made_and_gets_limits_of_its_own(tmp_path: Path
         await page.get_by_role("spinbutton", name="Events a second", exact=True).fill("50")
         await page.get_by_role("button", name="Create").click()
         await expect(page.get_by_role("table", name="Organizations")).to_contain_text("acme")
-        found = (await server.call(organizations.list_, organizations.ListOrganizationsRequest())).organizations
+        found = (
+            await server.call(organizations.list_, organizations.ListOrganizationsRequest())
+        ).organizations
         assert {each.name: each.limits.events_per_second for each in found} == {"acme": 50, "default": 0}
 
 
@@ -98,7 +100,9 @@ async def test_a_deletion_is_followed_to_its_end_and_a_stuck_one_tried_again(tmp
         await server.cast("stubborn", STUBBORN)
         await server.lines("stubborn", 1)
         await reader.open("/deletions")
-        await server.call(services.delete, services.DeleteServiceRequest(name="stubborn", detach=True, grace_period=60))
+        await server.call(
+            services.delete, services.DeleteServiceRequest(name="stubborn", detach=True, grace_period=60)
+        )
         row = page.get_by_role("table", name="Deletions").locator("tbody tr")
         await expect(row).to_contain_text("default/stubborn")
         await page.get_by_role("button", name="Try again").click()

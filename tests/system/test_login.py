@@ -86,9 +86,7 @@ async def test_sessions_are_listed_and_revoked_from_the_command_line(tmp_path: P
     async with runed(tmp_path / "data") as server:
         await ann(server, tmp_path)
         listed = await rune(tmp_path, "admin", "session", "list")
-        (found,) = (
-            await server.call(sessions.list_, sessions.ListSessionsRequest(everybody=True))
-        ).sessions
+        (found,) = (await server.call(sessions.list_, sessions.ListSessionsRequest(everybody=True))).sessions
         assert found.id in listed.out
         revoked = await rune(tmp_path, "admin", "session", "revoke", found.id, "--yes")
         assert revoked.code == 0, revoked.err

@@ -108,9 +108,6 @@ class Discreet(Message):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
 
-    def __rich_repr__(self) -> Iterator[str]:
-        yield "…"
-
 
 class WireEnum(StrEnum):
     """A closed set of words; each value is the name it has on the wire."""

@@ -22,9 +22,7 @@ def config() -> None:
 def view(state: State) -> None:
     """Show the file, with *** for tokens."""
     hidden = {
-        name: replace(
-            context, token="***" if context.token else "", refresh="***" if context.refresh else ""
-        )
+        name: replace(context, token="***" if context.token else "", refresh="***" if context.refresh else "")
         for name, context in state.contexts.by_name.items()
     }
     click.echo(f"# {state.config_path}")

@@ -47,7 +47,7 @@ def renewed(state: State) -> None:
     if state.session is not None:
         from rune.cli.renewal import renew  # noqa: PLC0415 - tokens that are no session's do without
 
-        renew(state)
+        renew(state, transport)
 
 
 def transport(state: State) -> Transport:

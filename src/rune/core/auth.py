@@ -59,9 +59,7 @@ class _Known:
     revision: int
     """The newest revision at which this was so."""
 
-    def is_of(
-        self, credential: Credential, subject: Subject, grants: tuple[Grant | None, ...]
-    ) -> bool:
+    def is_of(self, credential: Credential, subject: Subject, grants: tuple[Grant | None, ...]) -> bool:
         """The store gives out the same object until a resource changes."""
         return (
             self.credential is credential
@@ -126,7 +124,9 @@ class Identity:
         public = text.partition(".")[0]
         token = self._store.find(Token, SYSTEM, public)
         if token is None and (session := self._store.find(Session, SYSTEM, public)) is not None:
-            return self._of_session(session) if session.lets_in(text, self._clock.now(), self._grace) else None
+            return (
+                self._of_session(session) if session.lets_in(text, self._clock.now(), self._grace) else None
+            )
         matches = compare_digest(digest(text), token.hash if token else NOBODYS_HASH)
         if token is None or not matches:
             return None

@@ -13,7 +13,7 @@ from rune.api.orchestrator.admin import Subject
 from rune.core.call import Caller
 from rune.core.clock import Clock
 from rune.core.enrollments import Federated, linked
-from rune.core.logins import Logins
+from rune.core.logins import Logins, birth
 from rune.core.provider import Provider, Registered, Way
 from rune.core.rights import Rights
 from rune.core.runefile import Oidc
@@ -46,7 +46,7 @@ class Federation:
             raise InvalidArgument.of([Violation("redirect_uri", reason)])
         return await self._provider.begin(uri)
 
-    async def finish(self, ticket: str, state: str, code: str, caller: Caller) -> Pair:
+    async def finish(self, ticket: str, state: str, code: str, *, caller: Caller) -> Pair:
         """A session of whoever logged in; raises Unauthenticated, and PermissionDenied for who may not."""
         claims = await self._provider.finish(ticket, state, code)
         email = _text(claims, "email").lower() if claims.get("email_verified") is True else ""
@@ -56,7 +56,7 @@ class Federation:
         )
         wanted = Subject(kind="user", name=self._name(claims), email=email, policies=self._policies(claims))
         subject = await self._rights.federate(person, wanted)
-        return await self._logins.begin(subject, "oidc", caller, last=self._clock.now() + LASTS)
+        return await self._logins.begin(subject, birth(caller, "oidc", last=self._clock.now() + LASTS))
 
     def _refuse_foreign(self, email: str) -> None:
         domains = _words(self._chosen.allowed_domains)
@@ -74,7 +74,8 @@ class Federation:
         name = re.sub(r"[^a-z0-9]+", "-", said).strip("-")[:63].strip("-")
         if not re.fullmatch(LABEL, name):
             raise PermissionDenied(
-                f"the provider names nobody in the claim {self._chosen.username_claim!r} (auth.oidc.username-claim)"
+                f"the provider names nobody in the claim {self._chosen.username_claim!r}: see "
+                "auth.oidc.username-claim"
             )
         return name
 

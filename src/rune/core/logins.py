@@ -1,10 +1,10 @@
-"""Log-ins: from a password, a token, a code or a provider's word to a session, and how sessions go on and end."""
+"""Log-ins: from a password, a token, a code or a provider's word to a session, and how that goes on."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Final
@@ -22,7 +22,19 @@ from rune.core.guesses import Guesses
 from rune.core.limits import Quota
 from rune.core.passwords import Hashes, Password, refuse_weak
 from rune.core.rights import Rights
-from rune.core.sessions import PREFIX, Pair, Session, Terms, Verdict, begun, given_again, id_of, judged, renewed
+from rune.core.sessions import (
+    PREFIX,
+    Birth,
+    Pair,
+    Session,
+    Terms,
+    Verdict,
+    begun,
+    given_again,
+    id_of,
+    judged,
+    renewed,
+)
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.tokens import SYSTEM, digest
@@ -53,7 +65,7 @@ class Ground:
     identity: Identity
     rights: Rights
     hashes: Hashes
-    terms: Terms = Terms()
+    terms: Terms = field(default_factory=Terms)
 
 
 class Logins:
@@ -64,7 +76,7 @@ class Logins:
         self._users = Guesses(PER_USER, ground.clock)
 
     async def with_password(self, name: str, password: str, caller: Caller) -> Pair:
-        """A session for a user's password; raises Unauthenticated, and ResourceExhausted after many wrong ones.
+        """A session for a user's password; raises Unauthenticated, ResourceExhausted after many wrong.
 
         A password can be guessed, so unlike a token's a right one is not heard either while its source waits.
         """
@@ -81,7 +93,7 @@ class Logins:
         for heard, key in guesses:
             heard.forgive(key)
         await self._rehash(stored, password)
-        return await self.begin(subject, "password", caller, unless=self._changed(stored))
+        return await self.begin(subject, birth(caller, "password"), unless=self._changed(stored))
 
     def _changed(self, checked: Password) -> Callable[[], str]:
         """Why the password that was checked counts no more by now; empty while it does."""
@@ -117,13 +129,17 @@ class Logins:
             parent = self._store.find(Session, SYSTEM, origin.removeprefix(PREFIX))
             origin, way = parent.origin if parent and parent.origin else origin, "session"
             last = parent.last if parent else None
-        return await self.begin(subject, way, caller, origin=origin, last=last)
+        return await self.begin(subject, birth(caller, way, origin=origin, last=last))
 
     async def begin(
-        self, subject: Subject, way: str, caller: Caller, *, origin: str = "", last: datetime | None = None,
-        unless: Callable[[], str] = str, also: Callable[[], list[Write]] = list[Write],
-    ) -> Pair:  # fmt: skip
-        """A session of the subject; `also` is written with it, and `unless` says why it is not begun after all."""
+        self,
+        subject: Subject,
+        how: Birth,
+        *,
+        unless: Callable[[], str] = str,
+        also: Callable[[], list[Write]] = list[Write],
+    ) -> Pair:
+        """A session of the subject; `also` is written with it, `unless` says why it is not begun."""
         made: list[Pair] = []
 
         def decide() -> list[Write]:
@@ -133,10 +149,7 @@ class Logins:
             if found is None or found.id != subject.id:
                 raise Unauthenticated(REFUSED)
             now = self._clock.now()
-            pair = begun(
-                found, way, now, self._ground.terms, edge=caller.edge, address=caller.address[:64],
-                origin=origin, last=last,
-            )  # fmt: skip
+            pair = begun(found, how, now, terms=self._ground.terms)
             made[:] = [pair]
             return [*also(), *self._room(subject.name), Put(pair.session)]
 
@@ -160,13 +173,17 @@ class Logins:
             made.clear()
             session = self._store.find(Session, SYSTEM, id_of(text))
             now, terms = self._clock.now(), self._ground.terms
-            verdict = judged(session, text, now, terms) if session else Verdict.STRANGE
+            verdict = judged(session, text, now, terms=terms) if session else Verdict.STRANGE
             if session is None or verdict is Verdict.STRANGE or not self._ground.identity.stands(session):
                 return []
             if verdict is Verdict.REUSED:
                 reused[:] = [session]
                 return [Delete(session.key, session.revision)]
-            pair = renewed(session, text, now, terms) if verdict is Verdict.GOOD else given_again(session, text)
+            pair = (
+                renewed(session, text, now, terms=terms)
+                if verdict is Verdict.GOOD
+                else given_again(session, text)
+            )
             made[:] = [pair]
             return [Put(pair.session)] if verdict is Verdict.GOOD else []
 
@@ -191,7 +208,9 @@ class Logins:
             found = next((each for each in every if each.id == session_id), None)
             if found is not None and found.subject_id != asker.id and not asker.may("admin", "*"):
                 raise NotFound("you have no session with this id")
-            gone = [each for each in every if found and PREFIX + session_id in (each.origin, PREFIX + each.id)]
+            gone = [
+                each for each in every if found and PREFIX + session_id in (each.origin, PREFIX + each.id)
+            ]
             ended[:] = [Delete(each.key, each.revision) for each in gone]
             return ended
 
@@ -280,9 +299,13 @@ class Logins:
         def also() -> list[Write]:
             return [Delete(found.key, found.revision)]
 
-        return await self.begin(subject, "enrollment", caller, unless=unless, also=also)
+        return await self.begin(subject, birth(caller, "enrollment"), unless=unless, also=also)
+
+
+def birth(caller: Caller, way: str, *, origin: str = "", last: datetime | None = None) -> Birth:
+    """How a session of this caller begins."""
+    return Birth(way=way, edge=caller.edge, address=caller.address[:64], origin=origin, last=last)
 
 
 def _age(session: Session) -> tuple[float, str]:
     return session.begun_at.timestamp() if session.begun_at else 0.0, session.id
-

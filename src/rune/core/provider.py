@@ -1,8 +1,9 @@
 """Provider: speaks OpenID Connect with one provider. What it says of somebody counts once it is verified.
 
-Authorization code with PKCE, state and nonce. What was begun is kept by whoever began it, sealed with a key of
-this process, so that strangers who begin log-ins fill nothing here. Signatures are checked against the keys
-that the provider publishes; an unknown one makes us read them again, but not more often than every few seconds.
+Authorization code with PKCE, state and nonce. What was begun is kept by whoever began it, sealed with a key
+of this process, so that strangers who begin log-ins fill nothing here. Signatures are checked against the
+keys that the provider publishes; an unknown one makes us read them again, but not every few
+seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -42,6 +43,7 @@ AGAIN: Final = 10.0
 MINUTES: Final = 10
 """How long somebody may take at the provider."""
 MOST_USED: Final = 10_000
+OK: Final = 200
 
 
 class _Discovered(msgspec.Struct, frozen=True):
@@ -154,12 +156,12 @@ class Provider:
             form["client_secret"] = secret
         elif secret:
             basic = httpx.BasicAuth(quote(self._registered.client_id, safe=""), quote(secret, safe=""))
-        status, data = await _asked("POST", discovered.token_endpoint, form, basic)
+        status, data = await _asked("POST", discovered.token_endpoint, form=form, basic=basic)
         try:
             granted = msgspec.json.decode(data, type=_Granted)
         except msgspec.MsgspecError as error:
             raise Unavailable("the OpenID provider's answer to a code is not readable") from error
-        if status != httpx.codes.OK or not granted.id_token:
+        if status != OK or not granted.id_token:
             raise Unauthenticated(f"the OpenID provider refused: {granted.error[:64] or status}")
         return granted.id_token
 
@@ -184,8 +186,7 @@ class Provider:
             raise Unauthenticated(f"the OpenID provider's word does not hold: {error}") from error
         if not compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
             raise Unauthenticated("the OpenID provider's word does not hold: it answers another log-in")
-        parties = claims["aud"] if isinstance(claims["aud"], list) else []
-        if claims.get("azp", self._registered.client_id if len(parties) < 2 else "") != self._registered.client_id:  # noqa: PLR2004 - more than ours
+        if not _is_for(claims, self._registered.client_id):
             raise Unauthenticated("the OpenID provider's word does not hold: it is for another client")
         return claims
 
@@ -220,6 +221,14 @@ class Provider:
         return self._known
 
 
+def _is_for(claims: Mapping[str, Any], client: str) -> bool:
+    """The word is for us: with several audiences it must say that we are the party, and never another."""
+    said: object = claims["aud"]
+    several = isinstance(said, list) and len(cast("list[object]", said)) > 1
+    party: object = claims.get("azp")
+    return party == client or (party is None and not several)
+
+
 def _key_set(data: bytes) -> Mapping[str, jwt.PyJWK]:
     try:
         plain = msgspec.json.decode(data, type=dict[str, Any])
@@ -231,13 +240,13 @@ def _key_set(data: bytes) -> Mapping[str, jwt.PyJWK]:
 
 async def _read(url: str) -> bytes:
     status, data = await _asked("GET", url)
-    if status != httpx.codes.OK:
+    if status != OK:
         raise Unavailable(f"the OpenID provider answers {url} with {status}")
     return data
 
 
 async def _asked(
-    verb: str, url: str, form: Mapping[str, str] | None = None, basic: httpx.BasicAuth | None = None
+    verb: str, url: str, *, form: Mapping[str, str] | None = None, basic: httpx.BasicAuth | None = None
 ) -> tuple[int, bytes]:
     """Status and body, of a bounded size; redirects are not followed, proxies of the environment not used."""
     data = b""

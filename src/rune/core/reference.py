@@ -6,8 +6,8 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
 

@@ -157,7 +157,7 @@ class Rights:
         return self.user(ask.subject_name)
 
     async def federate(self, person: Federated, wanted: Subject) -> Subject:
-        """The user that a person of a provider is, made where there is none, with the policies that are wanted.
+        """The user that a person of a provider is, made where there is none, with the wanted policies.
 
         Raises PermissionDenied where another user has the name already.
         """

@@ -119,12 +119,20 @@ class Verdict(Enum):
     STRANGE = "strange"
 
 
-def begun(
-    subject: Subject, way: str, now: datetime, terms: Terms, *, edge: str = "", address: str = "",
-    origin: str = "", last: datetime | None = None,
-) -> Pair:  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """How a session begins."""
+
+    way: str
+    edge: str = ""
+    address: str = ""
+    origin: str = ""
+    last: datetime | None = None
+
+
+def begun(subject: Subject, birth: Birth, now: datetime, *, terms: Terms) -> Pair:
     """A new session of the subject, not stored yet; one of a browser ends soon."""
-    is_browser = edge == BROWSER
+    is_browser, last = birth.edge == BROWSER, birth.last
     if is_browser:
         last = min(last or now + terms.browser_longest, now + terms.browser_longest)
     idle = terms.browser_idle if is_browser else terms.idle
@@ -134,15 +142,16 @@ def begun(
     family, part = secrets.token_hex(16), secrets.token_hex(32)
     until = min(now + idle, last) if last else now + idle
     session = Session(
-        id=session_id, subject=subject.name, subject_id=subject.id, way=way, origin=origin, edge=edge,
-        address=address, begun_at=now, refreshed_at=now, until=until, last=last,
+        id=session_id, subject=subject.name, subject_id=subject.id, way=birth.way,
+        origin=birth.origin, edge=birth.edge, address=birth.address, begun_at=now,
+        refreshed_at=now, until=until, last=last,
         access_until=min(now + terms.access, until), access=digest(access), family=digest(family),
         refresh=digest(part),
     )  # fmt: skip
     return Pair(access=access, refresh=f"{session_id}.{family}.{part}", session=session)
 
 
-def judged(session: Session, text: str, now: datetime, terms: Terms) -> Verdict:
+def judged(session: Session, text: str, now: datetime, *, terms: Terms) -> Verdict:
     """What the text is to the session."""
     family, part = _parts(text)
     is_ours = hmac.compare_digest(digest(family), session.family)
@@ -156,7 +165,7 @@ def judged(session: Session, text: str, now: datetime, terms: Terms) -> Verdict:
     return Verdict.AGAIN if is_before and in_grace else Verdict.REUSED
 
 
-def renewed(session: Session, text: str, now: datetime, terms: Terms) -> Pair:
+def renewed(session: Session, text: str, now: datetime, *, terms: Terms) -> Pair:
     """The session's next tokens, for a refresh token that was judged good; not stored yet."""
     idle = terms.browser_idle if session.edge == BROWSER else terms.idle
     until = min(now + idle, session.last) if session.last else now + idle

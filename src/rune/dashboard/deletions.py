@@ -29,8 +29,8 @@ async def show(ask: Ask) -> Screen:
 def _nothing() -> Markup:
     return empty(
         "No deletions",
-        "A service that is deleted stands here while its copies end, and for an hour after. One that does not "
-        "come to its end says what holds it up, and can be tried again or cleared.",
+        "A service that is deleted stands here while its copies end, and for an hour after. One that does "
+        "not come to its end says what holds it up, and can be tried again or cleared.",
         "rune delete web\nrune delete status web",
     )
 

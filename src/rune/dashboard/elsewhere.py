@@ -30,7 +30,7 @@ class Elsewhere:
         return [Route(PATH, self.leave, methods=["GET"]), Route(DONE, self.back, methods=["GET"])]
 
     async def leave(self, request: Request) -> Response:
-        """To the provider. What finishes the log-in stays in this browser, in a cookie for the way back alone."""
+        """To the provider. What finishes the log-in stays in this browser, in a cookie for the way back."""
         uri = f"{request.url.scheme}://{request.url.netloc}{DONE}"
         try:
             client = self._road.client(request, "")
@@ -38,15 +38,17 @@ class Elsewhere:
         except RuneError as failure:
             return self._gate.page(request, failure)
         answer = RedirectResponse(begun.url, 303, headers=HEADERS)
-        _keep(answer, request, begun.ticket, SECONDS)
+        _keep(answer, request, ticket=begun.ticket, seconds=SECONDS)
         return answer
 
     async def back(self, request: Request) -> Response:
-        """From the provider. A page of ours leads on: cookies of this site are not sent on the way from another."""
+        """From the provider. A page of ours leads on: our cookie is not sent on the way from another site."""
         said = request.query_params
         try:
             if "code" not in said:
-                raise Unauthenticated(f"The provider let nobody in: {said.get('error', 'it said nothing')[:64]}")
+                raise Unauthenticated(
+                    f"The provider let nobody in: {said.get('error', 'it said nothing')[:64]}"
+                )
             ask = sessions.FinishOidcRequest(
                 ticket=request.cookies.get(COOKIE, ""), state=said.get("state", ""), code=said["code"]
             )
@@ -54,7 +56,7 @@ class Elsewhere:
             answer = await self._gate.welcome(request, begun, self._onwards())
         except RuneError as failure:
             answer = self._gate.page(request, failure)
-        _keep(answer, request, "", 0)
+        _keep(answer, request, ticket="", seconds=0)
         return answer
 
     def _onwards(self) -> Response:
@@ -64,7 +66,7 @@ class Elsewhere:
         return Response(text, 200, HEADERS, "text/html")
 
 
-def _keep(answer: Response, request: Request, ticket: str, seconds: int) -> None:
+def _keep(answer: Response, request: Request, *, ticket: str, seconds: int) -> None:
     """Lax, since it is needed when the provider sends the browser back; for that path alone."""
     secure = "; Secure" if is_secure(request) else ""
     said = f"{COOKIE}={ticket}; HttpOnly; Max-Age={seconds}; Path={PATH}; SameSite=Lax{secure}"

@@ -1,4 +1,4 @@
-"""The gate: log-in with a password, a token or a one-time code, and log-out. Guesses are heard more slowly."""
+"""The gate: log-in with a password, a token or a one-time code, and log-out. Guesses are slowed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class Gate:
             if token or not name:
                 return await self._begin(request, token)
             ask = sessions.LogInRequest(name=name[:63], password=_first(given, "password"))
-            return await self.welcome(request, await self._road.client(request, "").call(sessions.log_in, ask))
+            return await self.welcome(
+                request, await self._road.client(request, "").call(sessions.log_in, ask)
+            )
         except RuneError as failure:
             return self.page(request, failure)
 

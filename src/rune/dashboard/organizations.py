@@ -53,7 +53,13 @@ async def rows(ask: Ask) -> Part:
 def _row(ask: Ask, each: api.Organization) -> Markup:
     shown = (getattr(each.limits, name) or "usual" for name in LIMITS)
     return row(
-        each.name, each.name, each.display_name, each.agents, *shown, when(each.created_at), _change(ask, each)
+        each.name,
+        each.name,
+        each.display_name,
+        each.agents,
+        *shown,
+        when(each.created_at),
+        _change(ask, each),
     )
 
 
@@ -61,7 +67,9 @@ def _change(ask: Ask, each: api.Organization) -> Markup | None:
     if not ask.may(api.update):
         return None
     called = field("display_name", f"{each.name} is called", value=each.display_name, maxlength=200)
-    limits = (_limit(name, f"{label} of {each.name}", getattr(each.limits, name)) for name, label in LIMITS.items())
+    limits = (
+        _limit(name, f"{label} of {each.name}", getattr(each.limits, name)) for name, label in LIMITS.items()
+    )
     return folded("Change", form(path("organizations", each.name, "update"), called, *limits, press="Save"))
 
 

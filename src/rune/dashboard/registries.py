@@ -39,8 +39,8 @@ async def show(ask: Ask) -> Screen:
 def _nothing() -> Markup:
     return empty(
         "No registries",
-        "Public images need none. For others, say how to log in where they come from; what a service names is "
-        "then pulled with it. Add one above, or at the command line, where the password is read from a file:",
+        "Public images need none. For others, say how to log in where they come from; what a service names "
+        "is then pulled with it. Add one above, or at the command line, where a file has the password:",
         "rune admin registries add hub docker.io --username me --password-file hub.password",
     )
 

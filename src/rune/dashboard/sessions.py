@@ -1,6 +1,7 @@
 """Sessions: a cookie stands for a session's tokens, which stay here; one-time codes begin one.
 
-The sessions themselves are the server's, like those of `rune login --user`: listed, revoked, gone with their users.
+The sessions themselves are the server's, like those of `rune login --user`: listed, revoked, and gone with
+their users.
 """
 
 from __future__ import annotations

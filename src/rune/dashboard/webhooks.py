@@ -29,7 +29,11 @@ from rune.dashboard.parts import (
 
 LINKS: Final = (Link(path="/webhooks", label="Webhooks", needs=api.list_),)
 COLUMNS: Final = ("Address", "Told of", "From", "As", "Delivered", "Given up", "Last trouble", "Made", "")
-EVENTS: Final = {"": "New and changed alerts", "alert.created": "New alerts", "alert.updated": "Changed alerts"}
+EVENTS: Final = {
+    "": "New and changed alerts",
+    "alert.created": "New alerts",
+    "alert.updated": "Changed alerts",
+}
 
 
 async def show(ask: Ask) -> Screen:
@@ -42,8 +46,8 @@ async def show(ask: Ask) -> Screen:
 def _nothing() -> Markup:
     return empty(
         "No webhooks",
-        "A webhook tells another server of every alert, a chat or a pager perhaps. Each delivery is signed with "
-        "the webhook's secret and is tried again until it arrives. Make one above, or at the command line:",
+        "A webhook tells another server of every alert, a chat or a pager perhaps. Each delivery is signed "
+        "with the webhook's secret and is tried again until it arrives. Make one above, or in a terminal:",
         "rune alerts webhook create https://hooks.example.com/rune --min-severity high",
     )
 
@@ -69,7 +73,9 @@ def _row(ask: Ask, each: api.Webhook) -> Markup:
 def _new(ask: Ask) -> Markup | None:
     if not ask.may(api.create):
         return None
-    slack = el("label", el("input", type="checkbox", name="slack", value="yes"), el("span", "Write as for Slack"))
+    slack = el(
+        "label", el("input", type="checkbox", name="slack", value="yes"), el("span", "Write as for Slack")
+    )
     return folded("New webhook", form(
         "/webhooks/create",
         field("url", "Address", type="url", required=True, maxlength=2000, placeholder="https://"),

@@ -11,7 +11,6 @@ from rune.core.logins import Logins
 from rune.core.sessions import PREFIX, Pair, Session
 from rune.errors import FailedPrecondition
 
-
 NO_PROVIDER = "no OpenID provider is set up here: see auth.oidc in the Runefile"
 
 
@@ -55,7 +54,7 @@ class Sessions:
         """Each ticket once."""
         if self._federation is None:
             raise FailedPrecondition(NO_PROVIDER)
-        return answered(await self._federation.finish(ask.ticket, ask.state, ask.code, call.caller))
+        return answered(await self._federation.finish(ask.ticket, ask.state, ask.code, caller=call.caller))
 
     async def begin(self, call: Call, ask: api.BeginSessionRequest) -> api.LogInResponse:
         """For programs that should not keep the token itself, such as the dashboard."""
@@ -94,9 +93,7 @@ class Sessions:
         code, until = await self._logins.enroll(call.principal, ask)
         return auth.EnrollResponse(code=code, expires_at=int(until.timestamp()))
 
-    async def redeem(
-        self, call: Call, ask: auth.RedeemEnrollmentRequest
-    ) -> auth.RedeemEnrollmentResponse:
+    async def redeem(self, call: Call, ask: auth.RedeemEnrollmentRequest) -> auth.RedeemEnrollmentResponse:
         """Once."""
         pair = await self._logins.redeem(ask.code.strip(), call.caller)
         return auth.RedeemEnrollmentResponse(

@@ -42,6 +42,10 @@ class Alerts:
         dispatcher.handles(api.list_false_positives)(self.list_false_positives)
         dispatcher.handles(api.delete_false_positive)(self.delete_false_positive)
 
+    async def prepare(self) -> None:
+        """Put the alerts in order before somebody waits for it: a hundred thousand take half a second."""
+        await self._board.order("", status=ALL, agent="")
+
     async def list(self, call: Call, ask: api.ListAlertsRequest) -> api.ListAlertsResponse:
         """The alerts that match, the newest first: in the order in which they were raised."""
         organization = call.principal.organization

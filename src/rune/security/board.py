@@ -1,7 +1,7 @@
 """The board: which alerts stand where in a list, kept up to date by the log instead of sorted for each page.
 
-A page of a hundred among a hundred thousand then costs a hundred. What is kept are sort keys, whose end is the
-alert's id: of all alerts of an organization, of each status, and of each agent.
+A page of a hundred among a hundred thousand then costs a hundred. What is kept are sort keys, whose end is
+the alert's id: of all alerts of an organization, of each status, and of each agent.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class Board:
         """The sort keys of the alerts of an agent, or else of those with the status, the newest first."""
         async with self._turn:
             await self._catch_up()
-        which = ("agent", agent) if agent else ("status", status)
-        return self._views.get((space(organization), *which), ())
+        where = space(organization)
+        view = (where, "agent", agent) if agent else (where, "status", status)
+        return self._views.get(view, ())
 
     async def _catch_up(self) -> None:
         if self._position < self._store.oldest:

@@ -62,11 +62,10 @@ class Cursors:
         part = rest[:limit]
         return part, self.made(call, by(part[-1]))
 
-
     def walk(
         self, call: Call, keys: Sequence[str], at: Callable[[str], T | None], *, limit: int, cursor: str
     ) -> tuple[list[T], str | None]:
-        """As `page`, of sorted keys: only what is shown is looked at. `at` gives None for what is left out."""
+        """As `page`, of sorted keys: only what is shown is looked at. `at` gives None for what is out."""
         after = self.read(call, cursor)
         begin = 0 if after is None else bisect_right(keys, after)
         found: list[tuple[str, T]] = []

@@ -77,11 +77,12 @@ class Plane:
         carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
         self._postman = Postman(store, carrier, clock=clock)
         agents = Agents(store, events, cursors, clock=clock)
+        self._alerts = Alerts(store, cursors, clock=clock)
         self._parts = (
             Events(events, cursors, self.detection, clock=clock),
             agents,
             Policies(store, cursors, clock=clock),
-            Alerts(store, cursors, clock=clock),
+            self._alerts,
             self._keys,
             Organizations(store, clock=clock),
             self._bundles,
@@ -98,7 +99,13 @@ class Plane:
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
-        running = (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
+        running = (
+            self._alerts.prepare(),
+            self.detection.run(),
+            self._bundles.run(),
+            self._watchman.run(),
+            self._postman.run(),
+        )
         return (*running, self._workloads.run(), self._approvals.run(), trimming(self._events, self._clock))
 
     def release(self) -> None:

@@ -15,7 +15,7 @@ from promises import promise
 from rune.api.orchestrator import admin, auth, sessions, users
 from rune.core.clock import ManualClock
 from rune.core.passwords import Hashes, Password
-from rune.core.sessions import Session, Terms, Verdict, begun, digest, judged, renewed
+from rune.core.sessions import Birth, Session, Terms, Verdict, begun, digest, judged, renewed
 from rune.core.store.base import Put
 from rune.core.tokens import SYSTEM
 from rune.core.upkeep import tidy
@@ -191,10 +191,15 @@ async def test_a_refresh_gives_new_tokens_and_the_old_access_token_ends_after_th
         await user(p)
         first = await log_in(p)
         second = await refresh(p, first.refresh_token)
-        assert {second.access_token, second.refresh_token}.isdisjoint((first.access_token, first.refresh_token))
+        assert {second.access_token, second.refresh_token}.isdisjoint(
+            (first.access_token, first.refresh_token)
+        )
         assert await outcomes(me(p, first.access_token), me(p, second.access_token)) == ["ok", "ok"]
         clock.advance(30)
-        assert await outcomes(me(p, first.access_token), me(p, second.access_token)) == ["UNAUTHENTICATED", "ok"]
+        assert await outcomes(me(p, first.access_token), me(p, second.access_token)) == [
+            "UNAUTHENTICATED",
+            "ok",
+        ]
 
 
 @promise("session.reuse")
@@ -207,9 +212,10 @@ async def test_an_old_refresh_token_ends_the_session_for_whoever_has_it() -> Non
         clock.advance(31)
         with pytest.raises(Unauthenticated, match="reuse detected; session revoked"):
             await refresh(p, stolen.refresh_token)
-        assert await outcomes(me(p, thief.access_token), refresh(p, thief.refresh_token)) == [
-            "UNAUTHENTICATED"
-        ] * 2
+        assert (
+            await outcomes(me(p, thief.access_token), refresh(p, thief.refresh_token))
+            == ["UNAUTHENTICATED"] * 2
+        )
 
 
 async def test_however_often_a_thief_trades_the_first_token_is_still_known_as_stolen() -> None:
@@ -249,7 +255,9 @@ async def test_a_stranger_who_knows_the_sessions_id_ends_nothing() -> None:
             await me(p, made.refresh_token)
 
 
-async def test_an_access_token_lasts_a_quarter_of_an_hour_and_a_session_thirty_days_after_its_last_use() -> None:
+async def test_an_access_token_lasts_a_quarter_of_an_hour_and_a_session_thirty_days_after_its_last_use() -> (
+    None
+):
     clock = ManualClock()
     async with plane(clock) as p:
         await user(p)
@@ -384,13 +392,13 @@ async def test_one_code_of_many_that_are_redeemed_at_once_begins_one_session() -
 async def test_a_browsers_session_ends_after_two_idle_hours_and_twelve_in_any_case() -> None:
     clock, terms = ManualClock(), Terms()
     subject = admin.Subject(id="1", name="ann")
-    pair = begun(subject, "password", clock.now(), terms, edge="dashboard")
+    pair = begun(subject, Birth(way="password", edge="dashboard"), clock.now(), terms=terms)
     clock.advance(7201)
     assert not pair.session.is_good(clock.now())
-    pair = begun(subject, "password", clock.now(), terms, edge="dashboard")
+    pair = begun(subject, Birth(way="password", edge="dashboard"), clock.now(), terms=terms)
     for _ in range(11):
         clock.advance(3600)
-        pair = renewed(pair.session, pair.refresh, clock.now(), terms)
+        pair = renewed(pair.session, pair.refresh, clock.now(), terms=terms)
     clock.advance(3600)
     assert not pair.session.is_good(clock.now())
 
@@ -398,8 +406,8 @@ async def test_a_browsers_session_ends_after_two_idle_hours_and_twelve_in_any_ca
 @given(st.text(max_size=200))
 def test_no_text_but_a_refresh_token_is_one(text: str) -> None:
     clock = ManualClock()
-    pair = begun(admin.Subject(id="1", name="ann"), "password", clock.now(), Terms())
-    assert judged(pair.session, text, clock.now(), Terms()) is Verdict.STRANGE
+    pair = begun(admin.Subject(id="1", name="ann"), Birth(way="password"), clock.now(), terms=Terms())
+    assert judged(pair.session, text, clock.now(), terms=Terms()) is Verdict.STRANGE
     assert digest(text) != pair.session.access
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from rune.api.fields import Discreet, Int64, Message, Name, Text, UnixSeconds
+from rune.api.fields import Discreet, Int64, Message, Name, UnixSeconds
 from rune.api.operation import Access, Effect, Http, Operation
 from rune.api.orchestrator.admin import ADMIN
 
