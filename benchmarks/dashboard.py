@@ -211,7 +211,7 @@ async def browsers(server: Runed, token: str, count: int, *, report: Report) -> 
         for number in range(ROUNDS, ROUNDS + 5):
             at = await _changed(server, number)
             async with asyncio.timeout(60):
-                await asyncio.gather(*(told(socket, f'.{number}"') for socket in sockets))
+                await asyncio.gather(*(told(socket, f'.{number}\\"') for socket in sockets))
             slowest.append((time.perf_counter() - at) * 1000)
             await asyncio.sleep(2)  # people look at what they were told
         spent = (sum(daemon.cpu_times()[:2]) - cpu) * 1000 / len(slowest)
