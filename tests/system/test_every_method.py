@@ -27,7 +27,7 @@ ELSEWHERE = {"begin_oidc", "finish_oidc"}
 WITHOUT_PATH = {"subscribe"} | {row.name for row in ROWS.values() if row.streaming is Streaming.BOTH}
 """What REST has no path for, or a WebSocket; surface tests are about them."""
 FLEETING = re.compile(
-    r"(?i)^(id|.*ids?|uuid|.*(at|time|timestamp|since|seen)|revision|resume|generation|.*generation|secret"
+    r"(?i)^(id|.*ids?|uuid|.*(at|time|timestamp|since|seen)|revision|resume|code|generation|.*generation|secret"
     r"|token|pid|ip|address|vip|version|instances|usage|message|statusMessage|statusReason|update|ready|status"
     r"|exitCode|hash|head|sequence|seq|history|scaling|rollout|attempt|edge|entries|size|runningInstances|terminatingInstances|total.*"
     r"|deleted.*|pending.*|restart.*|progress|checks|copies|state|rewrapped|.*hash|signature|cpu.*|memory.*)$"
