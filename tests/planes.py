@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from argon2 import PasswordHasher
+
 from rune.api import Operation
 from rune.api.fields import Message
 from rune.api.orchestrator import admin, auth
@@ -16,15 +18,22 @@ from rune.core.call import Call, Caller
 from rune.core.clock import Clock, ManualClock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.core.limits import Limits
+from rune.core.logins import Ground, Logins
+from rune.core.passwords import Hashes
 from rune.core.rights import KINDS, Rights
 from rune.core.roles import seed
 from rune.core.store.memory import MemoryStore
 from rune.core.tokens import SYSTEM
 from rune.errors import RuneError
+from rune.orchestrator import sessions
 from rune.orchestrator.admin import register
 
 In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
+
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+"""Far too cheap for anything but a test."""
 
 
 class Heard:
@@ -103,6 +112,8 @@ async def plane(clock: Clock | None = None, store: MemoryStore | None = None) ->
         guards = Guards(identity=identity, limits=Limits(clock), audit=heard, meter=heard, clock=clock)
         dispatcher = Dispatcher(guards)
         register(dispatcher, store=opened, rights=rights, identity=identity)
+        ground = Ground(store=opened, clock=clock, identity=identity, rights=rights, hashes=Hashes(QUICK))
+        sessions.register(dispatcher, logins=Logins(ground))
         yield Plane(opened, clock, identity, rights, dispatcher, heard)
 
 

@@ -96,6 +96,20 @@ PROMISES = (
     Promise("auth.denied", "A valid token that no rule covers is PermissionDenied.", API),
     Promise("auth.revoked", "Revoking a token ends its open streams as well.", OURS),
     Promise("auth.stored", "Of a token only its SHA-256 is stored.", OURS),
+    Promise("login.password", "A user's name and password begin a session.", OURS),
+    Promise(
+        "login.stored", "Of passwords only argon2id hashes are stored, of sessions' tokens SHA-256.", OURS
+    ),
+    Promise(
+        "login.slowed", "Wrong passwords are answered more and more slowly, unknown users like others.", OURS
+    ),
+    Promise("login.cli", "`rune login --user` begins a session that goes on while commands are used.", OURS),
+    Promise("oidc.login", "Whoever the OpenID provider knows logs in, with what their groups give.", OURS),
+    Promise("oidc.lies", "A word of the OpenID provider that does not hold lets nobody in.", OURS),
+    Promise("oidc.once", "A log-in at the provider is finished once, where it was begun.", OURS),
+    Promise("session.rotates", "A refresh token is good for one trade, and a grace for two at a time.", OURS),
+    Promise("session.reuse", "A refresh token that was traded before ends its session.", OURS),
+    Promise("session.ends", "Logging out, revoking and deleting the user end a session's streams.", OURS),
     Promise("bootstrap.once", "AdminBootstrap works once.", API),
     Promise("bootstrap.loopback", "AdminBootstrap works from loopback only, unless allowed.", API),
     Promise("access.built-in", "root, admin, readwrite and readonly exist and cannot be changed.", API),
@@ -167,6 +181,15 @@ PROMISES = (
     ),
     Promise(
         "dashboard.origins", "No page of another origin does anything through a logged-in browser.", OURS
+    ),
+    Promise("dashboard.order", "Lists of alerts cost what they show, and stand in the order of time.", OURS),
+    Promise("dashboard.webhooks", "A webhook is made in the dashboard, and its secret shown once.", OURS),
+    Promise(
+        "dashboard.registries", "A registry is added in the dashboard; its password is never shown.", OURS
+    ),
+    Promise("dashboard.ending-sessions", "A session that is ended is over in its browser at once.", OURS),
+    Promise(
+        "dashboard.oidc", "Single sign-on leads into the dashboard, for the browser that began it.", OURS
     ),
     Promise("dashboard.codes", "`rune ui` logs a browser in with a link that works once.", OURS),
     Promise("dashboard.rights", "The dashboard shows each principal what it may see, and no more.", OURS),

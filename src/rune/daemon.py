@@ -32,10 +32,15 @@ from rune.core.dispatch import Dispatcher, Guards
 from rune.core.events.base import EventStore
 from rune.core.events.base import Retention as EventRetention
 from rune.core.events.sqlite import SqliteEvents
+from rune.core.federation import Federation
 from rune.core.limits import Limits, OpenStreams, Quota
+from rune.core.logins import Ground as LoginGround
+from rune.core.logins import Logins
 from rune.core.notices import notices
+from rune.core.passwords import Hashes
 from rune.core.reload import Reload
 from rune.core.runefile import Settings
+from rune.core.sessions import Terms
 from rune.core.store.base import Store
 from rune.core.store.sqlite import SqliteStore
 from rune.core.vault import Vault
@@ -45,6 +50,7 @@ from rune.mcp import door as mcp
 from rune.orchestrator import admin, namespaces, permissions, sealing
 from rune.orchestrator import audit as audit_handlers
 from rune.orchestrator import plane as orchestrator_plane
+from rune.orchestrator import sessions as session_handlers
 from rune.orchestrator.backup import Backup
 from rune.orchestrator.introduction import Door, Endpoint, Listening, endpoint_of
 from rune.orchestrator.plane import Ground
@@ -194,7 +200,7 @@ class Parts:
 def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vault, clock: Clock) -> Parts:
     """What stands along the road, and the two planes at its end, over one store."""
     store = ground.store
-    identity = Identity(store, clock, keys=Keys(store, clock))
+    identity = Identity(store, clock, keys=Keys(store, clock), terms=_terms(chosen))
     audit, metrics, vitals, powers = (
         _audit(store, chosen, clock),
         Metrics(),
@@ -213,6 +219,9 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vau
     )
     dispatcher = Dispatcher(guards)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
+    logins, oidc = _logins(identity, powers, chosen, store=store, clock=clock), chosen.auth.oidc
+    federation = Federation(oidc, logins, powers, clock=clock) if oidc.issuer else None
+    session_handlers.register(dispatcher, logins=logins, federation=federation)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
     door = Door()
@@ -229,6 +238,25 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vau
         security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock, door=door,
         mcp=mcp.McpDoor(dispatcher, identity, clock, version=__version__),
     )  # fmt: skip
+
+
+def _logins(
+    identity: Identity, powers: rights.Rights, chosen: Settings, *, store: Store, clock: Clock
+) -> Logins:
+    """How people get in."""
+    return Logins(
+        LoginGround(
+            store=store, clock=clock, identity=identity, rights=powers, hashes=Hashes(), terms=_terms(chosen)
+        )
+    )
+
+
+def _terms(chosen: Settings) -> Terms:
+    """How long sessions last."""
+    auth = chosen.auth
+    return Terms(
+        access=auth.session_access_ttl, idle=auth.session_refresh_ttl, grace=auth.session_grace_window
+    )
 
 
 def _fleet(chosen: Settings, clock: Clock) -> Fleet:
@@ -369,7 +397,9 @@ def _dashboard(parts: Parts, chosen: Settings, rest: Rest) -> Front:
             raise
         return without_dashboard("install it with: pip install 'runesec[dashboard]'")
     limits = Limits(parts.clock, {rate: Quota(count=count) for rate, count in BROWSING.items()})
-    return Dashboard.over(parts.dispatcher.limited(limits), partial(notices, parts.store), rest)
+    provider = chosen.auth.oidc.title if chosen.auth.oidc.issuer else ""
+    changes = partial(notices, parts.store)
+    return Dashboard.over(parts.dispatcher.limited(limits), changes, rest, provider=provider)
 
 
 @dataclass(frozen=True, slots=True)

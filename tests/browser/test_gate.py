@@ -13,8 +13,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from browser.browsing import chromium, logged_in, reader
+from oidc import CLIENT, SECRET, provider
 from promises import promise
-from rune.api.orchestrator import admin, auth, secrets
+from rune.api.orchestrator import admin, auth, secrets, sessions
 from rune.api.orchestrator.secrets import Secret
 from runed import Runed, runed
 
@@ -146,6 +147,75 @@ async def test_logging_out_and_revoking_a_token_end_every_open_page(tmp_path: Pa
         await expect(found.page.get_by_label("Token")).to_be_visible()
 
 
+async def test_a_password_logs_in_and_the_session_is_one_of_the_servers(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        await server.call(admin.create_user, admin.UserCreateRequest(name="ann"))
+        ask = sessions.SetPasswordRequest(name="ann", password="correct horse battery")
+        await server.call(sessions.set_password, ask)
+        origin = {"origin": f"http://{server.http}"}
+        wrong = await http.post("/login", data={"user": "ann", "password": "wrong"}, headers=origin)
+        assert wrong.status_code == 401
+        assert "wrong user name or password" in wrong.text
+        given = {"user": "ann", "password": "correct horse battery"}
+        foreign = await http.post("/login", data=given, headers={"origin": "http://evil.example"})
+        assert foreign.status_code == 403
+        right = await http.post("/login", data=given, headers=origin)
+        assert right.status_code == 303
+        assert "SameSite=Strict" in right.headers["set-cookie"]
+        everybody = sessions.ListSessionsRequest(everybody=True)
+        (found,) = (await server.call(sessions.list_, everybody)).sessions
+        assert (found.subject_name, found.way, found.edge) == ("ann", "password", "dashboard")
+        assert (await http.get("/")).status_code == 200
+        await server.call(sessions.revoke, sessions.RevokeSessionRequest(id=found.id))
+        assert (await http.get("/")).headers["location"] == "/login"
+
+
+async def test_a_page_goes_on_when_its_access_token_ends(tmp_path: Path) -> None:
+    runefile = tmp_path / "runefile.yaml"
+    runefile.write_text("auth: {session-access-ttl: 1m, session-grace-window: 0s}\n", encoding="utf-8")
+    async with runed(tmp_path / "data", "--config", str(runefile)) as server, client(server) as http:
+        await log_in(server, http)
+        assert [(await http.get("/")).status_code for _ in range(5)] == [200] * 5
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(http.get("/services")) for _ in range(8)]
+        assert {each.result().status_code for each in asked} == {200}
+
+
+@promise("dashboard.oidc")
+@browser_wanted
+async def test_single_sign_on_leads_to_the_provider_and_back_into_the_dashboard(tmp_path: Path) -> None:
+    async with provider() as liar:
+        secret = tmp_path / "secret"
+        secret.touch(0o600)
+        secret.write_text(SECRET, encoding="utf-8")
+        runefile = tmp_path / "runefile.yaml"
+        chosen = f"issuer: '{liar.url}', client-id: {CLIENT}, client-secret-file: '{secret}'"
+        groups = "groups: [{group: ops, policies: [readwrite]}], default-policies: readonly"
+        runefile.write_text(f"auth: {{oidc: {{{chosen}, {groups}}}}}\n", encoding="utf-8")
+        async with (
+            runed(tmp_path / "data", "--config", str(runefile)) as server,
+            chromium() as browser,
+            reader(browser, server) as found,
+        ):
+            page = found.page
+            await page.goto(f"http://{server.http}/")
+            await page.get_by_role("link", name="Log in with single sign-on").click()
+            await expect(page.locator("body[data-live]")).to_be_attached()
+            await expect(page.locator(".who")).to_have_text("ann-smith")
+            await page.get_by_role("button", name="Log out").click()
+            async with client(server) as http:
+                begun = await http.get("/login/oidc")
+                back = liar.authorize(begun.headers["location"])
+                http.cookies.clear()
+                refused = await http.get(back)
+                assert refused.status_code == 401
+                assert "begin again" in refused.text
+            liar.claims["email"] = "ann@elsewhere.example"
+            liar.lie = lambda said: said.update(aud="another")
+            await page.get_by_role("link", name="Log in with single sign-on").click()
+            await expect(page.get_by_role("alert")).to_contain_text("does not hold")
+
+
 @promise("dashboard.rights")
 @browser_wanted
 async def test_who_may_not_see_something_is_not_shown_it(tmp_path: Path) -> None:
@@ -161,7 +231,7 @@ async def test_who_may_not_see_something_is_not_shown_it(tmp_path: Path) -> None
         await found.page.get_by_role("button", name="Log out").click()
         await found.enter(made.secret)
         menu = found.page.locator("#menu a")
-        assert await menu.all_inner_texts() == ["Overview", "Services"]
+        assert await menu.all_inner_texts() == ["Overview", "Services", "Deletions", "Sessions"]
         await found.open("/services/default/web")
         assert not await found.page.get_by_role("button", name="Delete").count()
         await found.open("/settings/users")

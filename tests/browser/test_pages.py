@@ -12,6 +12,7 @@ from playwright.async_api import Page, expect
 
 from browser.browsing import DESKTOP, PHONE, Reader, logged_in
 from browser.test_guard import HOSTILE, POLICY, send
+from browser.test_settle import settled
 from promises import promise
 from rune.api.orchestrator import configmaps, secrets
 from rune.api.orchestrator.configmaps import Configmap
@@ -63,6 +64,7 @@ async def furnished(server: Runed) -> dict[str, str]:
         configmaps.create, configmaps.CreateConfigmapRequest(configmap=Configmap(name="web", data={"k": "v"}))
     )
     await send(server, "bot", HOSTILE)
+    await settled(server)
     made = await server.call(
         policies.create, policies.CreateSecurityPolicyRequest(name="p", yaml_content=POLICY)
     )
@@ -130,6 +132,9 @@ async def test_an_empty_server_teaches(tmp_path: Path) -> None:
             ("/agents", "Shield"),
             ("/policies", "rules:"),
             ("/secrets", "rune create secret"),
+            ("/webhooks", "rune alerts webhook create"),
+            ("/registries", "rune admin registries add"),
+            ("/deletions", "rune delete"),
         ):
             await reader.open(path)
             await expect(reader.page.locator(".empty")).to_contain_text(words)

@@ -102,6 +102,13 @@ class Message(Struct, metaclass=_MessageMeta):
     refused."""
 
 
+class Discreet(Message):
+    """A message whose values are credentials: it prints without them."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
 class WireEnum(StrEnum):
     """A closed set of words; each value is the name it has on the wire."""
 

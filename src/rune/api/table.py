@@ -25,6 +25,7 @@ from rune.api.orchestrator import (
     revisions,
     secrets,
     services,
+    sessions,
     users,
     watch,
 )
@@ -55,6 +56,7 @@ NOUNS: tuple[ModuleType, ...] = (
     secrets,
     configmaps,
     auth,
+    sessions,
     admin,
     users,
     backup,

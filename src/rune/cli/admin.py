@@ -10,7 +10,7 @@ import click
 
 from rune.api import OPERATIONS
 from rune.api.orchestrator import admin as api
-from rune.api.orchestrator import auth
+from rune.api.orchestrator import auth, sessions
 from rune.api.validate import build
 from rune.cli import audit as audit_commands
 from rune.cli import backup as backup_commands
@@ -18,6 +18,7 @@ from rune.cli import derive, options, output, registry
 from rune.cli.certs import certs
 from rune.cli.connect import connected
 from rune.cli.state import State
+from rune.cli.typed import typed
 from rune.client.contexts import Context, save
 from rune.errors import InvalidArgument
 
@@ -38,6 +39,8 @@ assert isinstance(policy, click.Group)  # noqa: S101 - which the table has just 
 assert isinstance(token, click.Group)  # noqa: S101 - as above
 
 
+user = admin.commands["user"]
+assert isinstance(user, click.Group)  # noqa: S101 - as above
 registries = admin.commands["registries"]
 assert isinstance(registries, click.Group)  # noqa: S101 - as above
 registries.add_command(registry.add)
@@ -90,6 +93,22 @@ def create_token(state: State, name: str, **given: Any) -> None:  # noqa: ANN401
     answer = connected(state, lambda client: client.call(auth.create_token, request))
     click.echo(f"token {answer.id} made for {given['subject'] or name}", err=True)
     _hand_over(answer.secret, given["out_file"])
+
+
+@user.command("set-password", epilog="Example: rune admin user set-password ann")
+@click.argument("name")
+@click.option("--password-file", default="", metavar="FILE", help="Read it from there; - is stdin. [asks]")
+@click.option("--remove", is_flag=True, help="Take the password away instead.")
+@click.pass_obj
+def set_password(state: State, name: str, *, password_file: str, remove: bool) -> None:
+    """Set a user's password, of 12 characters at least; sessions that began with the one before end."""
+    if remove and password_file:
+        raise click.UsageError("--remove takes the password away: it needs none")
+    password = "" if remove else typed("Password", password_file, twice=True)
+    request = build(sessions.SetPasswordRequest, {"name": name, "password": password})
+    answer = connected(state, lambda client: client.call(sessions.set_password, request))
+    ended = f"; {answer.sessions} sessions ended" if answer.sessions else ""
+    click.echo(f"password of {name!r} {'taken away' if remove else 'set'}{ended}")
 
 
 @policy.command(

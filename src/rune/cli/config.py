@@ -22,7 +22,7 @@ def config() -> None:
 def view(state: State) -> None:
     """Show the file, with *** for tokens."""
     hidden = {
-        name: replace(context, token="***" if context.token else "")
+        name: replace(context, token="***" if context.token else "", refresh="***" if context.refresh else "")
         for name, context in state.contexts.by_name.items()
     }
     click.echo(f"# {state.config_path}")
@@ -51,7 +51,7 @@ def set_context(state: State, name: str, *, insecure: bool | None, **given: str 
     }
     after = replace(before, **{key: value for key, value in changes.items() if value is not None})
     if after.server != before.server:
-        after = replace(after, token="", insecure="true" if insecure else "")
+        after = replace(after, token="", refresh="", expires="", insecure="true" if insecure else "")
     save(state.config_path, state.contexts.having(name, after))
     click.echo(f"context {name!r} {'changed' if name in state.contexts.by_name else 'made'}")
 

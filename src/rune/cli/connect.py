@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
     """What the work gives; its client is closed afterwards."""
+    renewed(state)
 
     async def go() -> T:
         async with Client(transport(state)) as client:
@@ -34,10 +35,19 @@ def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
 
 def asked(state: State, operation: Operation[In, Out], request: In) -> Out:
     """The answer to one call, without an event loop where that can be."""
+    renewed(state)
     carrier = transport(state)
     if not isinstance(carrier, HasNow):
         return connected(state, lambda client: client.call(operation, request))
     return cast("Out", carrier.unary_now(operation, request, timeout=CALL_SECONDS))
+
+
+def renewed(state: State) -> None:
+    """Trade a session's token for the next one before it ends."""
+    if state.session is not None:
+        from rune.cli.renewal import renew  # noqa: PLC0415 - tokens that are no session's do without
+
+        renew(state, transport)
 
 
 def transport(state: State) -> Transport:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rune.client.contexts import Contexts
+    from rune.client.contexts import Context, Contexts
 
 DEFAULT_SERVER = "127.0.0.1:7863"
 
@@ -61,6 +61,15 @@ class State:
             return said
         chosen = self.contexts.chosen(self.context)
         return chosen.token if self.address == (chosen.server or DEFAULT_SERVER) else ""
+
+    @property
+    def session(self) -> Context | None:
+        """The context whose session we use; None where the token is none of a session."""
+        if self.environ.get("RUNE_TOKEN", ""):
+            return None
+        chosen = self.contexts.chosen(self.context)
+        is_its = self.address == (chosen.server or DEFAULT_SERVER)
+        return chosen if chosen.refresh and is_its else None
 
     @property
     def ca_file(self) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from rune.cli.connect import trusted
+from rune.cli.connect import renewed, trusted
 from rune.cli.state import State
 from rune.client.sessions import login_code
 
@@ -22,6 +22,7 @@ SECONDS = 10.0
 @click.pass_obj
 def ui(state: State, *, url: str, no_browser: bool) -> None:
     """Open the dashboard in a browser, logged in."""
+    renewed(state)
     at = (url or address(state.address)).rstrip("/")
     secured = trusted(state) if at.startswith("https://") else None
     link = f"{at}/enter#{login_code(at, state.token, trust=secured, insecure=state.insecure)}"

@@ -22,6 +22,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     server: str = ""
     token: str = ""
+    refresh: str = ""
+    """What the token is traded with for the next one, where it is one of a session."""
+    expires: str = ""
+    """When that token ends, in Unix seconds."""
     namespace: str = ""
     ca_file: str = ""
     cert_file: str = ""
@@ -37,6 +41,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 NAMES = {
     "server": "server",
     "token": "token",
+    "refreshToken": "refresh",
+    "expiresAt": "expires",
     "defaultNamespace": "namespace",
     "caFile": "ca_file",
     "certFile": "cert_file",

@@ -22,6 +22,7 @@ from rune.core.call import Caller, Certificate
 from rune.core.clock import Clock
 from rune.core.guesses import Guesses
 from rune.core.limits import Quota
+from rune.core.sessions import PREFIX, Session, Terms
 from rune.core.store.base import Store
 from rune.core.tokens import SYSTEM, Token, digest
 from rune.errors import OutOfRange, ResourceExhausted, Unauthenticated, Unavailable
@@ -44,20 +45,21 @@ BY_CERTIFICATE: Final = "certificate:"
 """What the credential of a principal begins with that showed a certificate; its fingerprint follows."""
 
 
+Credential = Token | Session | Certificate
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A principal and the very resources it was made of."""
 
-    credential: Token | Certificate
+    credential: Credential
     subject: Subject
     grants: tuple[Grant | None, ...]
     principal: Principal
     revision: int
     """The newest revision at which this was so."""
 
-    def is_of(
-        self, credential: Token | Certificate, subject: Subject, grants: tuple[Grant | None, ...]
-    ) -> bool:
+    def is_of(self, credential: Credential, subject: Subject, grants: tuple[Grant | None, ...]) -> bool:
         """The store gives out the same object until a resource changes."""
         return (
             self.credential is credential
@@ -83,7 +85,10 @@ class Lost(asyncio.Event):
 class Identity:
     """Knows the tokens of a store. `follow` has to run for as long as streams are served."""
 
-    def __init__(self, store: Store, clock: Clock, *, keys: Keys | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, keys: Keys | None = None, terms: Terms | None = None
+    ) -> None:
+        self._grace = (terms or Terms()).grace
         self._store = store
         self._clock = clock
         self._keys = keys
@@ -116,7 +121,12 @@ class Identity:
     def _of_token(self, bearer: str) -> Principal | None:
         """The token's principal; unknown, wrong, revoked and expired ones take the same way to None."""
         text = bearer.strip()[:LONGEST]
-        token = self._store.find(Token, SYSTEM, text.partition(".")[0])
+        public = text.partition(".")[0]
+        token = self._store.find(Token, SYSTEM, public)
+        if token is None and (session := self._store.find(Session, SYSTEM, public)) is not None:
+            return (
+                self._of_session(session) if session.lets_in(text, self._clock.now(), self._grace) else None
+            )
         matches = compare_digest(digest(text), token.hash if token else NOBODYS_HASH)
         if token is None or not matches:
             return None
@@ -137,6 +147,26 @@ class Identity:
             return None
         return self._made(subject, token)
 
+    def _of_session(self, session: Session | None) -> Principal | None:
+        """The subject of a session that is good now."""
+        if session is None or not session.is_good(self._clock.now()) or not self.stands(session):
+            return None
+        subject = self._store.find(Subject, SYSTEM, session.subject)
+        return self._made(subject, session) if subject is not None else None
+
+    def stands(self, session: Session) -> bool:
+        """Its subject is still there, and so is what it was begun with."""
+        subject, now = self._store.find(Subject, SYSTEM, session.subject), self._clock.now()
+        if subject is None or subject.id != session.subject_id:
+            return False
+        if not session.origin:
+            return True
+        if session.origin.startswith(PREFIX):
+            parent = self._store.find(Session, SYSTEM, session.origin.removeprefix(PREFIX))
+            return parent is not None and parent.is_good(now)
+        token = self._store.find(Token, SYSTEM, session.origin)
+        return token is not None and token.is_good(now)
+
     def _of_certificate(self, certificate: Certificate) -> Principal | None:
         """The subject of that name, for as long as the certificate lasts."""
         subject = self._store.find(Subject, SYSTEM, certificate.subject)
@@ -144,7 +174,7 @@ class Identity:
             return None
         return self._made(subject, certificate)
 
-    def _made(self, subject: Subject, credential: Token | Certificate) -> Principal:
+    def _made(self, subject: Subject, credential: Credential) -> Principal:
         """The subject's principal, the same object as before where nothing changed."""
         name, _ = _credential(credential)
         known = self._known.get(name)
@@ -227,8 +257,9 @@ class Identity:
     def _judge(self, event: Lost) -> None:
         """Set the event unless the credential still means the same principal."""
         again, before = self._again(event.principal), event.principal
-        if again is not None and replace(again, organization=before.organization) == before:
-            return  # what it may do where is all in its rules
+        if again is not None and _is_same(again, before):
+            event.principal = replace(again, organization=before.organization)
+            return
         event.set()
         if self._lost.get(_place(before)) is event:
             del self._lost[_place(before)]
@@ -239,6 +270,10 @@ class Identity:
             fingerprint = principal.credential.removeprefix(BY_CERTIFICATE)
             return self._of_certificate(
                 Certificate(subject=principal.name, fingerprint=fingerprint, expires_at=principal.expires_at)
+            )
+        if principal.credential.startswith(PREFIX):
+            return self._of_session(
+                self._store.find(Session, SYSTEM, principal.credential.removeprefix(PREFIX))
             )
         if principal.kind == KEY:
             return self._keys.current(principal.credential) if self._keys else None
@@ -265,7 +300,13 @@ def _place(principal: Principal) -> str:
     return f"{principal.organization}/{principal.credential}"
 
 
-_KINDS: Final = frozenset({Token.KIND, Subject.KIND, Grant.KIND}) | Keys.KINDS
+_KINDS: Final = frozenset({Token.KIND, Session.KIND, Subject.KIND, Grant.KIND}) | Keys.KINDS
+
+
+def _is_same(now: Principal, then: Principal) -> bool:
+    """It may do the same. A refreshed session ends later, and a call names the organization it acts in."""
+    end = now.expires_at if then.credential.startswith(PREFIX) else then.expires_at
+    return replace(now, organization=then.organization) == replace(then, expires_at=end)
 
 
 def _refusal(caller: Caller) -> str:
@@ -279,15 +320,17 @@ def _refusal(caller: Caller) -> str:
     )
 
 
-def _credential(credential: Token | Certificate | None) -> tuple[str, datetime | None]:
+def _credential(credential: Credential | None) -> tuple[str, datetime | None]:
     """What a principal says of what it showed: a name that is no secret, and its end."""
     if isinstance(credential, Certificate):
         return f"{BY_CERTIFICATE}{credential.fingerprint}", credential.expires_at
+    if isinstance(credential, Session):
+        return f"{PREFIX}{credential.id}", credential.until
     return (credential.id, credential.expires_at) if credential else ("", None)
 
 
 def principal_of(
-    subject: Subject, grants: tuple[Grant | None, ...], credential: Token | Certificate | None = None
+    subject: Subject, grants: tuple[Grant | None, ...], credential: Credential | None = None
 ) -> Principal:
     """The subject with the rules of its grants; one that is gone gives nothing."""
     name, expires_at = _credential(credential)

@@ -35,3 +35,12 @@ def moment(text: str, now: datetime) -> datetime:
             f"{text[:40]!r} is not a time: write it like 2026-01-31T12:00:00Z, or 10m for ten minutes ago"
         )
     return parsed.astimezone(UTC)
+
+
+def written(value: timedelta) -> str:
+    """As `span` reads it, in the largest unit that is whole."""
+    seconds = value.total_seconds()
+    for unit in ("d", "h", "m", "s"):
+        if seconds and not seconds % _UNITS[unit]:
+            return f"{seconds / _UNITS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:.0f}ms" if seconds else "0s"

@@ -54,3 +54,10 @@ class Guesses:
             known.strikes += 1
             known.until = now + min(2.0**known.strikes, LONGEST_WAIT)
         return 0.0
+
+    def forgive(self, key: str) -> None:
+        """Take the last one back: it was right. What was wrong before is not forgiven by that."""
+        known = self._sources.get(key)
+        if known is not None:
+            known.level, known.strikes = max(known.level - 1, 0.0), max(known.strikes - 1, 0)
+            known.until = 0.0

@@ -6,11 +6,13 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
 
 from rune.core import runefile
+from rune.core.durations import written
 from rune.core.runefile import SUPPORTED_LATER, Address
 from rune.core.settings import SETTINGS, Setting
 
@@ -75,6 +77,8 @@ def _takes(setting: Setting) -> str:
             return "The path of a folder"
         case tuple():
             return "A list of sections"
+        case timedelta():
+            return "A span of time such as `90s`, `15m`, `12h` or `30d`"
         case int():
             limits = setting.hint.__metadata__[0]
             return f"A whole number from {limits.ge} to {limits.le}"
@@ -85,6 +89,8 @@ def _takes(setting: Setting) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, timedelta):
+        return written(value)
     if value == ():
         return "[]"
     return str(value) if value != "" else '""'

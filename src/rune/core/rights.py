@@ -22,13 +22,15 @@ from rune.api.orchestrator.admin import (
     Subject,
     UserCreateRequest,
 )
-from rune.api.orchestrator.auth import CreateTokenRequest
+from rune.api.orchestrator.auth import CreateTokenRequest, EnrollRequest
 from rune.api.orchestrator.users import UserUpdateRequest
 from rune.api.resource import Key, Resource
 from rune.core.access import Principal, Rule
 from rune.core.auth import rules_of
 from rune.core.chain import Seal
 from rune.core.clock import Clock
+from rune.core.enrollments import KINDS as BELONGINGS
+from rune.core.enrollments import Federated, gone_with
 from rune.core.roles import READONLY, ROOT, faults, within
 from rune.core.roots import keeping_a_root, keeping_a_way_in
 from rune.core.settle import settle
@@ -66,7 +68,7 @@ class Roster(Resource):
 LONGEST_LIFETIME: Final = timedelta(days=3660)
 """Of a token that expires."""
 
-KINDS: Final = (Subject, Grant, Token, Roster, Seal)
+KINDS: Final = (Subject, Grant, Token, Roster, Seal, *BELONGINGS)
 """What a store must be made with."""
 
 N = TypeVar("N", Subject, Grant)
@@ -136,6 +138,51 @@ class Rights:
 
         await self._change("revoke_token", decide)
 
+    def refuse_stronger(self, giver: Principal, subject: Subject) -> None:
+        """Raises PermissionDenied where the subject may do more than whoever would act for it."""
+        self._refuse_more_than(giver, rules_of(self._grants(subject.policies)), repr(subject.name))
+
+    async def subject_for(self, giver: Principal, ask: EnrollRequest) -> Subject:
+        """The subject that a code is for, made where there is none, as for a token."""
+        as_token = CreateTokenRequest(
+            subject_name=ask.subject_name, subject_type=ask.subject_type, policies=ask.policies
+        )
+
+        def decide() -> list[Write]:
+            found = self._addressed(as_token)
+            self.refuse_stronger(giver, found or self._newcomer(as_token))
+            return [] if found else [Put(self._newcomer(as_token))]
+
+        await self._change("create_enrollment", decide)
+        return self.user(ask.subject_name)
+
+    async def federate(self, person: Federated, wanted: Subject) -> Subject:
+        """The user that a person of a provider is, made where there is none, with the wanted policies.
+
+        Raises PermissionDenied where another user has the name already.
+        """
+        found: list[Subject] = []
+
+        def decide() -> list[Write]:
+            link = self._store.find(Federated, SYSTEM, person.id)
+            subject = self._store.find(Subject, SYSTEM, link.subject) if link else None
+            if link is not None and subject is not None and subject.id == link.subject_id:
+                self._grants(wanted.policies)
+                changed = replace(subject, email=wanted.email or subject.email, policies=wanted.policies)
+                found[:] = [changed]
+                return [] if changed == subject else keeping_a_root(self._store, [Put(changed)])
+            if self._store.find(Subject, SYSTEM, wanted.name) is not None:
+                raise PermissionDenied(f"a user {wanted.name!r} is here already, and is somebody else")
+            fresh = self._subject(wanted.name, "user", wanted.policies, email=wanted.email)
+            found[:] = [fresh]
+            made = replace(
+                person, subject=fresh.name, subject_id=fresh.id, revision=link.revision if link else 0
+            )
+            return [Put(fresh), Put(made)]
+
+        await self._change("federate_user", decide)
+        return found[0]
+
     def user(self, name: str) -> Subject:
         """The user or service account; raises NotFound."""
         return self._named(Subject, name, "")
@@ -157,14 +204,14 @@ class Rights:
         return self.user(ask.name)
 
     async def delete_user(self, name: str) -> int:
-        """Delete it with its tokens, in one commit; returns how many there were."""
+        """Delete it with its tokens and sessions, in one commit; returns how many tokens there were."""
         gone: list[Token] = []
 
         def decide() -> list[Write]:
             user = self.user(name)
             gone[:] = [each for each in self._store.list(Token, SYSTEM) if each.subject == name]
             writes: list[Write] = [Delete(each.key, each.revision) for each in gone]
-            writes.append(Delete(user.key, user.revision))
+            writes += [*gone_with(self._store, name), Delete(user.key, user.revision)]
             keeping_a_root(self._store, writes)
             return keeping_a_way_in(self._store, writes, self._clock.now())
 

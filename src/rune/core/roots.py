@@ -69,5 +69,5 @@ def _after(before: dict[Key, Resource], writes: list[Write]) -> dict[Key, Resour
         if isinstance(write, Put):
             after[write.value.key] = write.value
         else:
-            after.pop(write.key)
+            after.pop(write.key, None)  # what belongs to a subject is not looked at
     return after

@@ -5,6 +5,7 @@ Only what something reads stands here; what the contract names and nothing reads
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
@@ -86,6 +87,57 @@ class Tls(Section, frozen=True, kw_only=True):
     gets in without a certificate, and one that names a user or service account stands for a token."""
 
 
+class OidcGroup(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people of one group of the provider may do."""
+
+    group: Text
+    policies: tuple[Text, ...]
+    """Names of grants."""
+
+
+class Oidc(Section, frozen=True, kw_only=True):
+    """Log-in at an OpenID provider. Whoever logs in becomes a user, with what their groups give; that is
+    decided anew at each log-in.
+    """
+
+    issuer: Text = ""
+    """The provider's issuer, exactly as it writes it: `https://login.example.com/realms/main`. Its
+    configuration is found below it. Empty: there is no such log-in."""
+
+    client_id: Text = ""
+    """What the provider calls this server."""
+
+    client_secret_file: Text = ""
+    """The file with the client's secret, closed to everybody but its owner (0600). Empty for a public client,
+    which PKCE alone protects."""
+
+    scopes: Text = "openid profile email"
+    """What is asked for, with blanks between; `openid` must be among it."""
+
+    username_claim: Text = "preferred_username"
+    """The claim that a user is named after; what a name cannot have becomes a hyphen."""
+
+    groups_claim: Text = "groups"
+    """The claim that lists the groups of whoever logs in."""
+
+    groups: tuple[OidcGroup, ...] = ()
+    """What groups give: a list of `group` and `policies`. In the environment it is JSON."""
+
+    default_policies: Text = ""
+    """Policies of whoever is in none of these groups, with commas between; empty lets nobody else in."""
+
+    allowed_domains: Text = ""
+    """Domains of e-mail addresses that may log in, with commas between; the provider must have verified the
+    address. Empty: all of the provider's people."""
+
+    redirect_url: Text = ""
+    """Where the provider sends browsers back to, as it is registered there; its path is `/login/oidc/done`.
+    By default the name that the browser calls this server by; needed behind a proxy that ends TLS."""
+
+    title: Text = "single sign-on"
+    """What the log-in page calls it: `Log in with …`."""
+
+
 class Auth(Section, frozen=True, kw_only=True):
     """Who may talk to `runed`."""
 
@@ -96,6 +148,21 @@ class Auth(Section, frozen=True, kw_only=True):
     allow_remote_admin: bool = False
     """Whether admin operations are answered to other machines too. Off, so that a stolen token alone gives
     nobody the power over users and rights."""
+
+    session_access_ttl: timedelta = timedelta(minutes=15)
+    """How long an access token of a session is good, as `15m`; from 1 minute to 1 day. Whoever takes one
+    unseen has it for so long at most, as its session goes on with the next."""
+
+    session_refresh_ttl: timedelta = timedelta(days=30)
+    """How long a session lasts without a refresh, as `30d`; from 1 hour to 1 year. Sessions of browsers
+    end after 2 hours without a page open, and after 12 hours in any case."""
+
+    session_grace_window: timedelta = timedelta(seconds=30)
+    """How long the tokens before a refresh are still good, as `30s`, since two programs may have used them at
+    the same time; 10 minutes at most. After it an old refresh token ends its session."""
+
+    oidc: Oidc = Oidc()
+    """Log-in at an OpenID provider."""
 
     tls: Tls = Tls()
     """Transport encryption."""

@@ -7,17 +7,20 @@ wherever it comes from, and an error says where that is.
 from __future__ import annotations
 
 import argparse
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
-from rune.core.runefile import SUPPORTED_LATER, Section, Settings, Tls
+from rune.core.runefile import SUPPORTED_LATER, Auth, Oidc, Section, Settings, Tls
 from rune.core.values import read
 from rune.errors import InvalidArgument, Violation
 
@@ -25,6 +28,8 @@ DEFAULT_FILE: Final = Path("/etc/rune/runefile.yaml")
 """Read when it is there; any other file that is named must be."""
 LARGEST: Final = 1 << 20
 PREFIX: Final = "RUNE_"
+DONE: Final = "/login/oidc/done"
+"""Where an OpenID provider sends browsers back to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +292,8 @@ def _check(settings: Settings, found: _Findings) -> None:
     if not settings.auth.enabled:
         _refuse(found, "auth.enabled", "callers always show a token: leave it out, or set it to true")
     _check_tls(settings.auth.tls, found)
+    _check_sessions(settings.auth, found)
+    _check_oidc(settings.auth.oidc, found)
     if settings.runner.docker.enabled == "false" and not settings.runner.process.enabled:
         _refuse(found, "runner.process.enabled", "every runner is switched off: nothing could run")
     if not settings.runner.docker.socket.removeprefix("unix://").startswith("/"):
@@ -302,6 +309,51 @@ def _check(settings: Settings, found: _Findings) -> None:
         _refuse(found, "server.http-addr", f"{http} is the address of gRPC already")
     if settings.server.data_dir.parts[:1] == ("~",):
         _refuse(found, "server.data-dir", "takes a whole path: `~` is the shell's word")
+
+
+def _check_sessions(auth: Auth, found: _Findings) -> None:
+    for name, value, least, most in (
+        ("session-access-ttl", auth.session_access_ttl, timedelta(minutes=1), timedelta(days=1)),
+        ("session-refresh-ttl", auth.session_refresh_ttl, timedelta(hours=1), timedelta(days=366)),
+        ("session-grace-window", auth.session_grace_window, timedelta(0), timedelta(minutes=10)),
+    ):
+        if not least <= value <= most:
+            _refuse(found, f"auth.{name}", f"is from {least} to {most} (days, hours:minutes:seconds)")
+
+
+def _check_oidc(oidc: Oidc, found: _Findings) -> None:
+    if not oidc.issuer:
+        if oidc.client_id:
+            _refuse(found, "auth.oidc.client-id", "has no effect without auth.oidc.issuer: set that too")
+        return
+    for name, url in (("issuer", oidc.issuer), ("redirect-url", oidc.redirect_url)):
+        if url and not is_safe(url):
+            _refuse(found, f"auth.oidc.{name}", "takes an https:// address (http:// on this machine alone)")
+    if oidc.redirect_url and not oidc.redirect_url.endswith(DONE):
+        _refuse(found, "auth.oidc.redirect-url", f"ends in {DONE}, where the dashboard expects browsers")
+    if not oidc.client_id:
+        _refuse(found, "auth.oidc.client-id", "must say what the provider calls this server")
+    if "openid" not in oidc.scopes.split():
+        _refuse(found, "auth.oidc.scopes", "must have openid among them")
+    if not oidc.groups and not oidc.default_policies:
+        _refuse(found, "auth.oidc.groups", "must give somebody something, or default-policies must")
+
+
+def is_safe(url: str) -> bool:
+    """Nobody on the way reads it: TLS, or this very machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_here(host)))
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_tls(tls: Tls, found: _Findings) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from msgspec.structs import replace
 
 from rune.core.auth import Identity
 from rune.core.clock import Clock
+from rune.core.enrollments import Enrollment
+from rune.core.sessions import Session
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.tokens import SYSTEM, Token
@@ -50,6 +52,7 @@ async def tidy(store: Store, identity: Identity, clock: Clock) -> None:
             raise
         used = {each: when for each, when in used.items() if each not in some}
     await settle(store, lambda: _gone(store, clock.now()), operation="tidy_tokens")
+    await settle(store, lambda: _over(store, identity, clock.now()), operation="tidy_sessions")
 
 
 async def _write_used(store: Store, used: dict[str, datetime]) -> None:
@@ -68,3 +71,14 @@ def _gone(store: Store, now: datetime) -> list[Write]:
     ended = ((token, token.revoked_at or token.expires_at) for token in store.list(Token, SYSTEM))
     old = (Delete(token.key, token.revision) for token, end in ended if end is not None and end < now - KEPT)
     return list(islice(old, AT_ONCE))
+
+
+def _over(store: Store, identity: Identity, now: datetime) -> list[Write]:
+    """Sessions that have ended, and codes: nobody asks for them again."""
+    sessions = (
+        each for each in store.list(Session, SYSTEM) if not (each.is_good(now) and identity.stands(each))
+    )
+    codes = (
+        each for each in store.list(Enrollment, SYSTEM) if each.expires_at is None or each.expires_at <= now
+    )
+    return [Delete(each.key, each.revision) for each in islice(chain(sessions, codes), AT_ONCE)]

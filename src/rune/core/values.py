@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
+from rune.core.durations import span
 from rune.core.runefile import Address
 
 HIGHEST_PORT: Final = 65_535
@@ -78,4 +80,6 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-_PARSERS: Final[dict[Any, Callable[[str], Any]]] = {bool: _truth, Address: _address, Path: _folder}
+_PARSERS: Final[dict[Any, Callable[[str], Any]]] = {
+    bool: _truth, Address: _address, Path: _folder, timedelta: span,
+}  # fmt: skip

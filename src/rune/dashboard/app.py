@@ -18,6 +18,7 @@ from rune.client.local import Dispatch
 from rune.dashboard import tail, terminal
 from rune.dashboard.ask import Done, Screen
 from rune.dashboard.book import MENU, Book, whole
+from rune.dashboard.elsewhere import Elsewhere
 from rune.dashboard.gate import Gate
 from rune.dashboard.live import OVER, Live
 from rune.dashboard.notices import Changes, Notices
@@ -40,8 +41,8 @@ class Dashboard:
         self.road, self._book = road, book or whole()
 
     @classmethod
-    def over(cls, dispatch: Dispatch, changes: Changes, rest: Rest) -> Front:
-        """The dashboard of a server."""
+    def over(cls, dispatch: Dispatch, changes: Changes, rest: Rest, *, provider: str = "") -> Front:
+        """The dashboard of a server; `provider` is what its OpenID provider is called, if it has one."""
         road = Road(
             dispatch=dispatch,
             clock=rest.clock,
@@ -49,6 +50,7 @@ class Dashboard:
             streams=rest.streams,
             notices=Notices(changes),
             sessions=Sessions(rest.clock),
+            provider=provider,
         )
         found = cls(road)
         return Front(routes=found.routes(), lifespan=found.lifespan)
@@ -63,8 +65,10 @@ class Dashboard:
 
     def routes(self) -> Sequence[BaseRoute]:
         """What goes before the operations of REST, whose paths begin with /v1."""
+        gate = Gate(self.road)
         return [
-            *Gate(self.road).routes(),
+            *gate.routes(),
+            *Elsewhere(self.road, gate).routes(),
             Route("/ui/static/{name}", self.static, methods=["GET"]),
             WebSocketRoute("/ui/live", self.live),
             WebSocketRoute("/ui/logs/{namespace}/{target}", self.logs),
@@ -137,6 +141,7 @@ class Dashboard:
         try:
             self.road.check(socket)
             session = self.road.session(socket)
+            await self.road.client_of(socket, session)
         except RuneError as failure:
             await socket.accept()
             await socket.close(OVER if isinstance(failure, Unauthenticated) else REFUSED)

@@ -15,16 +15,21 @@ from rune.dashboard import (
     alerts,
     audit,
     configs,
+    deletions,
     events,
     instances,
     keys,
+    loggedin,
     namespaces,
     nodes,
+    organizations,
     overview,
     policies,
+    registries,
     search,
     services,
     suite,
+    webhooks,
 )  # fmt: skip
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
 from rune.dashboard.road import Road
@@ -35,14 +40,19 @@ from rune.server.routes import Match, Routes
 
 PARTS: Final = (
     overview, services, instances, agents, alerts, events, policies, suite, configs, namespaces, nodes, keys,
-    access, audit, search,
+    access, audit, search, webhooks, organizations, registries, deletions, loggedin,
 )  # fmt: skip
 MENU: Final[Mapping[str, tuple[Link, ...]]] = {
     "Rune": overview.LINKS,
-    "Run": (*services.LINKS, *instances.LINKS, *configs.LINKS, *namespaces.LINKS, *nodes.LINKS),
-    "Guard": (*agents.LINKS, *alerts.LINKS, *events.LINKS, *policies.LINKS),
-    "Settings": (*keys.LINKS, *access.LINKS, *audit.LINKS),
-}
+    "Run": (
+        *services.LINKS, *instances.LINKS, *deletions.LINKS, *configs.LINKS, *registries.LINKS,
+        *namespaces.LINKS, *nodes.LINKS,
+    ),
+    "Guard": (*agents.LINKS, *alerts.LINKS, *events.LINKS, *policies.LINKS, *webhooks.LINKS),
+    "Settings": (
+        *keys.LINKS, *access.LINKS, *loggedin.LINKS, *organizations.LINKS, *audit.LINKS,
+    ),
+}  # fmt: skip
 
 
 class Book:

@@ -1,24 +1,30 @@
-"""The gate: log-in with a token or a one-time code, and log-out. Guesses are heard more and more slowly."""
+"""The gate: log-in with a password, a token or a one-time code, and log-out. Guesses are slowed."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from rune.api.orchestrator import auth
+from rune.api.orchestrator import auth, sessions
 from rune.core.auth import source
 from rune.core.guesses import Guesses
 from rune.core.limits import Quota
 from rune.dashboard.html import Node, el
 from rune.dashboard.road import Road, cookie_name, fields, forget, remember
-from rune.dashboard.sessions import CODE_SECONDS
+from rune.dashboard.sessions import CODE_SECONDS, Tokens
 from rune.dashboard.shell import HEADERS, document
 from rune.errors import ResourceExhausted, RuneError, Unauthenticated
 
 GUESSES = Quota(count=10, seconds=60, burst=20)
-HINT = "The first token of a server comes from `rune admin bootstrap`, others from `rune admin token create`."
+HINT = (
+    "The first token of a server comes from `rune admin bootstrap`, others from `rune admin token create`, "
+    "passwords from `rune admin user set-password`."
+)
 BEARER = "bearer "
 
 
@@ -42,16 +48,27 @@ class Gate:
 
     async def show(self, request: Request) -> Response:
         """The form."""
-        return _page(request, _token_form())
+        return self.page(request)
 
     async def enter(self, request: Request) -> Response:
-        """A session for a token that is good."""
+        """A session for a token that is good, or a user's password."""
         try:
             self._road.check(request)
             given = await fields(request)
-            return await self._begin(request, next(iter(given.get("token", ())), "").strip())
+            token, name = _first(given, "token").strip(), _first(given, "user").strip()
+            if token or not name:
+                return await self._begin(request, token)
+            ask = sessions.LogInRequest(name=name[:63], password=_first(given, "password"))
+            return await self.welcome(
+                request, await self._road.client(request, "").call(sessions.log_in, ask)
+            )
         except RuneError as failure:
-            return _page(request, _token_form(failure.message), failure)
+            return self.page(request, failure)
+
+    def page(self, request: Request, failure: RuneError | None = None) -> Response:
+        """The form, with what went wrong."""
+        wrong = failure.message if failure else ""
+        return _page(request, (_elsewhere(self._road.provider), _form(wrong)), failure)
 
     async def show_code(self, request: Request) -> Response:
         """The form that the script fills from the address, whose fragment no server ever sees."""
@@ -62,7 +79,7 @@ class Gate:
         try:
             self._road.check(request)
             given = await fields(request)
-            token = self._road.sessions.redeem(next(iter(given.get("code", ())), "").strip())
+            token = self._road.sessions.redeem(_first(given, "code").strip())
             if token is None:
                 self._slow_down(request)
                 raise Unauthenticated("The code is used or too old: run `rune ui` again.")
@@ -75,10 +92,8 @@ class Gate:
         try:
             self._road.check(request)
         except RuneError as failure:
-            return _page(request, _token_form(failure.message), failure)
-        session = self._road.sessions.find(request.cookies.get(cookie_name(request), ""))
-        if session is not None:
-            self._road.sessions.end(session)
+            return self.page(request, failure)
+        await self._end(request)
         answer = RedirectResponse("/login", 303, headers=HEADERS)
         forget(answer, request)
         return answer
@@ -95,20 +110,37 @@ class Gate:
         return JSONResponse({"code": code, "seconds": int(CODE_SECONDS)}, headers=HEADERS)
 
     async def _begin(self, request: Request, token: str) -> Response:
-        name = await self._known(request, token)
-        before = self._road.sessions.find(request.cookies.get(cookie_name(request), ""))
-        if before is not None:
-            self._road.sessions.end(before)
-        answer = RedirectResponse("/", 303, headers=HEADERS)
-        remember(answer, request, self._road.sessions.begin(token, name))
+        """A session that ends with the token; the road itself slows guesses down."""
+        if not token:
+            raise Unauthenticated("Type a user name and a password, or a token.")
+        client = self._road.client(request, token)
+        return await self.welcome(request, await client.call(sessions.begin, sessions.BeginSessionRequest()))
+
+    async def welcome(
+        self, request: Request, begun: sessions.LogInResponse, answer: Response | None = None
+    ) -> Response:
+        """Give the browser the cookie of a session that has begun; one that it had before ends."""
+        await self._end(request)
+        tokens = Tokens(begun.access_token, begun.refresh_token, begun.expires_at)
+        answer = answer or RedirectResponse("/", 303, headers=HEADERS)
+        remember(answer, request, self._road.sessions.begin(tokens, begun.subject_name))
         return answer
 
-    async def _known(self, request: Request, token: str) -> str:
-        """Who the token stands for; the road itself slows guesses down."""
+    async def _end(self, request: Request) -> None:
+        """End the browser's session here and in the server; one that is over already is fine."""
+        session = self._road.sessions.find(request.cookies.get(cookie_name(request), ""))
+        if session is None:
+            return
+        self._road.sessions.end(session)
+        with suppress(Unauthenticated):
+            client = await self._road.client_of(request, session)
+            await client.call(sessions.log_out, sessions.LogOutRequest())
+
+    async def _known(self, request: Request, token: str) -> None:
+        """Raises Unauthenticated for a token that is no good; the road itself slows guesses down."""
         if not token:
-            raise Unauthenticated("Type a token.")
-        client = self._road.client(request, token)
-        return (await client.call(auth.whoami, auth.WhoAmIRequest())).subject_name
+            raise Unauthenticated("Show a token.")
+        await self._road.client(request, token).call(auth.whoami, auth.WhoAmIRequest())
 
     def _slow_down(self, request: Request) -> None:
         wait = self._guesses.take(source(request.client.host if request.client else "unix"))
@@ -119,12 +151,25 @@ class Gate:
             )
 
 
-def _token_form(wrong: str = "") -> Node:
+def _elsewhere(provider: str) -> Node:
+    """The way to the OpenID provider. A link, as forms must not lead to other hosts."""
+    if not provider:
+        return None
+    to = el("a", f"Log in with {provider}", href="/login/oidc", class_="button primary", data_plain=True)
+    return (to, el("p", "or", class_="or"))
+
+
+def _form(wrong: str = "") -> Node:
     return (
         el("p", wrong, class_="trouble", role="alert") if wrong else None,
+        el("label", el("span", "User"),
+           el("input", name="user", autocomplete="username", maxlength="63", autofocus=True,
+              autocapitalize="none", spellcheck="false")),
+        el("label", el("span", "Password"),
+           el("input", name="password", type="password", autocomplete="current-password", maxlength="256")),
+        el("p", "or", class_="or"),
         el("label", el("span", "Token"),
-           el("input", name="token", type="password", required=True, autofocus=True, autocomplete="off",
-              maxlength="256")),
+           el("input", name="token", type="password", autocomplete="off", maxlength="256")),
         el("button", "Log in", type="submit", class_="primary"),
         el("p", "Or run ", el("code", "rune ui"), " on your machine: it opens this page, logged in."),
         el("p", HINT, class_="dim"),
@@ -149,3 +194,7 @@ def _page(request: Request, content: Node, failure: RuneError | None = None) -> 
         headers["retry-after"] = str(max(1, round(failure.retry_after)))
     text = document("Log in", shown, theme=request.cookies.get("rune_theme", ""))
     return Response(text, failure.codes.http if failure else 200, headers, "text/html")
+
+
+def _first(given: Mapping[str, Sequence[str]], name: str) -> str:
+    return next(iter(given.get(name, ())), "")

@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager
 from rune.core.access import ANY
 from rune.errors import Unavailable
 
-ALWAYS = frozenset({ANY, "token", "subject", "grant"})
+ALWAYS = frozenset({ANY, "token", "session", "subject", "grant"})
 """Kinds that concern every page: what is shown depends on who may see it."""
 
 Changes = Callable[[], AsyncGenerator[frozenset[str]]]

@@ -14,12 +14,14 @@ from rune.client.local import Dispatch, LocalTransport
 from rune.core.clock import Clock
 from rune.dashboard.ask import Ask
 from rune.dashboard.notices import Notices
-from rune.dashboard.sessions import LONGEST, Session, Sessions
+from rune.dashboard.sessions import LONGEST, Session, Sessions, Tokens
 from rune.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from rune.server.callers import caller
 from rune.server.drain import Streams
 from rune.server.origins import Origins
 
+AHEAD = 60.0
+"""Seconds before its end in which an access token is traded for the next."""
 MOST_FORM = 1 << 20
 MOST_FIELDS = 1000
 
@@ -34,12 +36,14 @@ class Road:
     streams: Streams
     notices: Notices
     sessions: Sessions
+    provider: str = ""
+    """What the OpenID provider is called, if there is one."""
 
     def client(self, browser: HTTPConnection, token: str) -> Client:
         """Calls as whoever the token stands for, from where the browser is."""
 
         def who() -> object:
-            given = {**dict(browser.headers), "authorization": f"Bearer {token}"}
+            given = {**dict(browser.headers), "authorization": f"Bearer {token}" if token else ""}
             peer = browser.client.host if browser.client else "unix"
             return caller("dashboard", self.clock.new_id(), address=peer, headers=given)
 
@@ -52,9 +56,22 @@ class Road:
             raise Unauthenticated("log in first")
         return session
 
+    async def client_of(self, browser: HTTPConnection, session: Session) -> Client:
+        """Calls as whoever is logged in; the session's tokens are traded in time, by one page at a time."""
+        if self._is_short(session):
+            async with session.turn:
+                if self._is_short(session):
+                    ask = auth.RefreshRequest(refresh_token=session.tokens.refresh)
+                    given = await self.client(browser, "").call(auth.refresh, ask)
+                    session.tokens = Tokens(given.access_token, given.refresh_token, given.expires_at)
+        return self.client(browser, session.tokens.access)
+
+    def _is_short(self, session: Session) -> bool:
+        return self.clock.now().timestamp() > session.tokens.expires_at - AHEAD
+
     async def ask(self, browser: HTTPConnection, session: Session, path: str) -> Ask:
-        """A question about a path; raises Unauthenticated once the token is lost."""
-        client = self.client(browser, session.token)
+        """A question about a path; raises Unauthenticated once the session is over."""
+        client = await self.client_of(browser, session)
         known = await client.call(auth.list_permissions, auth.ListMyPermissionsRequest())
         return Ask(
             client=client,
@@ -87,9 +104,14 @@ async def fields(request: Request) -> dict[str, list[str]]:
         raise InvalidArgument("the form is not readable") from error
 
 
+def is_secure(browser: HTTPConnection) -> bool:
+    """It came over TLS."""
+    return browser.url.scheme in ("https", "wss")
+
+
 def cookie_name(browser: HTTPConnection) -> str:
     """Over TLS the browser itself sees to it that no other host can have set the cookie."""
-    return "__Host-rune_session" if browser.url.scheme in ("https", "wss") else "rune_session"
+    return "__Host-rune_session" if is_secure(browser) else "rune_session"
 
 
 def remember(answer: Response, browser: HTTPConnection, cookie: str) -> None:

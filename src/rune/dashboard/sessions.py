@@ -1,4 +1,8 @@
-"""Sessions: a cookie stands for a credential that stays here; one-time codes begin one."""
+"""Sessions: a cookie stands for a session's tokens, which stay here; one-time codes begin one.
+
+The sessions themselves are the server's, like those of `rune login --user`: listed, revoked, and gone with
+their users.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +26,26 @@ MOST_EACH: Final = 50
 """Sessions of one subject: whoever begins more ends their own, nobody else's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a session has just now."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    expires_at: float
+    """When the access token ends, in Unix seconds."""
+
+
 @dataclass(slots=True, eq=False)
 class Session:
-    """One log-in. Its token is in memory alone, and in no repr."""
+    """One log-in. Its tokens are in memory alone, and in no repr."""
 
-    token: str = field(repr=False)
+    tokens: Tokens = field(repr=False)
     name: str
     until: float
     used: float
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """Held while its tokens are traded for the next ones."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set when it is over: pages that are open say good-bye."""
 
@@ -51,15 +67,15 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self, token: str, name: str) -> str:
-        """A new session for a credential that was found good; returns what the cookie says."""
+    def begin(self, tokens: Tokens, name: str) -> str:
+        """Keep a session that the server has begun; returns what the cookie says."""
         own = [key for key, session in self._open.items() if session.name == name]
         if len(own) >= MOST_EACH:
             self._end(own[0])
         if len(self._open) >= MOST:
             self._end(next(iter(self._open)))
         cookie, now = secrets.token_urlsafe(32), self._clock.monotonic()
-        self._open[_hash(cookie)] = Session(token, name, now + LONGEST, now)
+        self._open[_hash(cookie)] = Session(tokens, name, now + LONGEST, now)
         return cookie
 
     def find(self, cookie: str) -> Session | None:

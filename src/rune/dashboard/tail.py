@@ -34,7 +34,7 @@ async def serve(road: Road, socket: WebSocket, session: Session) -> None:
         tail=TAIL,
     )
     failed = ""
-    client = road.client(socket, session.token)
+    client = road.client(socket, session.tokens.access)
     try:
         async with road.streams.running(), asyncio.TaskGroup() as group:
             leaving = [group.create_task(_gone(socket)), group.create_task(_over(session))]

@@ -37,7 +37,7 @@ class Size(msgspec.Struct, frozen=True):
 async def serve(road: Road, socket: WebSocket, session: Session) -> None:
     """Until the command ends, the browser leaves or the session ends."""
     typed: asyncio.Queue[ExecRequest] = asyncio.Queue(WAITING)
-    client = road.client(socket, session.token)
+    client = road.client(socket, session.tokens.access)
     told: dict[str, object] = {"end": "the connection was closed"}
     try:
         async with road.streams.running(), asyncio.TaskGroup() as group:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -51,11 +51,15 @@ class Agents:
 
     async def list(self, call: Call, ask: api.ListAgentsRequest) -> api.ListAgentsResponse:
         """The agents, by agentId."""
-        agents = await self.all(call.principal.organization)
-        chosen = (agent for agent in agents if ask.status in ("", agent.status))
-        found, cursor = self._cursors.page(
-            call, chosen, lambda agent: agent.agent_id, limit=ask.limit, cursor=ask.cursor
-        )
+        organization, now = call.principal.organization, self._clock.now()
+        said, seen = await self._known(organization, now)
+
+        def at(name: str) -> api.Agent | None:
+            agent = _agent(organization, name, now, said=said.get(name), seen=seen.get(name))
+            return agent if ask.status in ("", agent.status) else None
+
+        names = sorted(said.keys() | seen.keys())
+        found, cursor = self._cursors.walk(call, names, at, limit=ask.limit, cursor=ask.cursor)
         return api.ListAgentsResponse(agents=found, next_cursor=cursor)
 
     async def watch(self, call: Call, ask: api.WatchAgentsRequest) -> AsyncIterator[api.WatchAgentsResponse]:
@@ -79,12 +83,18 @@ class Agents:
     async def all(self, organization: str) -> Sequence[api.Agent]:
         """Every agent of an organization."""
         now = self._clock.now()
-        said = {each.id: each for each in self._store.list(Registration, space(organization))}
-        seen = {each.agent_id: each for each in await self._events.agents(organization, now)}
+        said, seen = await self._known(organization, now)
         return [
             _agent(organization, name, now, said=said.get(name), seen=seen.get(name))
             for name in said.keys() | seen.keys()
         ]
+
+    async def _known(
+        self, organization: str, now: datetime
+    ) -> tuple[Mapping[str, Registration], Mapping[str, Seen]]:
+        """What people said of agents, and what their events say, by agentId."""
+        said = {each.id: each for each in self._store.list(Registration, space(organization))}
+        return said, {each.agent_id: each for each in await self._events.agents(organization, now)}
 
     async def get(self, call: Call, ask: api.GetAgentRequest) -> api.AgentDetails:
         """An agent, and how it behaves."""

@@ -6,8 +6,10 @@ import binascii
 import heapq
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Final, TypeVar
 
 from rune.core.call import Call
@@ -59,6 +61,22 @@ class Cursors:
             return rest, None
         part = rest[:limit]
         return part, self.made(call, by(part[-1]))
+
+    def walk(
+        self, call: Call, keys: Sequence[str], at: Callable[[str], T | None], *, limit: int, cursor: str
+    ) -> tuple[list[T], str | None]:
+        """As `page`, of sorted keys: only what is shown is looked at. `at` gives None for what is out."""
+        after = self.read(call, cursor)
+        begin = 0 if after is None else bisect_right(keys, after)
+        found: list[tuple[str, T]] = []
+        for key in islice(keys, begin, None):
+            item = at(key)
+            if item is None:
+                continue
+            if len(found) == limit:
+                return [each for _, each in found], self.made(call, found[-1][0])
+            found.append((key, item))
+        return [each for _, each in found], None
 
 
 def newest_first(at: datetime | None, id: str) -> str:

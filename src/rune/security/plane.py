@@ -85,11 +85,12 @@ class Plane:
         carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
         self._postman = Postman(store, stores.vault, carrier, clock=clock)
         agents = Agents(store, events, cursors, clock=clock)
+        self._alerts = Alerts(store, cursors, clock=clock)
         self._parts = (
             Events(events, cursors, self.detection, clock=clock),
             agents,
             Policies(store, cursors, clock=clock),
-            Alerts(store, cursors, clock=clock),
+            self._alerts,
             self._keys,
             Organizations(store, clock=clock),
             self._bundles,
@@ -106,8 +107,8 @@ class Plane:
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What runs for as long as the server does."""
-        running = (self.detection.run(), self._bundles.run(), self._watchman.run(), self._postman.run())
-        running = (*running, self.silence.run(), self._approvals.run())
+        running = (self._alerts.prepare(), self.detection.run(), self._bundles.run(), self._watchman.run())
+        running = (*running, self._postman.run(), self.silence.run(), self._approvals.run())
         return (*running, self._workloads.run(), trimming(self._events, self._clock))
 
     def release(self) -> None:

@@ -52,10 +52,31 @@ EXAMPLES = {
     "agents.endpoint": "https://runed.example.com:7861",
     "agents.ca-file": "/etc/rune/certs/ca.pem",
     "limits.approvals-per-minute": "5",
+    "auth.session-access-ttl": "5m",
+    "auth.session-refresh-ttl": "7d",
+    "auth.session-grace-window": "1m",
 }
 """Another value than the default for every setting that may have one."""
 
-TOGETHER = {"auth.tls.enabled", "auth.tls.cert-file", "auth.tls.key-file", "auth.tls.client-ca-file"}
+OIDC = """
+auth:
+  oidc:
+    issuer: https://login.example.com/main
+    client-id: rune
+    client_secret_file: /etc/rune/secret
+    scopes: openid email groups
+    username-claim: email
+    groups-claim: roles
+    groups: [{group: ops, policies: [readwrite, deployer]}]
+    default-policies: readonly
+    allowed-domains: example.com
+    redirect-url: https://rune.example.com/login/oidc/done
+    title: Example
+"""
+TOGETHER = {
+    *("auth.tls.enabled", "auth.tls.cert-file", "auth.tls.key-file", "auth.tls.client-ca-file"),
+    *(path for path in SETTINGS if path.startswith("auth.oidc.")),
+}
 """Settings that mean something together only."""
 
 
@@ -120,6 +141,41 @@ def test_things_are_kept_where_the_user_may_write(
 
 def test_every_setting_has_an_example_here() -> None:
     assert set(EXAMPLES) | TOGETHER == set(SETTINGS)
+
+
+def test_the_settings_of_oidc_are_given_together(tmp_path: Path) -> None:
+    oidc = load({}, {}, written(tmp_path, OIDC)).auth.oidc
+    assert (oidc.issuer, oidc.username_claim) == ("https://login.example.com/main", "email")
+    assert [(each.group, each.policies) for each in oidc.groups] == [("ops", ("readwrite", "deployer"))]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("auth.oidc.client-id", "{client-id: rune}"),
+        (
+            "auth.oidc.issuer",
+            "{issuer: 'http://login.example.com', client-id: r, default-policies: readonly}",
+        ),
+        ("auth.oidc.issuer", "{issuer: 'http://127.evil.com', client-id: r, default-policies: readonly}"),
+        ("auth.oidc.client-id", "{issuer: 'https://l.example.com', default-policies: readonly}"),
+        ("auth.oidc.groups", "{issuer: 'https://l.example.com', client-id: r}"),
+        ("auth.oidc.scopes", "{issuer: 'https://l', client-id: r, default-policies: r, scopes: email}"),
+        (
+            "auth.oidc.redirect-url",
+            "{issuer: 'https://l', client-id: r, default-policies: r, redirect-url: 'https://x/'}",
+        ),
+    ],
+)
+def test_a_provider_that_could_not_work_is_refused_at_the_start(tmp_path: Path, path: str, text: str) -> None:
+    assert path in refused(written(tmp_path, f"auth: {{oidc: {text}}}\n"))
+
+
+@pytest.mark.parametrize(
+    "text", ["session-access-ttl: 1s", "session-refresh-ttl: 2d3", "session-grace-window: 1h"]
+)
+def test_a_session_that_lasts_too_short_or_too_long_is_refused(tmp_path: Path, text: str) -> None:
+    assert f"auth.{text.partition(':')[0]}" in refused(written(tmp_path, f"auth: {{{text}}}\n"))
 
 
 def test_the_settings_of_tls_are_given_together(tmp_path: Path) -> None:

@@ -6,10 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from rune.api.fields import Int64, Message, Text
+from rune.api.fields import Discreet, Int64, Message, Name, Text, later
 from rune.api.operation import Access, Effect, Http, Operation
-
-SESSIONS = "sessions with refresh tokens are not part of this release"
 
 
 class WhoAmIRequest(Message):
@@ -54,7 +52,7 @@ class CreateTokenRequest(Message):
     kind: Text = ""
 
 
-class CreateTokenResponse(Message):
+class CreateTokenResponse(Discreet):
     """The token. Its secret is shown this once."""
 
     id: str = ""
@@ -76,13 +74,13 @@ class RevokeTokenResponse(Message):
     revoked: bool = False
 
 
-class RefreshRequest(Message):
+class RefreshRequest(Discreet):
     """A session's refresh token."""
 
     refresh_token: Text = ""
 
 
-class RefreshResponse(Message):
+class RefreshResponse(Discreet):
     """The session's next tokens."""
 
     access_token: str = ""
@@ -91,29 +89,32 @@ class RefreshResponse(Message):
 
 
 class EnrollRequest(Message):
-    """Whom to make an enrollment code for."""
+    """Whom to make an enrollment code for. A user that does not exist yet is made, with these policies."""
 
-    subject_name: Text = ""
+    subject_name: Name
     subject_type: Text = ""
+    """`user` (also when empty) or `service`."""
     policies: list[Text] = []
-    ttl_seconds: Int64 = 0
+    """For a new subject; `readonly` when empty."""
+    ttl_seconds: Annotated[int, Meta(ge=0, le=604_800, extra={"proto": "int64"})] = 0
+    """0 is an hour; a week is the most."""
 
 
-class EnrollResponse(Message):
+class EnrollResponse(Discreet):
     """The code, good once."""
 
     code: str = ""
     expires_at: Int64 = 0
 
 
-class RedeemEnrollmentRequest(Message):
+class RedeemEnrollmentRequest(Discreet):
     """The code."""
 
     code: Text = ""
-    grant_name: Text = ""
+    grant_name: Annotated[Text, later("a code speaks for one subject, whose policies decide")] = ""
 
 
-class RedeemEnrollmentResponse(Message):
+class RedeemEnrollmentResponse(Discreet):
     """The session that the code was turned into."""
 
     access_token: str = ""
@@ -177,9 +178,10 @@ refresh = Operation(
     response=RefreshResponse,
     summary="Trade a refresh token for the session's next tokens.",
     resource="auth",
-    verb="*",
+    verb="create",
+    http=Http(verb="POST", path="/v1/auth/refresh", body="*"),
+    access=Access.PUBLIC,
     effect=Effect.CHANGE,
-    unsupported=SESSIONS,
 )
 enroll = Operation(
     service="AuthService",
@@ -190,8 +192,8 @@ enroll = Operation(
     summary="Make a one-time enrollment code.",
     resource="auth",
     verb="*",
+    http=Http(verb="POST", path="/v1/auth/enrollments", body="*"),
     effect=Effect.CHANGE,
-    unsupported=SESSIONS,
 )
 redeem_enrollment = Operation(
     service="AuthService",
@@ -200,7 +202,8 @@ redeem_enrollment = Operation(
     response=RedeemEnrollmentResponse,
     summary="Trade an enrollment code for a session.",
     resource="auth",
-    verb="*",
+    verb="create",
+    http=Http(verb="POST", path="/v1/auth/enrollments/redeem", body="*"),
+    access=Access.PUBLIC,
     effect=Effect.CHANGE,
-    unsupported=SESSIONS,
 )

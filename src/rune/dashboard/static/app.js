@@ -319,9 +319,11 @@ function menu() {
   document.getElementById("toggle").setAttribute("aria-expanded", String(open));
 }
 
-const WAYS = { o: "/", s: "/services", i: "/instances", a: "/agents", l: "/alerts", e: "/events", p: "/policies", n: "/nodes" };
+const WAYS = { o: "/", s: "/services", i: "/instances", a: "/agents", l: "/alerts", e: "/events", p: "/policies", n: "/nodes",
+  d: "/deletions", r: "/registries", w: "/webhooks", u: "/settings/sessions", z: "/settings/organizations" };
 const HELP = [
   ["/", "search"], ["g then o s i a l e p n", "overview, services, instances, agents, alerts, events, policies, nodes"],
+  ["g then d r w u z", "deletions, registries, webhooks, sessions, organizations"],
   ["j and k", "next and previous row"], ["Enter", "open the row"], ["x", "pick the row"], ["t", "light or dark"], ["?", "this list"],
 ];
 
