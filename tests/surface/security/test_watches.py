@@ -70,7 +70,8 @@ async def watching(
 
 def told(item: Any) -> Told:
     """What an item says, whatever it is about."""
-    holder = next(field.name for field in fields(type(item)) if field.is_message)
+    message: type[Message] = item.__class__
+    holder = next(field.name for field in fields(message) if field.is_message)
     resource: Any = getattr(item, holder)
     return Told(resource.id if resource else "", item.event_type, item.revision)
 
