@@ -29,7 +29,7 @@ from rune.core.roles import seed
 from rune.core.runefile import Settings
 from rune.core.store.sqlite import SqliteStore
 from rune.core.vault import Vault
-from rune.daemon import KINDS, Parts, assemble
+from rune.daemon.assembly import KINDS, Parts, assemble
 from rune.orchestrator import namespaces
 from rune.orchestrator.plane import Ground
 from rune.orchestrator.runners.fake import FakeRunner

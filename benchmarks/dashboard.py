@@ -33,7 +33,7 @@ from browser.browsing import chromium, reader
 from rune.api.security import alerts
 from rune.core.store.base import Put, Store
 from rune.core.store.sqlite import SqliteStore
-from rune.daemon import KINDS
+from rune.daemon.assembly import KINDS
 from rune.security.kinds import Alert, Registration
 from runed import Runed, runed
 

@@ -30,7 +30,7 @@ from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
 from rune.core.tokens import digest
 from rune.core.vault import Vault
-from rune.daemon import KINDS, assemble
+from rune.daemon.assembly import KINDS, assemble
 from rune.orchestrator import namespaces
 from rune.orchestrator.plane import Ground
 from rune.orchestrator.runners.fake import FakeRunner

@@ -1,0 +1,1 @@
+"""The server `runed`, which is put together here alone."""
