@@ -99,10 +99,10 @@ def used(folder: Path) -> dict[str, float]:
     found = dict.fromkeys(PARTS.values(), 0.0)
     for one in psutil.process_iter(["cmdline", "cpu_times"]):
         words: list[str] = one.info["cmdline"] or []
-        if any(word.startswith(str(folder)) for word in words):
-            for word, part in PARTS.items():
-                if any(said.endswith(word) for said in words):
-                    found[part] += sum(one.info["cpu_times"][:2])
+        is_ours = any(word.startswith(str(folder)) for word in words)
+        for word, part in PARTS.items():
+            if is_ours and any(said.endswith(word) for said in words):
+                found[part] += sum(one.info["cpu_times"][:2])
     return found
 
 

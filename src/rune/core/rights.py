@@ -1,7 +1,7 @@
 """Rights: how subjects, grants and tokens change, each change decided against the newest state of all.
 
 Two changes that are each harmless may together lock everybody out, so they are put in a row: a lock within
-this process, and one resource (the roster) that each of them writes, for processes that share a store.
+this process, and the roster that each of them writes, for processes that share a store.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import ClassVar, Final, TypeVar
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from rune.api.fields import LABEL, Timestamp
+from rune.api.fields import LABEL
 from rune.api.orchestrator.admin import (
     Grant,
     PolicyAttachToSubjectRequest,
@@ -24,7 +24,7 @@ from rune.api.orchestrator.admin import (
 )
 from rune.api.orchestrator.auth import CreateTokenRequest, EnrollRequest
 from rune.api.orchestrator.users import UserUpdateRequest
-from rune.api.resource import Key, Resource
+from rune.api.resource import Resource
 from rune.core.access import Principal, Rule
 from rune.core.auth import rules_of
 from rune.core.chain import Seal
@@ -33,6 +33,7 @@ from rune.core.enrollments import KINDS as BELONGINGS
 from rune.core.enrollments import Federated, gone_with
 from rune.core.roles import READONLY, ROOT, faults, within
 from rune.core.roots import keeping_a_root, keeping_a_way_in
+from rune.core.roster import Roster
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.tokens import SYSTEM, Token, mint
@@ -50,23 +51,9 @@ from rune.errors import (
 MOST: Final[dict[type[Resource], int]] = {Subject: 10_000, Grant: 1_000, Token: 20_000}
 """How many there may be of each."""
 KINDS_OF_SUBJECT: Final = ("user", "service")
-
-
-class Roster(Resource):
-    """Written by every change of who may do what, so that no two of them are decided on the same state."""
-
-    KIND: ClassVar[str] = "roster"
-
-    bootstrapped_at: Timestamp = None
-
-    @property
-    def key(self) -> Key:
-        """There is one."""
-        return Key(self.KIND, SYSTEM, self.KIND)
-
-
 LONGEST_LIFETIME: Final = timedelta(days=3660)
 """Of a token that expires."""
+
 
 KINDS: Final = (Subject, Grant, Token, Roster, Seal, *BELONGINGS)
 """What a store must be made with."""

@@ -105,14 +105,12 @@ class Detection:
         try:
             await self.look(*deliveries)
         except InvalidArgument as error:
-            if sum(len(delivery.events) for delivery in deliveries) > 1:
-                for delivery in deliveries:
-                    for each in delivery.events:
-                        alone = msgspec.structs.replace(delivery, events=[each], missed=0)
-                        await self._look_apart([alone])
+            every = [(delivery, each) for delivery in deliveries for each in delivery.events]
+            if len(every) > 1:
+                for delivery, each in every:
+                    await self._look_apart([msgspec.structs.replace(delivery, events=[each], missed=0)])
                 return
-            delivery = next(each for each in deliveries if each.events)
-            bad = delivery.events[0]
+            delivery, bad = every[0]
             logger.warning(
                 "an event raises no alert, since the alert cannot be stored",
                 extra={

@@ -6,16 +6,14 @@ from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from planes import Plane, caller, outcomes, plane
 from promises import promise
 from rune.api.orchestrator import admin, auth, sessions, users
 from rune.core.clock import ManualClock
-from rune.core.passwords import Hashes, Password
-from rune.core.sessions import Birth, Session, Terms, Verdict, begun, digest, judged, renewed
+from rune.core.passwords import Password
+from rune.core.sessions import Session
 from rune.core.store.base import Put
 from rune.core.tokens import SYSTEM
 from rune.core.upkeep import tidy
@@ -387,32 +385,3 @@ async def test_one_code_of_many_that_are_redeemed_at_once_begins_one_session() -
         redeem = auth.RedeemEnrollmentRequest(code=made.code)
         ends = await outcomes(*(p.call(auth.redeem_enrollment, redeem) for _ in range(5)))
         assert sorted(ends) == ["UNAUTHENTICATED"] * 4 + ["ok"]
-
-
-async def test_a_browsers_session_ends_after_two_idle_hours_and_twelve_in_any_case() -> None:
-    clock, terms = ManualClock(), Terms()
-    subject = admin.Subject(id="1", name="ann")
-    pair = begun(subject, Birth(way="password", edge="dashboard"), clock.now(), terms=terms)
-    clock.advance(7201)
-    assert not pair.session.is_good(clock.now())
-    pair = begun(subject, Birth(way="password", edge="dashboard"), clock.now(), terms=terms)
-    for _ in range(11):
-        clock.advance(3600)
-        pair = renewed(pair.session, pair.refresh, clock.now(), terms=terms)
-    clock.advance(3600)
-    assert not pair.session.is_good(clock.now())
-
-
-@given(st.text(max_size=200))
-def test_no_text_but_a_refresh_token_is_one(text: str) -> None:
-    clock = ManualClock()
-    pair = begun(admin.Subject(id="1", name="ann"), Birth(way="password"), clock.now(), terms=Terms())
-    assert judged(pair.session, text, clock.now(), terms=Terms()) is Verdict.STRANGE
-    assert digest(text) != pair.session.access
-
-
-async def test_hashing_takes_turns_and_a_flood_is_refused() -> None:
-    hashes = Hashes(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    ends = await outcomes(*(hashes.check("", "x") for _ in range(100)))
-    assert ends.count("RESOURCE_EXHAUSTED") >= 60
-    assert "ok" in ends

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rune.api import wirejson
 from rune.api.security.events import IngestEventsRequest
-from rune.api.validate import _worth, refuse_unsupported  # pyright: ignore[reportPrivateUsage]
+from rune.api.validate import _worth, refuse_unsupported  # pyright: ignore[reportPrivateUsage] - empty in a fresh server
 from rune.core.events.event import in_time
 from rune.errors import InvalidArgument
 from rune.security.events import Batch, read_batch, shown, taken
