@@ -30,7 +30,7 @@ def main() -> None:
     linear.save(made, options.out.with_suffix(".npz"))
     header = {"trained_on": "own corpus, standard library" + (", development data" if rows else "")}
     linear.write(made, options.out, header)
-    header["calibration"] = points(options.out, options.left_out, options.seed)
+    header["calibration"] = points(options)
     linear.write(made, options.out, header)
     sys.stderr.write(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {header['calibration']}\n")
 
@@ -53,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--size", type=int, default=36_000, help="attacks that are spun, and as many harmless texts"
     )
+    parser.add_argument("--rise", type=float, help="what length costs, instead of what was measured")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -78,15 +79,17 @@ def joined(rows: Sequence[texts.Text], *, size: int, seed: int) -> list[texts.Te
     return list(texts.joined(rows, count=size // 12, seed=seed))
 
 
-def points(weights: Path, left_out: Path | None, seed: int) -> dict[str, float]:
+def points(options: argparse.Namespace) -> dict[str, float]:
     """The operating points: from texts that training left out, if measured, else from fresh ones."""
-    if left_out is not None:
-        with np.load(left_out) as kept:
-            return fitted(kept["left_out"][kept["may_train"]], rise=float(kept["rise"]))
-    fresh = own_texts(size=2_000, seed=seed + 99)
+    if options.left_out is not None:
+        with np.load(options.left_out) as kept:
+            unseen = kept["left_out" if options.data else "own"]
+            rise = float(kept["rise"]) if options.rise is None else options.rise
+            return fitted(unseen[kept["may_train"]], rise=rise)
+    fresh = own_texts(size=2_000, seed=options.seed + 99)
     harmless = [text.text for text in fresh if not text.is_attack]
-    rise = risen(weights, harmless)
-    return fitted(scored(weights, harmless).fair(rise), rise=rise)
+    rise = risen(options.out, harmless)
+    return fitted(scored(options.out, harmless).fair(rise), rise=rise)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from rune.policy.scanners.grams import BITS, HALF, Numbers, Places, grams
 
 MAGIC = b"RUNE-L2\x02"
 ALIGN = 64
-BLOCK = 64
+BLOCK = 32
 """Tokens of half a window: windows are two blocks long and begin at each block."""
-WHOLE = 5 * BLOCK
+WHOLE = 10 * BLOCK
 """Tokens of the longest text that is one window."""
 IDF_STEP = 16
 """Steps of one in the stored rarity of a feature; zero marks a feature that training did not keep."""
