@@ -23,7 +23,7 @@ def test_every_event_counts_once_for_its_agent_and_twice_for_its_organization_at
     total = sum(events for events, _ in counted.values())
     blocked = sum(events for share, (events, _) in counted.items() if share[6])
     for grain in (MINUTES, HOURS):
-        for is_agent in (True, False):
+        for is_agent, has_type in ((True, grain == HOURS), (False, True), (False, False)):
             sums = [
                 value
                 for cell, value in cells(counted, 1).items()
