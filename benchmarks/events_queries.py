@@ -8,7 +8,6 @@ Run: python benchmarks/events_queries.py [--count 1000000]
 from __future__ import annotations
 
 import argparse
-import asyncio
 import resource
 import sys
 import tempfile
@@ -39,7 +38,7 @@ LIMIT_BYTES = 600
 
 
 def fill(path: Path, count: int) -> None:
-    """Batches of twenty agents each, written as the store writes them: packed templates with other ids and times."""
+    """Batches of twenty agents each, as the store writes them: packed templates with other ids and times."""
     writer = Writer(path)
     writer.open()
     try:

@@ -27,13 +27,14 @@ OF_KINDS = f"{OF_ONE} AND type > 0"
 KINDS = f"{STARTS} SELECT type, threat, {SUMS} {OF_KINDS} GROUP BY type, threat"
 TOTALS = f"{STARTS} SELECT start / ?6, {SUMS} {OF_ONE} AND type = 0 GROUP BY 1"
 SERIES = f"{STARTS} SELECT start / ?6, {SUMS} {OF_ONE} GROUP BY 1"
+SIZE = f"iif(?2 = {MINUTES}, {MINUTE}, {60 * MINUTE})"
 BUSY = (
     f"{STARTS} SELECT agent FROM agents a WHERE organization = ?1"
-    f" AND last_seen >= ?3 * iif(?2 = {MINUTES}, 1, 60) * {MINUTE}"
-    f" AND first_seen < ?4 * iif(?2 = {MINUTES}, 1, 60) * {MINUTE} AND EXISTS (SELECT 1 FROM starts CROSS JOIN"
-    " rollups r ON r.organization = ?1 AND r.grain = ?2 AND r.start = x AND r.agent = a.agent)"
+    f" AND last_seen >= ?3 * {SIZE} AND first_seen < ?4 * {SIZE}"
+    " AND EXISTS (SELECT 1 FROM starts CROSS JOIN rollups r"
+    " ON r.organization = ?1 AND r.grain = ?2 AND r.start = x AND r.agent = a.agent)"
 )
-"""Agents with a cell in a stretch: a look-up for most, since who sent at all mostly sent in its first step too."""
+"""Agents with a cell in a stretch: mostly one look-up each, as who sends at all sends in its first step."""
 BY_AGENT = f"SELECT agent, sum(events), sum(blocked) {OF_EACH} GROUP BY agent"
 BY_COLUMN = {
     "threat": f"{STARTS} SELECT threat, sum(events), sum(blocked) {OF_KINDS} GROUP BY threat",

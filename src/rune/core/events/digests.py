@@ -10,9 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
 from hashlib import blake2b
-from operator import or_
 from struct import pack, unpack
 from sys import byteorder
 
@@ -29,8 +27,8 @@ BITS = 25
 """A filter has 2**25 bits, 32 for each of its digests."""
 
 PATTERNS: Sequence[int] = tuple(
-    reduce(or_, [1 << (each & 63) for each in blake2b(number.to_bytes(2), digest_size=3).digest()])
-    for number in range(1 << 12)
+    1 << (one & 63) | 1 << (two & 63) | 1 << (three & 63)
+    for one, two, three in (blake2b(number.to_bytes(2), digest_size=3).digest() for number in range(1 << 12))
 )
 """Words with three bits, or fewer where they meet. Saved filters are made of them: they never change."""
 LAST = len(PATTERNS) - 1

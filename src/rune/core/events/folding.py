@@ -1,7 +1,7 @@
 """Folding SQLite's log into its file beside the writer, so that no commit waits for it.
 
 A folding in a thread of its own takes everything that was committed when it began, while the writer goes
-on. The writer then folds the little that came meanwhile, after which its next transaction begins the log anew.
+on. The writer then folds the little that came meanwhile, and its next transaction begins the log anew.
 """
 # apsw's stubs name collections.abc.Buffer, which Python 3.11 lacks:
 # pyright: reportUnknownMemberType=false

@@ -43,7 +43,7 @@ LISTS = (
     " WHERE s.organization = ? AND s.last > ? AND s.first <= ? AND p.term IN ({})"
     " GROUP BY s.segment HAVING count(*) = ? ORDER BY s.segment DESC"
 )
-"""Of each segment that has all of some words, the shortest list: SQLite takes it from the row of the minimum."""
+"""Of each segment that has all of some words the shortest list: SQLite takes it from the minimum's row."""
 PIECE = 250
 """Candidates that are looked up together."""
 ENDLESS = 1 << 62

@@ -143,7 +143,7 @@ def digest(key: bytes | str, salt: bytes) -> int:
 
 
 def digests(keys: Sequence[bytes | str], salt: bytes) -> list[int]:
-    """The digest of each: of a UUID the middle of its product with a secret number, which is a universal hash."""
+    """The digest of each: of a UUID the middle of its product with a secret number, a universal hash."""
     factor = _factor(salt)
     return [
         int.from_bytes(key) * factor >> 128 & _DIGEST if isinstance(key, bytes) else _digest(key, salt)

@@ -1,4 +1,4 @@
-"""The indexes of what was stored: which events have a word, and which ids were seen. Made a segment at a time.
+"""The indexes of what was stored, a segment at a time: which events have a word, and which ids were seen.
 
 A row of `postings` lists where in a segment the events of a word stand, and a row of `digests` holds some
 hundred digests in their order; so a segment costs a few hundred rows at the end of two tables, not several
@@ -37,6 +37,8 @@ KEYS = "SELECT key, id FROM events WHERE id > ? AND id <= ?"
 NEXT = "SELECT coalesce(max(segment), -1) + 1 FROM segments"
 MARKS = "SELECT marks FROM digests WHERE segment >= ?"
 PASSED = "SELECT segment FROM segments WHERE organization = ? AND last <= ?"
+Ids = tuple[int, int]
+"""Those behind the first up to the second."""
 LEFT = "SELECT min(segment) FROM segments WHERE segment >= ?"
 
 
@@ -60,7 +62,7 @@ class Segments:
                 self._filters.add(newest, digests.unpacked(marks))
         self._tail = {}
         for stream in streams:
-            self._tail |= _marked(db, stream, stream.base + stream.sealed, stream.base + stream.newest)
+            self._tail |= _marked(db, stream, _unsealed(stream))
 
     @property
     def is_due(self) -> bool:
@@ -75,18 +77,19 @@ class Segments:
         """Index what came since the last time, as a segment; returns who was a part of it."""
         sealed = [stream for stream in streams if stream.sealed < stream.newest]
         for stream in sealed:
-            self._post(db, stream, stream.base + stream.sealed, stream.base + stream.newest)
+            self._post(db, stream, _unsealed(stream))
             stream.sealed = stream.newest
         self._close(db, self._tail)
         self._tail.clear()
         return sealed
 
-    def seal_again(self, db: apsw.Connection, stream: Stream, first: int, last: int) -> None:
-        """Index events behind `first` up to `last` once more, as segments: for a file of an older layout."""
+    def seal_again(self, db: apsw.Connection, stream: Stream, ids: Ids) -> None:
+        """Index events once more, as segments: for a file of an older layout."""
+        first, last = ids
         for start in range(first, last, SEGMENT):
-            end = min(start + SEGMENT, last)
-            self._post(db, stream, start, end)
-            self._close(db, _marked(db, stream, start, end))
+            piece = (start, min(start + SEGMENT, last))
+            self._post(db, stream, piece)
+            self._close(db, _marked(db, stream, piece))
 
     def surely_new(self, marks: Sequence[int]) -> bool:
         """None of these was seen, nor is one of them here twice."""
@@ -126,10 +129,10 @@ class Segments:
             db.execute("DELETE FROM filters WHERE generation = ?", (generation,))
             self._filters.drop(generation)
 
-    def _post(self, db: apsw.Connection, stream: Stream, first: int, last: int) -> None:
-        """List the words of the events behind `first` up to `last`."""
-        db.execute(POST, (stream.code, self._next, first, last, stream.words[BLOCKED]["blocked"]))
-        db.execute(SEAL, (stream.code, self._next, first, last))
+    def _post(self, db: apsw.Connection, stream: Stream, ids: Ids) -> None:
+        """List the words of events."""
+        db.execute(POST, (stream.code, self._next, *ids, stream.words[BLOCKED]["blocked"]))
+        db.execute(SEAL, (stream.code, self._next, *ids))
 
     def _close(self, db: apsw.Connection, tail: Mapping[int, int]) -> None:
         """Store the digests of a segment; the next one begins."""
@@ -141,6 +144,10 @@ class Segments:
             db.execute("REPLACE INTO filters VALUES (?, ?)", (generation, self._filters.bits(generation)))
 
 
-def _marked(db: apsw.Connection, stream: Stream, first: int, last: int) -> dict[int, int]:
-    """The events behind `first` up to `last` by their digests."""
-    return {digest(key, stream.salt): number for key, number in layout.rows(db, KEYS, (first, last))}
+def _unsealed(stream: Stream) -> Ids:
+    return stream.base + stream.sealed, stream.base + stream.newest
+
+
+def _marked(db: apsw.Connection, stream: Stream, ids: Ids) -> dict[int, int]:
+    """Events by their digests."""
+    return {digest(key, stream.salt): number for key, number in layout.rows(db, KEYS, ids)}

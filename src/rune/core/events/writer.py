@@ -225,5 +225,5 @@ class Writer:
         with self.transaction() as db:
             for organization, first, last in list(layout.rows(db, former)):
                 stream = codes[organization]
-                self.segments.seal_again(db, stream, max(first - 1, stream.base + stream.dropped), last)
+                self.segments.seal_again(db, stream, (max(first - 1, stream.base + stream.dropped), last))
             db.execute("DROP TABLE former_segments")

@@ -27,7 +27,7 @@ async def test_a_log_that_is_long_enough_is_folded_and_does_not_grow_for_ever(tm
             await fill(store, 150)
             log = path.with_name("events.db-wal").stat().st_size
             assert log < path.stat().st_size / 2
-            assert len((await store.tail("default", 0, 1_000))) == 1_000
+            assert len(await store.tail("default", 0, 1_000)) == 1_000
             assert await store.check() == []
 
 

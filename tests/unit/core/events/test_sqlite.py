@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -60,7 +60,10 @@ async def test_duplicates_are_found_in_every_segment_also_after_a_restart(
 
 
 async def test_a_digest_that_two_ids_share_does_not_make_them_one(store: SqliteEvents) -> None:
-    with mock.patch("rune.core.events.record.digests", lambda keys, _: [7] * len(keys)):
+    def same(keys: Sequence[str], _salt: bytes) -> list[int]:
+        return [7] * len(keys)
+
+    with mock.patch("rune.core.events.record.digests", same):
         await fill(store, 30)
         assert await store.append("default", [event("other")]) == Appended(1, 0)
     assert store.positions() == {"default": 31}
