@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from contract.events.samples import NOW
-from rune.core.events import reads, writer
+from rune.core.events import reads, segments
 from rune.core.events.base import Dimension, EventStore, Filter, Page, Retention, Span, Step, Stored
 from rune.core.events.event import Event, Policy, Scan, Tool
 from rune.core.events.memory import MemoryEvents
@@ -94,9 +94,9 @@ class Agreement(RuleBasedStateMachine):
     @initialize(segment=st.integers(1, 12), budget=st.integers(1, 8), generation=st.integers(1, 3))
     def start(self, segment: int, budget: int, generation: int) -> None:
         self.patches = [
-            mock.patch.object(writer, "SEGMENT", segment),
-            mock.patch.object(writer, "GENERATION", generation),
-            mock.patch.object(writer, "BITS", 8),
+            mock.patch.object(segments, "SEGMENT", segment),
+            mock.patch.object(segments, "GENERATION", generation),
+            mock.patch.object(segments, "BITS", 8),
             mock.patch.object(reads, "BUDGET", budget),
         ]
         for patch in self.patches:

@@ -23,14 +23,23 @@ STARTS = "WITH RECURSIVE starts(x) AS (VALUES (?3) UNION ALL SELECT x + 1 FROM s
 OF_ONE = "FROM starts CROSS JOIN rollups ON organization = ?1 AND grain = ?2 AND start = x AND agent = ?5 "
 OF_EACH = "FROM rollups WHERE organization = ?1 AND grain = ?2 AND start >= ?3 AND start < ?4 AND agent > 0 "
 
-KINDS = f"{STARTS} SELECT type, threat, {SUMS} {OF_ONE} GROUP BY type, threat"
+OF_KINDS = f"{OF_ONE} AND type > 0"
+KINDS = f"{STARTS} SELECT type, threat, {SUMS} {OF_KINDS} GROUP BY type, threat"
+TOTALS = f"{STARTS} SELECT start / ?6, {SUMS} {OF_ONE} AND type = 0 GROUP BY 1"
 SERIES = f"{STARTS} SELECT start / ?6, {SUMS} {OF_ONE} GROUP BY 1"
-BUSY = f"SELECT DISTINCT agent {OF_EACH}"
+SIZE = f"iif(?2 = {MINUTES}, {MINUTE}, {60 * MINUTE})"
+BUSY = (
+    f"{STARTS} SELECT agent FROM agents a WHERE organization = ?1"
+    f" AND last_seen >= ?3 * {SIZE} AND first_seen < ?4 * {SIZE}"
+    " AND EXISTS (SELECT 1 FROM starts CROSS JOIN rollups r"
+    " ON r.organization = ?1 AND r.grain = ?2 AND r.start = x AND r.agent = a.agent)"
+)
+"""Agents with a cell in a stretch: mostly one look-up each, as who sends at all sends in its first step."""
 BY_AGENT = f"SELECT agent, sum(events), sum(blocked) {OF_EACH} GROUP BY agent"
 BY_COLUMN = {
-    "threat": f"{STARTS} SELECT threat, sum(events), sum(blocked) {OF_ONE} GROUP BY threat",
-    "type": f"{STARTS} SELECT type, sum(events), sum(blocked) {OF_ONE} GROUP BY type",
-    "tool": f"{STARTS} SELECT tool, sum(events), sum(blocked) {OF_ONE} GROUP BY tool",
+    "threat": f"{STARTS} SELECT threat, sum(events), sum(blocked) {OF_KINDS} GROUP BY threat",
+    "type": f"{STARTS} SELECT type, sum(events), sum(blocked) {OF_KINDS} GROUP BY type",
+    "tool": f"{STARTS} SELECT tool, sum(events), sum(blocked) {OF_KINDS} GROUP BY tool",
 }
 MIX = f"{STARTS} SELECT start, type, threat, tool, events, blocked, threats, risk {OF_ONE} ORDER BY start"
 OF_MINUTES = "FROM rollups WHERE organization = ?1 AND grain = 0"
@@ -83,7 +92,7 @@ class Counts:
                 return figures.points(first, end, step=step, sums={})
             part = Stretch(MINUTES, *within) if step == "minute" else _hours(*within)
             size = size if step == "minute" else size // 60
-            rows = layout.rows(db, SERIES, (code, *part, agent, size))
+            rows = layout.rows(db, SERIES if agent else TOTALS, (code, *part, agent, size))
             sums = {number: tuple(rest) for number, *rest in rows}
         return figures.points(first, end, step=step, sums=sums)
 

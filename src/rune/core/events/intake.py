@@ -27,6 +27,8 @@ SUMS = "sum(events), sum(blocked), sum(threats), sum(risk)"
 CELLS = " UNION ALL ".join(
     f"SELECT ?1, {grain}, {start}, {words}, {SUMS} FROM shares GROUP BY {groups}"
     for grain, start, words, groups in (
+        (MINUTES, "minute", "0, 0, 0, 0", "minute"),
+        (HOURS, "minute / 60", "0, 0, 0, 0", "minute / 60"),
         (MINUTES, "minute", "agent, 0, 0, 0", "minute, agent"),
         (MINUTES, "minute", "0, type, threat, 0", "minute, type, threat"),
         (HOURS, "minute / 60", "agent, type, threat, tool", "minute / 60, agent, type, threat, tool"),

@@ -24,21 +24,30 @@ import apsw
 from rune.core.store.foreign import refuse_foreign
 from rune.errors import FailedPrecondition, Unavailable
 
-SCHEMA = 2
+SCHEMA = 3
 """The layout below. A file with a greater number is refused; raise it with a step that upgrades."""
-
-UPGRADE = """
-ALTER TABLE streams ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
-UPDATE streams SET counted = newest;
-PRAGMA user_version = 2;
-"""
-"""From 1, which counted every event in the transaction that stored it."""
 
 APPLICATION = int.from_bytes(b"RUNe")
 """Marks the file as ours, so that a path mistyped does not fill someone else's database."""
 
 POSITIONS = 40
 """Bits of an id that are the position; the rest is the organization."""
+
+INDEXES = """
+CREATE TABLE postings (
+    organization INTEGER, segment INTEGER, term INTEGER, ids TEXT NOT NULL,
+    PRIMARY KEY (organization, segment, term)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE segments (
+    organization INTEGER, segment INTEGER, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
+    PRIMARY KEY (organization, segment)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX segments_by_age ON segments (segment);
+CREATE TABLE digests (
+    segment INTEGER, last INTEGER, marks BLOB NOT NULL, ids BLOB NOT NULL, PRIMARY KEY (segment, last)
+) STRICT, WITHOUT ROWID;
+"""
 
 TABLES = f"""
 CREATE TABLE terms (
@@ -68,20 +77,31 @@ CREATE TABLE agents (
     first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX agents_of ON agents (organization);
-CREATE TABLE postings (term INTEGER, id INTEGER, PRIMARY KEY (term, id)) STRICT, WITHOUT ROWID;
-CREATE TABLE segments (
-    segment INTEGER, organization INTEGER, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
-    PRIMARY KEY (segment, organization)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE digests (
-    segment INTEGER, digest INTEGER, id INTEGER, PRIMARY KEY (segment, digest, id)
-) STRICT, WITHOUT ROWID;
+{INDEXES}
 CREATE TABLE filters (generation INTEGER PRIMARY KEY, bits BLOB NOT NULL) STRICT;
 CREATE TABLE salt (value BLOB NOT NULL) STRICT;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {SCHEMA};
 """
+
+UPGRADES = {
+    1: """
+ALTER TABLE streams ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+UPDATE streams SET counted = newest;
+""",
+    2: f"""
+DROP TABLE postings;
+DROP TABLE digests;
+DELETE FROM filters;
+ALTER TABLE segments RENAME TO former_segments;
+{INDEXES}
+INSERT INTO rollups
+    SELECT organization, grain, start, 0, 0, 0, 0, sum(events), sum(blocked), sum(threats), sum(risk)
+    FROM rollups WHERE agent = 0 GROUP BY organization, grain, start;
+""",
+}
+"""From 1, which counted every event in the transaction that stored it, and from 2, which had an index row for
+each word of each event. `former_segments` is left for the writer, which makes the indexes again."""
 
 ORGANIZATION, AGENT, TYPE, THREAT, TOOL, BLOCKED = range(6)
 """The kinds of terms."""
@@ -133,7 +153,7 @@ def writer(path: Path) -> apsw.Connection:
     try:
         db.pragma("journal_mode", "WAL")  # one fsync for a commit, and readers never wait
         db.pragma("synchronous", "FULL")  # acknowledged means that it survives a power cut
-        db.pragma("wal_autocheckpoint", 4_000)  # pages, about 16 MB of log: checkpoints stall the writer
+        db.pragma("wal_autocheckpoint", 0)  # it would stall whoever commits: see `Folding`
         db.pragma("journal_size_limit", 64 * 1024 * 1024)  # what a burst leaves of the log on the disk
         db.pragma("cache_size", -16_000)  # KiB
         db.pragma("trusted_schema", 0)  # a planted view or trigger may call nothing
@@ -142,8 +162,9 @@ def writer(path: Path) -> apsw.Connection:
             if db.pragma("user_version") == 0:
                 db.execute(TABLES)
                 db.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
-            elif db.pragma("user_version") == 1:
-                db.execute(UPGRADE)
+            for older in range(cast("int", db.pragma("user_version")), SCHEMA):
+                db.execute(UPGRADES[older])
+            db.pragma("user_version", SCHEMA)
     except BaseException:
         db.close()
         raise
@@ -156,6 +177,13 @@ def reader(path: Path) -> apsw.Connection:
     db.pragma("query_only", 1)
     db.pragma("cache_size", -16_000)  # KiB
     db.pragma("trusted_schema", 0)
+    return db
+
+
+def folder(path: Path) -> apsw.Connection:
+    """A connection that folds the log into the file; what it folds is on the disk when it is done."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    db.pragma("synchronous", "FULL")
     return db
 
 
@@ -201,7 +229,7 @@ class Many:
 
     def __init__(self, table: str, width: int, more: str = "") -> None:
         row = f"({', '.join('?' * width)})"
-        self._sizes = (64, 8, 1)
+        self._sizes = (256, 32, 4, 1)
         self._texts = [f"INSERT INTO {table} VALUES {', '.join([row] * size)} {more}" for size in self._sizes]
 
     def run(self, db: apsw.Connection, rows: Sequence[Sequence[Any]]) -> None:

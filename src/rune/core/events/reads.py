@@ -1,7 +1,7 @@
 """Reading from the file: pages and tails of events, and every number from the cells. Never writes.
 
-A query looks at candidates, from the newest back: those of the rarest word asked for, as its postings
-list them, or else all. It looks at no more than BUDGET of them, so that none takes long.
+A query looks at candidates, from the newest back: segment by segment those of the word that is rarest
+there, as its postings list them, or else all. It looks at no more than BUDGET, so that none takes long.
 """
 # apsw's stubs name collections.abc.Buffer, which Python 3.11 lacks:
 # pyright: reportUnknownMemberType=false
@@ -32,13 +32,20 @@ SPANNED = (
 )
 EVENT = f"SELECT {COLUMNS} FROM events e WHERE id = ?"
 TAIL = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
-FLOOR = "SELECT id FROM events WHERE id > ? AND id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?"
-FLOOR_OF_WORD = FLOOR.replace("events WHERE", "postings WHERE term = ? AND")
 BY_ID = f"SELECT {COLUMNS} FROM events e WHERE id > ? AND id <= ? {{}} ORDER BY id DESC LIMIT ?"
-BY_WORD = (
-    f"SELECT {COLUMNS} FROM postings p CROSS JOIN events e ON e.id = p.id"
-    " WHERE p.term = ? AND p.id > ? AND p.id <= ? {} ORDER BY p.id DESC LIMIT ?"
+CHOSEN = (
+    f"SELECT {COLUMNS} FROM events e WHERE e.id IN (SELECT value FROM json_each(?)) {{}}"
+    " ORDER BY e.id DESC LIMIT ?"
 )
+LISTS = (
+    "SELECT s.first, p.ids, min(octet_length(p.ids)) FROM segments s CROSS JOIN postings p"
+    " ON p.organization = s.organization AND p.segment = s.segment"
+    " WHERE s.organization = ? AND s.last > ? AND s.first <= ? AND p.term IN ({})"
+    " GROUP BY s.segment HAVING count(*) = ? ORDER BY s.segment DESC"
+)
+"""Of each segment that has all of some words the shortest list: SQLite takes it from the minimum's row."""
+PIECE = 250
+"""Candidates that are looked up together."""
 ENDLESS = 1 << 62
 MASK = (1 << POSITIONS) - 1
 
@@ -109,28 +116,49 @@ class Reader:
 
     def _page(self, asked: Wanted, unsealed: Range, indexed: Range, *, limit: int) -> Page:
         """Newest first: what is in no index yet, then what is."""
-        found = self._matches(asked, 0, within=unsealed, limit=limit + 1)
+        found = self._matches(asked, within=unsealed, limit=limit + 1)
         floor = 0
         if len(found) <= limit:
-            floor, driver = min((self._floor(word, indexed), word) for word in asked.drivers or (0,))
-            rest = Range(max(indexed.first, floor - 1), indexed.last)
-            found += self._matches(asked, driver, within=rest, limit=limit + 1 - len(found))
+            look = self._listed if asked.drivers else self._all
+            more, floor = look(asked, indexed, limit=limit + 1 - len(found))
+            found += more
         if len(found) > limit:
             return Page(found[:limit], found[limit - 1].position)
         return Page(found, (floor & MASK) or None)
 
-    def _floor(self, driver: int, within: Range) -> int:
-        """The last candidate that the budget allows to look at, 0 when it allows all."""
-        if driver:
-            return one(self.db.execute(FLOOR_OF_WORD, (driver, *within, BUDGET - 1))) or 0
-        return one(self.db.execute(FLOOR, (*within, BUDGET - 1))) or 0
+    def _all(self, asked: Wanted, within: Range, *, limit: int) -> tuple[list[Stored], int]:
+        """The first matches, and the last candidate that was looked at, 0 when none is left."""
+        first = max(within.first, within.last - BUDGET)
+        found = self._matches(asked, within=Range(first, within.last), limit=limit)
+        return found, first + 1 if first > within.first else 0
 
-    def _matches(self, asked: Wanted, driver: int, *, within: Range, limit: int) -> list[Stored]:
-        if driver:
-            sql, values = BY_WORD, (driver, *within, *asked.values, limit)
-        else:
-            sql, values = BY_ID, (*within, *asked.values, limit)
-        return list(self._stored(sql.format(asked.conditions), values))
+    def _listed(self, asked: Wanted, within: Range, *, limit: int) -> tuple[list[Stored], int]:
+        """As `_all`, of those that postings list."""
+        found: list[Stored] = []
+        seen = 0
+        for piece in self._candidates(asked.drivers, within):
+            piece = piece[: BUDGET - seen]  # noqa: PLW2901 - no more than that
+            seen += len(piece)
+            values = (f"[{','.join(map(str, piece))}]", *asked.values, limit - len(found))
+            found += self._stored(CHOSEN.format(asked.conditions), values)
+            if len(found) >= limit or seen >= BUDGET:
+                return found, piece[-1]
+        return found, 0
+
+    def _candidates(self, drivers: Sequence[int], within: Range) -> Iterator[list[int]]:
+        """The ids that may match, newest first and some at a time."""
+        sql = LISTS.format(", ".join("?" * len(drivers)))
+        code = within.last >> POSITIONS
+        for first, ids, _ in layout.rows(self.db, sql, (code, *within, *drivers, len(drivers))):
+            every = sorted([first + int(place) for place in ids.split(",")], reverse=True)
+            inside = [number for number in every if within.first < number <= within.last]
+            for start in range(0, len(inside), PIECE):
+                yield inside[start : start + PIECE]
+
+    def _matches(self, asked: Wanted, *, within: Range, limit: int) -> list[Stored]:
+        return list(
+            self._stored(BY_ID.format(asked.conditions), (within.first, within.last, *asked.values, limit))
+        )
 
     def _spanned(self, code: int, within: Range, wanted: Filter) -> Range:
         """The part of a range whose segments touch the time asked for."""
@@ -186,7 +214,7 @@ class Reader:
             self._words[term] = one(self.db.execute(WORD, (term,))) or ""
         return self._words[term]
 
-    def _stored(self, sql: str, values: Sequence[int]) -> Iterator[Stored]:
+    def _stored(self, sql: str, values: Sequence[int | str]) -> Iterator[Stored]:
         for number, key, at, agent, kind, body in layout.rows(self.db, sql, values):
             event_type = cast("EventType", self.word(kind))
             event = unpacked(key, at, agent=self.word(agent), type=event_type, body=body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ _astuple = msgspec.structs.astuple
 _LAYERS = Scan.__struct_fields__.index("layers_executed")
 _THREATS = Scan.__struct_fields__.index("threats_detected")
 _blake2b = hashlib.blake2b
+_DIGEST = (1 << 63) - 1
 
 
 def pack(events: Sequence[Event], salt: bytes) -> list[Packed]:
@@ -47,7 +49,7 @@ def pack(events: Sequence[Event], salt: bytes) -> list[Packed]:
 def _pack(events: Sequence[Event], keys: Sequence[bytes | str], salt: bytes) -> list[Packed]:
     """Every event passes through here, so nothing is looked up or called that need not be."""
     rows: list[Packed] = []
-    for key, event in zip(keys, events, strict=True):
+    for key, mark, event in zip(keys, digests(keys, salt), events, strict=True):
         scan, policy, tool, sdk = event.scan_result, event.policy_result, event.tool, event.sdk
         framework = event.framework
         body = (
@@ -65,7 +67,7 @@ def _pack(events: Sequence[Event], keys: Sequence[bytes | str], salt: bytes) -> 
         rows.append(
             (
                 key,
-                digest(key, salt),
+                mark,
                 (event.timestamp - EPOCH) // MICROSECOND,
                 event.agent_id,
                 event.event_type,
@@ -137,8 +139,26 @@ def unpacked_key(key: bytes | str) -> str:
 
 def digest(key: bytes | str, salt: bytes) -> int:
     """63 bits that stand for a key of one organization; the salt is secret, so nobody can make two meet."""
-    raw = key if isinstance(key, bytes) else key.encode()
-    return int.from_bytes(_blake2b(salt + raw, digest_size=8).digest(), "little") >> 1
+    return digests([key], salt)[0]
+
+
+def digests(keys: Sequence[bytes | str], salt: bytes) -> list[int]:
+    """The digest of each: of a UUID the middle of its product with a secret number, a universal hash."""
+    factor = _factor(salt)
+    return [
+        int.from_bytes(key) * factor >> 128 & _DIGEST if isinstance(key, bytes) else _digest(key, salt)
+        for key in keys
+    ]
+
+
+def _digest(key: str, salt: bytes) -> int:
+    return int.from_bytes(_blake2b(salt + key.encode(), digest_size=8).digest(), "little") >> 1
+
+
+@lru_cache(maxsize=1024)
+def _factor(salt: bytes) -> int:
+    """An odd number of 191 bits."""
+    return int.from_bytes(_blake2b(salt, digest_size=24).digest()) >> 1 | 1
 
 
 def micros(at: datetime) -> int:

@@ -1,7 +1,8 @@
 """What is counted when an event is stored, so that no counter, series or list ever reads events again.
 
-Every event counts in four cells: its agent's minute, its organization's minute by type and threat, and
-the hour of both by type, threat and tool. A cell that names no agent (0) is the organization's. All
+Every event counts in six cells: the minute and the hour of its organization, its agent's minute, its
+organization's minute by type and threat, and the hour of both by type, threat and tool. A cell that names
+no agent (0) is the organization's, and one that names no type either is all that the organization has. All
 numbers are whole, so that adding and taking away, in any order, gives the same cell.
 """
 
@@ -52,6 +53,8 @@ def cells(shares: Mapping[Share, Sequence[int]], sign: int) -> dict[Cell, Sums]:
         threats = events if threat else 0
         hour = minute // 60
         for cell in (
+            (organization, MINUTES, minute, 0, 0, 0, 0),
+            (organization, HOURS, hour, 0, 0, 0, 0),
             (organization, MINUTES, minute, agent, 0, 0, 0),
             (organization, MINUTES, minute, 0, kind, threat, 0),
             (organization, HOURS, hour, agent, kind, threat, tool),

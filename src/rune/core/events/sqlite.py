@@ -38,6 +38,7 @@ from rune.core.events.base import (
 )
 from rune.core.events.counts import Counts
 from rune.core.events.event import Event, refuse_many
+from rune.core.events.folding import Folding
 from rune.core.events.follow import Positions, Recent, bounded, follow
 from rune.core.events.reads import Reader
 from rune.core.events.record import pack, packed_key
@@ -76,6 +77,7 @@ class SqliteEvents:
         self._path = path
         self._retention = retention or Retention()
         self._writer = Writer(path)
+        self._folding = Folding(path)
         self._reader = Reader(path)
         self._counts = Counts(self._reader)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"writes {path.name}")
@@ -179,6 +181,7 @@ class SqliteEvents:
         if not self._released:
             self._released = True
             loop = asyncio.get_running_loop()
+            await self._folding.close()
             await loop.run_in_executor(self._read_thread, self._reader.close)
             await loop.run_in_executor(self._write_thread, self._writer.close)
             self._read_thread.shutdown(wait=False)
@@ -189,6 +192,7 @@ class SqliteEvents:
         try:
             newest = await loop.run_in_executor(self._write_thread, self._writer.open)
             await loop.run_in_executor(self._read_thread, self._reader.open)
+            await self._folding.open()
         except BaseException:
             await self.close()
             raise
@@ -272,6 +276,7 @@ class SqliteEvents:
                 if isinstance(outcome, Kept):
                     self._recent.add(waiting.batch.organization, outcome.of(waiting.events))
             self._positions.move(written.result().newest)
+            self._folding.start(written.result().log, finish=self._writer.fold, then=self._write_thread)
         else:
             logger.error("events not written", extra={"batches": len(flight)}, exc_info=error)
             outcomes = [_unavailable(self._path, error) for _ in flight]

@@ -1,7 +1,7 @@
 """Retention: the oldest go first, a few hundred at a time, so that an append waits for milliseconds at most.
 
 Segments are dropped in the order they were sealed, event by event: what the event counted is taken from
-its cells, what names it leaves the indexes, and once a segment is empty its digests follow.
+its cells, and once a segment is empty its indexes follow.
 """
 # apsw's stubs name collections.abc.Buffer, which Python 3.11 lacks:
 # pyright: reportUnknownMemberType=false
@@ -16,7 +16,7 @@ import apsw
 
 from rune.core.events.base import Retention
 from rune.core.events.intake import ADDED
-from rune.core.events.layout import BLOCKED, Many, one, rows
+from rune.core.events.layout import Many, one, rows
 from rune.core.events.record import micros
 from rune.core.events.rollups import MINUTE, Share, cells
 from rune.core.events.streams import Stream
@@ -38,7 +38,6 @@ EMPTIED = (
 )
 DROPPED = "UPDATE agents SET dropped = dropped + ?, dropped_blocked = dropped_blocked + ? WHERE agent = ?"
 OLDEST_SEGMENT = "SELECT organization FROM segments ORDER BY segment LIMIT 1"
-PASSED = "SELECT segment FROM segments WHERE organization = ? AND last <= ?"
 
 Row = tuple[int, int, int, int, int, int, int, int]
 
@@ -59,7 +58,7 @@ def trim(writer: Writer, now: datetime, retention: Retention) -> int:
         front = (stream.base + stream.dropped, stream.base + stream.sealed, STEP)
         gone: list[Row] = list(takewhile(lambda row: row[1] < cutoff, rows(db, OLDEST, front)))
         _drop(db, stream, gone)
-        _forget(writer, stream)
+        writer.segments.forget(db, stream)
     return len(gone)
 
 
@@ -91,32 +90,18 @@ def _drop(db: apsw.Connection, stream: Stream, gone: Sequence[Row]) -> None:
     """Undo what storing these events did."""
     shares: dict[Share, list[int]] = {}
     agents: dict[int, list[int]] = {}
-    postings: list[tuple[int, int]] = []
-    for number, at, agent, kind, threat, tool, blocked, risk in gone:
+    for _, at, agent, kind, threat, tool, blocked, risk in gone:
         sums = shares.setdefault((stream.code, at // MINUTE, agent, kind, threat, tool, blocked), [0, 0])
         sums[0] += 1
         sums[1] += risk
         lost = agents.setdefault(agent, [0, 0])
         lost[0] += 1
         lost[1] += blocked
-        words = (agent, kind, threat, blocked and stream.words[BLOCKED]["blocked"])
-        postings += [(word, number) for word in words if word]
     counted = cells(shares, -1)
     COUNT.run(db, [cell + tuple(sums) for cell, sums in counted.items()])
     db.executemany(EMPTIED, list(counted))
     db.executemany(DROPPED, [(*lost, agent) for agent, lost in agents.items()])
-    db.executemany("DELETE FROM postings WHERE term = ? AND id = ?", sorted(postings))
     last = gone[-1][0]
     db.execute("DELETE FROM events WHERE id > ? AND id <= ?", (stream.base + stream.dropped, last))
     stream.dropped = last - stream.base
     db.execute(MOVE, stream.row)
-
-
-def _forget(writer: Writer, stream: Stream) -> None:
-    """Drop the segments that this stream has left behind, and the digests of those that all have left."""
-    db = writer.db
-    for (segment,) in list(rows(db, PASSED, (stream.code, stream.base + stream.dropped))):
-        db.execute("DELETE FROM segments WHERE segment = ? AND organization = ?", (segment, stream.code))
-        if one(db.execute("SELECT 1 FROM segments WHERE segment = ?", (segment,))) is None:
-            db.execute("DELETE FROM digests WHERE segment = ?", (segment,))
-            writer.forget(segment)

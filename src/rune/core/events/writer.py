@@ -8,7 +8,7 @@ nothing to undo in memory. A batch that is refused costs its neighbours of the s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -16,34 +16,19 @@ from typing import NamedTuple
 
 import apsw
 
-from rune.core.events import intake, layout, streams
+from rune.core.events import folding, intake, layout, streams
 from rune.core.events.base import Stored
-from rune.core.events.digests import BITS, GENERATION, SEGMENT, Filters
 from rune.core.events.event import Event
 from rune.core.events.intake import Draft
-from rune.core.events.layout import AGENT, BLOCKED, Many, one
+from rune.core.events.layout import AGENT, one
 from rune.core.events.record import Packed, digest
+from rune.core.events.segments import Segments
 from rune.core.events.streams import Stream
 from rune.errors import ResourceExhausted
 
 MOVE = "UPDATE streams SET dropped = ?, sealed = ?, newest = ?, counted = ? WHERE organization = ?"
 UNCOUNTED = 4_096
 """Events that may wait to be counted: what a reading of numbers, or a start, has to catch up with."""
-POST = (
-    "INSERT INTO postings SELECT * FROM ("
-    " SELECT agent, id FROM events WHERE id > ?1 AND id <= ?2"
-    " UNION ALL SELECT type, id FROM events WHERE id > ?1 AND id <= ?2"
-    " UNION ALL SELECT threat, id FROM events WHERE id > ?1 AND id <= ?2 AND threat <> 0"
-    " UNION ALL SELECT ?3, id FROM events WHERE id > ?1 AND id <= ?2 AND blocked <> 0"
-    ") ORDER BY 1, 2"
-)
-SEAL = (
-    "INSERT INTO segments SELECT ?1, ?2, min(id), max(id), min(at), max(at)"
-    " FROM events WHERE id > ?3 AND id <= ?4"
-)
-DIGEST = Many("digests", 3)
-LOOK = "SELECT id FROM digests WHERE segment = ? AND digest = ?"
-
 EMPTY: Mapping[int, bytes | str] = MappingProxyType({})
 
 
@@ -68,10 +53,13 @@ class Kept(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What came of some batches, or their refusals, and how far their organizations are now."""
+    """What came of some batches, or their refusals, how far their organizations are now, and how many pages
+    the log has.
+    """
 
     outcomes: list[Kept | ResourceExhausted]
     newest: dict[str, int]
+    log: int
 
 
 class Writer:
@@ -84,9 +72,8 @@ class Writer:
         self._lock = layout.Lock(path)
         self._connection: apsw.Connection | None = None
         self._stale = True
-        self._tail: dict[int, int] = {}
-        self._filters = Filters(BITS)
-        self._segment = 0
+        self._log = 0
+        self.segments = Segments()
 
     @property
     def db(self) -> apsw.Connection:
@@ -100,7 +87,9 @@ class Writer:
         with layout.explained(self.path):
             self._lock.take()
             self._connection = layout.writer(self.path)
+            self._connection.set_wal_hook(self._logged)
             self._refresh()
+            self._index_again()
         return {name: stream.newest for name, stream in self.streams.items()}
 
     def close(self) -> None:
@@ -127,14 +116,18 @@ class Writer:
             draft = Draft()
             outcomes = [self._judge(draft, batch) for batch in batches]
             draft.store(db)
-            if len(self._tail) >= SEGMENT:
+            if self.segments.is_due:
                 self.seal()
-            if self.uncounted >= UNCOUNTED:
+            elif self.uncounted >= UNCOUNTED:  # one of them at a time: others wait
                 self.count()
             db.executemany(MOVE, [stream.row for stream in draft.touched.values()])
-        return Written(
-            outcomes, {batch.organization: self.streams[batch.organization].newest for batch in batches}
-        )
+        newest = {batch.organization: self.streams[batch.organization].newest for batch in batches}
+        return Written(outcomes, newest, self._log)
+
+    def fold(self) -> None:
+        """Fold what is left of the log into the file, so that the next transaction begins the log again."""
+        if self._connection is not None:
+            folding.fold(self._connection)
 
     def find(self, organization: str, key: bytes | str) -> int:
         """The id of the event with this key, 0 when there is none."""
@@ -163,35 +156,13 @@ class Writer:
 
     def seal(self) -> None:
         """Index what came since the last time, as a segment. Belongs into a transaction."""
-        for stream in self.streams.values():
-            first, last = stream.base + stream.sealed, stream.base + stream.newest
-            if first < last:
-                self.db.execute(POST, (first, last, stream.words[BLOCKED]["blocked"]))
-                self.db.execute(SEAL, (self._segment, stream.code, first, last))
-                stream.sealed = stream.newest
-                self.db.execute(MOVE, stream.row)
-        marks = sorted((self._segment, mark, number) for mark, number in self._tail.items())
-        DIGEST.run(self.db, marks)
-        generation = self._segment // GENERATION
-        self._filters.add(generation, self._tail)
-        self._tail.clear()
-        self._segment += 1
-        if self._segment % GENERATION == 0:
-            self.db.execute(
-                "REPLACE INTO filters VALUES (?, ?)", (generation, self._filters.bits(generation))
-            )
+        for stream in self.segments.seal(self.db, self.streams.values()):
+            self.db.execute(MOVE, stream.row)
 
-    def forget(self, segment: int) -> None:
-        """Drop the filter of a generation whose last segment is gone. Belongs into a transaction."""
-        generation = segment // GENERATION
-        left = one(
-            self.db.execute(
-                "SELECT min(segment) FROM segments WHERE segment >= ?", (generation * GENERATION,)
-            )
-        )
-        if (left is None or left // GENERATION > generation) and generation < self._segment // GENERATION:
-            self.db.execute("DELETE FROM filters WHERE generation = ?", (generation,))
-            self._filters.drop(generation)
+    def _logged(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        """SQLite tells after every commit."""
+        self._log = pages
+        return apsw.SQLITE_OK
 
     def _judge(self, draft: Draft, batch: Batch) -> Kept | ResourceExhausted:
         stream = self.streams.get(batch.organization)
@@ -203,7 +174,7 @@ class Writer:
             return refusal
         fresh = self._fresh(draft, stream, batch.rows)
         ids = draft.add(self.db, stream, fresh)
-        self._tail.update(zip((row[1] for row in fresh), ids, strict=True))
+        self.segments.add([row[1] for row in fresh], ids)
         first, duplicates = ids.start - stream.base, len(batch.rows) - len(fresh)
         if not duplicates:
             return Kept(first, 0)
@@ -212,12 +183,7 @@ class Writer:
 
     def _fresh(self, draft: Draft, stream: Stream, rows: Sequence[Packed]) -> Sequence[Packed]:
         """Those that are not stored yet; mostly one look for the whole batch says that it is all of them."""
-        marks = [row[1] for row in rows]
-        if (
-            len(set(marks)) == len(marks)
-            and self._tail.keys().isdisjoint(marks)
-            and not self._filters.suspects(marks)
-        ):
+        if self.segments.surely_new([row[1] for row in rows]):
             return rows
         drafted = draft.keys
         fresh: dict[bytes | str, Packed] = {}
@@ -231,18 +197,10 @@ class Writer:
         self, stream: Stream, key: bytes | str, mark: int, *, drafted: Mapping[int, bytes | str] = EMPTY
     ) -> int:
         """The id of the stored event with this key, 0 if there is none; a digest says only where to look."""
-        number = self._tail.get(mark, 0)
-        if number and (drafted.get(number) == key or self._has(stream, number, key)):
-            return number
-        found = (each for each in self._candidates(mark) if self._has(stream, each, key))
-        return next(found, 0)
-
-    def _candidates(self, mark: int) -> Iterator[int]:
-        """The ids that segments have under a digest."""
-        for generation in self._filters.perhaps(mark):
-            first = generation * GENERATION
-            for segment in range(first, min(first + GENERATION, self._segment)):
-                yield from (number for (number,) in layout.rows(self.db, LOOK, (segment, mark)))
+        for number in self.segments.candidates(self.db, mark):
+            if drafted.get(number) == key or self._has(stream, number, key):
+                return number
+        return 0
 
     def _has(self, stream: Stream, number: int, key: bytes | str) -> bool:
         found = one(self.db.execute("SELECT key FROM events WHERE id = ?", (number,)))
@@ -255,21 +213,17 @@ class Writer:
             return
         self.salt = one(db.execute("SELECT value FROM salt"))
         self.streams = streams.load(db, self.salt)
-        self._segment = one(db.execute("SELECT coalesce(max(segment), -1) + 1 FROM segments"))
-        self._load_filters()
-        self._tail = {}
-        for stream in self.streams.values():
-            unsealed = (stream.base + stream.sealed, stream.base + stream.newest)
-            newest = layout.rows(db, "SELECT key, id FROM events WHERE id > ? AND id <= ?", unsealed)
-            self._tail |= {digest(key, stream.salt): number for key, number in newest}
+        self.segments.load(db, self.streams.values())
         self._stale = False
 
-    def _load_filters(self) -> None:
-        self._filters = Filters(BITS)
-        for generation, bits in self.db.execute("SELECT generation, bits FROM filters"):
-            self._filters.load(generation, bits)
-        newest = self._segment // GENERATION
-        if self._segment % GENERATION == 0:
+    def _index_again(self) -> None:
+        """Make the indexes of a file that was just upgraded, in the order in which they were made before."""
+        former = "SELECT organization, first, last FROM former_segments ORDER BY segment, organization"
+        if one(self.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'former_segments'")) is None:
             return
-        marks = layout.rows(self.db, "SELECT digest FROM digests WHERE segment >= ?", (newest * GENERATION,))
-        self._filters.add(newest, (mark for (mark,) in marks))
+        codes = {stream.code: stream for stream in self.streams.values()}
+        with self.transaction() as db:
+            for organization, first, last in list(layout.rows(db, former)):
+                stream = codes[organization]
+                self.segments.seal_again(db, stream, (max(first - 1, stream.base + stream.dropped), last))
+            db.execute("DROP TABLE former_segments")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rune.core.events.digests import BITS, GENERATION, SEGMENT, Filters
+from rune.core.events.digests import BITS, GENERATION, SEGMENT, SLICE, Filters, held, slices
 from rune.core.events.record import digest, packed_key, unpacked_key
 
 digests = st.integers(0, (1 << 63) - 1)
@@ -41,7 +41,21 @@ def test_a_full_filter_seldom_errs() -> None:
     held = SEGMENT * GENERATION >> 6
     filters.add(0, [mark(number) for number in range(held)])
     wrong = len(filters.suspects([mark(number) for number in range(held, held + 100_000)]))
-    assert wrong < 200, "2 in a thousand; one is expected"
+    assert wrong < 30, "3 in ten thousand; one is expected"
+
+
+@given(st.sets(digests, min_size=1, max_size=3 * SLICE))
+def test_rows_of_digests_hold_each_with_its_id_and_no_other(marks: set[int]) -> None:
+    rows = list(slices({mark: place for place, mark in enumerate(marks)}))
+    assert [last for last, _, _ in rows] == sorted(last for last, _, _ in rows)
+
+    def find(mark: int) -> list[int]:
+        row = next((row for row in rows if row[0] >= mark), None)
+        return [] if row is None else held(mark, *row[1:])
+
+    assert [find(mark) for mark in marks] == [[place] for place in range(len(marks))]
+    assert find(max(marks) + 1) == []
+    assert min(marks) == 0 or find(min(marks) - 1) == []
 
 
 @given(

@@ -17,17 +17,17 @@ shares = st.dictionaries(
 
 
 @given(shares)
-def test_every_event_counts_once_for_its_agent_and_once_for_its_organization_at_each_grain(
+def test_every_event_counts_once_for_its_agent_and_twice_for_its_organization_at_each_grain(
     counted: dict[Share, tuple[int, int]],
 ) -> None:
     total = sum(events for events, _ in counted.values())
     blocked = sum(events for share, (events, _) in counted.items() if share[6])
     for grain in (MINUTES, HOURS):
-        for is_agent in (True, False):
+        for is_agent, has_type in ((True, grain == HOURS), (False, True), (False, False)):
             sums = [
                 value
                 for cell, value in cells(counted, 1).items()
-                if (cell[1], bool(cell[3])) == (grain, is_agent)
+                if (cell[1], bool(cell[3]), bool(cell[4])) == (grain, is_agent, has_type)
             ]
             assert sum(value[0] for value in sums) == total
             assert sum(value[1] for value in sums) == blocked
