@@ -45,6 +45,7 @@ async def test_a_webhook_is_made_shown_once_and_deleted(tmp_path: Path, size: tu
         secret = await page.get_by_role("dialog").locator("code").inner_text()
         await page.get_by_role("button", name="Close").click()
         await expect(page.get_by_role("table", name="Webhooks")).to_contain_text("hooks.example.com/rune")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
         assert secret not in await page.content()
         await server.call(webhooks.create, webhooks.CreateWebhookRequest(url="https://other.example.com/"))
         await expect(page.get_by_role("table", name="Webhooks").locator("tbody tr")).to_have_count(2)

@@ -45,8 +45,10 @@ async def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
         assert service.exposure.address in output.decode()
 
 
-def test_the_exposure_of_the_page_is_one() -> None:
-    service, expose = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def test_every_exposure_of_the_page_is_one() -> None:
+    service, *exposures = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     start = service.index("  expose:")
-    indented = "".join(f"  {line}\n" for line in expose.splitlines())
-    assert not check(read(service[:start] + indented, name="page"))
+    assert len(exposures) > 1
+    for expose in exposures:
+        indented = "".join(f"  {line}\n" for line in expose.splitlines())
+        assert not check(read(service[:start] + indented, name="page"))

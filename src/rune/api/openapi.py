@@ -236,7 +236,7 @@ def _streamed(row: Operation[Any, Any]) -> Json:
 
 def _failures(row: Operation[Any, Any], http: Http) -> Json:
     statuses = {400, 429, 500, 503}
-    statuses |= {401} if row.access is not Access.PUBLIC else set()
+    statuses |= {401} if row.access is not Access.PUBLIC or row.effect is not Effect.READ else set()
     statuses |= {403} if row.access is Access.GRANTED or row.local_only or _is_tenants(row) else set()
     statuses |= {404} if http.parameters or row.effect is not Effect.READ or _is_tenants(row) else set()
     statuses |= {409, 412} if row.effect is not Effect.READ else set()

@@ -38,7 +38,15 @@ from rune.core.sessions import (
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.tokens import SYSTEM, digest
-from rune.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated
+from rune.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Violation,
+)
 
 MOST: Final = 20_000
 """Sessions of everybody."""
@@ -46,6 +54,7 @@ MOST_EACH: Final = 50
 """Sessions of one subject: whoever begins more ends their own oldest."""
 MOST_CODES: Final = 1_000
 CODE_LASTS: Final = timedelta(hours=1)
+LONGEST_CODE: Final = timedelta(days=7)
 PER_USER: Final = Quota(count=30, seconds=60, burst=60)
 """Wrong passwords of one user, from wherever they come."""
 REFUSED: Final = "wrong user name or password"
@@ -262,6 +271,8 @@ class Logins:
 
     async def enroll(self, giver: Principal, ask: EnrollRequest) -> tuple[str, datetime]:
         """A code for one session of the subject, which is made where there is none."""
+        if ask.ttl_seconds > LONGEST_CODE.total_seconds():
+            raise InvalidArgument.of([Violation("ttl_seconds", "is more than a week; 0 is an hour")])
         subject = await self._ground.rights.subject_for(giver, ask)
         minted: list[tuple[str, datetime]] = []
 

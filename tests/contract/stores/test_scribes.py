@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from contract.stores.models import Box
+from promises import promise
 from rune.core.store.base import Entry, Put, Store
 from rune.core.store.scribe import Word
 from rune.errors import AlreadyExists, FailedPrecondition, Unavailable
+
+pytestmark = promise("audit.atomic")
 
 
 class Clerk:

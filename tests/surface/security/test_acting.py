@@ -26,6 +26,8 @@ from rune.orchestrator.admin import register
 from rune.server.grpc import GrpcDoor, GrpcOptions
 from secured import Secured, injection
 
+pytestmark = promise("security.acting")
+
 PATIENCE = 20.0
 WHERE = "x-rune-organization"
 SEES_ACME = (
@@ -62,7 +64,6 @@ def asking(plane: Secured, bearer: str, organization: str = "acme") -> httpx.Asy
     )
 
 
-@promise("security.acting")
 async def test_root_sees_another_organization_by_naming_it(acme: Secured) -> None:
     for name, count in (("acme", 1), ("default", 0), ("", 0)):
         async with asking(acme, acme.token, name) as http:
@@ -71,7 +72,6 @@ async def test_root_sees_another_organization_by_naming_it(acme: Secured) -> Non
         assert (await http.get("/v1/alerts")).status_code == 404
 
 
-@promise("security.acting")
 async def test_a_grant_in_one_organization_is_good_there_and_for_what_it_says(acme: Secured) -> None:
     bearer = await token(acme, *SEES_ACME)
     async with asking(acme, bearer) as http:
@@ -152,7 +152,6 @@ async def test_a_rule_names_an_organization_or_a_namespace(acme: Secured) -> Non
         await token(acme, PolicyRule(resource="alerts", verbs=["list"], namespace="org:Not One"))
 
 
-@promise("security.acting")
 @pytest.mark.system
 async def test_grpc_and_the_shell_name_it_too(acme: Secured) -> None:
     door = GrpcDoor(acme.dispatcher, acme.clock, GrpcOptions(address="127.0.0.1:0"))

@@ -23,6 +23,8 @@ from rune.client.http import split
 from rune.core.call import Caller
 from secured import POLICY, Secured, injection
 
+pytestmark = promise("security.tenants")
+
 ROWS = [row for row in OPERATIONS if row.is_security and row.access is not Access.PUBLIC]
 SERVER_WIDE = {"create_organization", "list_organizations", "update_organization"}
 """About organizations themselves: for administrators of the server."""
@@ -136,7 +138,6 @@ def counting(plane: Secured, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return looks
 
 
-@promise("security.tenants")
 @pytest.mark.parametrize("by", ["key", "token"])
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if ids_of(row) and not row.streams], ids=lambda row: row.name

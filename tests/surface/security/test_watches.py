@@ -26,6 +26,8 @@ from rune.errors import OutOfRange
 from rune.security.kinds import Alert, Approval, Policy, Registration
 from secured import POLICY, Secured, event, injection, secured
 
+pytestmark = promise("security.watches")
+
 PATIENCE = 10.0
 TURNS = 50
 """Of the loop, in which a watch has said what there is."""
@@ -108,7 +110,6 @@ async def change(plane: Secured, key: str) -> None:
         await plane.key(name=step)
 
 
-@promise("security.watches")
 @pytest.mark.parametrize("row", LISTS, ids=lambda row: row.name)
 async def test_a_list_goes_on_with_every_change_from_any_revision(
     plane: Secured, row: Operation[Any, Any]

@@ -11,7 +11,7 @@ import json
 import signal
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ from surface.tls import authority_in
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 ANYBODY = {
     *("get_server_version", "who_am_i", "list_permissions", "validate_policy", "subscribe"),  # who is known
+    *("begin_session", "list_sessions", "revoke_session", "log_out"),  # one's own
+    *("log_in", "refresh_session", "redeem_enrollment", "begin_oidc", "finish_oidc"),  # who brings a secret
     *("bootstrap", "get_health"),
 }
 HTTP1 = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -142,9 +144,7 @@ async def greeted(address: str, greeting: bytes, *, trust: ssl.SSLContext | None
         except ConnectionError:
             return b""
         finally:
-            writer.close()
-            with suppress(ConnectionError, ssl.SSLError):
-                await writer.wait_closed()
+            writer.transport.abort()
 
 
 @promise("weak-spot.03")

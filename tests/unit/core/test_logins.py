@@ -362,6 +362,14 @@ async def test_whoever_logs_in_too_often_ends_their_own_oldest_session() -> None
             await me(p, first.access_token)
 
 
+async def test_an_enrollment_code_lasts_a_week_at_most() -> None:
+    async with plane() as p:
+        root = await user(p)
+        ask = auth.EnrollRequest(subject_name="ann", ttl_seconds=604_801)
+        with pytest.raises(InvalidArgument, match="ttl_seconds"):
+            await p.call(auth.enroll, ask, by=root)
+
+
 async def test_an_enrollment_code_is_good_once_and_for_its_time() -> None:
     clock = ManualClock()
     async with plane(clock) as p:

@@ -32,6 +32,7 @@ def test_every_supported_operation_is_a_tool_but_for_conversations_and_what_is_f
     left_out = {row.name for row in OPERATIONS if not row.unsupported} - {row.name for row in POSSIBLE}
     both = {row.name for row in OPERATIONS if row.streaming is Streaming.BOTH}
     for_people = {"bootstrap", "reveal_secret", "reveal_secret_version"}
+    for_people |= {"log_in", "begin_oidc", "finish_oidc", "redeem_enrollment", "refresh_session"}
     assert left_out == for_people | both - unsupported
 
 

@@ -96,7 +96,7 @@ class EnrollRequest(Message):
     """`user` (also when empty) or `service`."""
     policies: list[Text] = []
     """For a new subject; `readonly` when empty."""
-    ttl_seconds: Annotated[int, Meta(ge=0, le=604_800, extra={"proto": "int64"})] = 0
+    ttl_seconds: Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"proto": "int64"})] = 0
     """0 is an hour; a week is the most."""
 
 

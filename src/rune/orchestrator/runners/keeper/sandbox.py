@@ -61,7 +61,7 @@ class Making:
         try:
             # It says something when it fails, and then may not end, since it ignores the end of its child.
             if _read([self._ready, self._said], until) != READY:
-                raise Refused(1, _read([self._said], until).decode(errors="replace").strip() or "it hangs")
+                raise Refused(1, said(self._said, until) or "it hangs")
             return int(json.loads(_read([self._info], until))["child-pid"])
         finally:
             # It has nothing left to do, and its end does not touch what it made.
@@ -99,6 +99,14 @@ class Door:
         privileges.setns(self._holder, NEWNS | NEWIPC)
         if not _is_same(self._user, self._outer):
             privileges.setns(self._user, NEWUSER)
+
+
+def said(fd: int, until: float) -> str:
+    """Its complaint: one line, which it writes in pieces."""
+    line = b""
+    while b"\n" not in line and (more := _read([fd], until)):
+        line += more
+    return line.decode(errors="replace").strip()
 
 
 def _is_same(one: int, other: int | str) -> bool:
