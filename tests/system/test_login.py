@@ -99,7 +99,7 @@ async def test_a_session_survives_a_restart_of_the_server(tmp_path: Path) -> Non
     async with runed(tmp_path / "data") as server:
         await ann(server, tmp_path)
         await server.end()
-        await server.start()
+        await server.start("--dev")
         assert "ann" in (await rune(tmp_path, "whoami")).out
 
 
