@@ -388,9 +388,7 @@ async def _open(
             closing.create_task(http.close(DRAIN))
 
 
-def _endpoint(
-    chosen: Settings, port: int, certificates: Certificates | None, *, clock: Clock
-) -> Endpoint:
+def _endpoint(chosen: Settings, port: int, certificates: Certificates | None, *, clock: Clock) -> Endpoint:
     """Where agents reach the HTTP door; the authority of `rune admin certs` lies beside its certificates."""
 
     def issue() -> Pass:

@@ -251,7 +251,9 @@ async def test_open_pages_of_the_same_list_show_each_reader_what_they_may_see(tm
         made = await server.call(
             auth.create_token, auth.CreateTokenRequest(subject_name="ann", policies=["looker"])
         )
-        await server.call(namespaces.create, namespaces.CreateNamespaceRequest(namespace=namespaces.Namespace(name="prod")))
+        await server.call(
+            namespaces.create, namespaces.CreateNamespaceRequest(namespace=namespaces.Namespace(name="prod"))
+        )
         await server.cast("seen-by-both", ["/bin/sleep", "1000"])
         await server.cast("seen-by-root", ["/bin/sleep", "1000"], namespace="prod")
         for token, sees in ((server.token, True), (made.secret, False), (server.token, True)):

@@ -85,9 +85,7 @@ async def _events(ask: Ask) -> Markup:
         if threats.threats
         else None
     )
-    return section(
-        "Security events", spark(events, label, over=blocked), el("p", label), shown
-    )
+    return section("Security events", spark(events, label, over=blocked), el("p", label), shown)
 
 
 PAGES: Final = (

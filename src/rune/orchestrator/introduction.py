@@ -33,7 +33,7 @@ MACHINE: Final = "host.docker.internal"
 """What containers call the machine that they run on."""
 HOME: Final = "rune-agent"
 """The folder of the files, below RUNE_MOUNTS or in the container's /run."""
-PASS: Final = "rune-pass"
+PASS: Final = "rune-pass"  # noqa: S105 - a folder
 """The folder of its certificate below RUNE_MOUNTS, where others do not read."""
 SHOWN: Final = {"RUNE_CERT_FILE": "pass.pem", "RUNE_KEY_FILE": "pass-key.pem"}
 KEY: Final = "RUNE_API_KEY"
@@ -250,7 +250,9 @@ def endpoint_of(listening: Listening, *, url: str = "", ca_file: str = "") -> En
         found = url or f"http://{_bracketed(_local(listening.host))}:{listening.port}"
         return Endpoint(url=found, ca_file=ca_file, issue=listening.issue)
     host = _named(_local(listening.host), listening.names)
-    return Endpoint(url=f"https://{_bracketed(host)}:{listening.port}", ca_file=ca_file, issue=listening.issue)
+    return Endpoint(
+        url=f"https://{_bracketed(host)}:{listening.port}", ca_file=ca_file, issue=listening.issue
+    )
 
 
 def _named(host: str, names: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ class Permissions:
 
 @lru_cache(1024)
 def rights_of(principal: Principal) -> str:
-    """Equal for principals whose kind, rules, organization and narrowing to an agent are the same, for no others."""
+    """Equal for principals of the same kind, rules, organization and agent, for no others."""
     rules = sorted((each.resource, sorted(each.verbs), each.namespace) for each in principal.rules)
     said = msgspec.json.encode([principal.kind, principal.organization, principal.agent, rules])
     return hashlib.sha256(said).hexdigest()

@@ -89,9 +89,7 @@ class Sessions:
         ended = await self._logins.set_password(ask.name, ask.password, call.principal)
         return api.SetPasswordResponse(sessions=ended)
 
-    async def change_password(
-        self, call: Call, ask: api.ChangePasswordRequest
-    ) -> api.ChangePasswordResponse:
+    async def change_password(self, call: Call, ask: api.ChangePasswordRequest) -> api.ChangePasswordResponse:
         """The session that asks goes on."""
         ended = await self._logins.change_password(
             call.principal, ask.old_password, ask.new_password, caller=call.caller

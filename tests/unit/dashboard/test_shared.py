@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from markupsafe import Markup
 
 from rune.core.clock import ManualClock
 from rune.dashboard.ask import Screen
+from rune.dashboard.html import el
 from rune.dashboard.shared import FRESH, Shared
 from rune.errors import ResourceExhausted
 
@@ -23,8 +23,8 @@ class Pencil:
         """A screen that tells the drawings apart."""
         self.drawn += 1
         count = self.drawn
-        await asyncio.sleep(0)
-        return Screen(title="t", body=(Markup(f"<p>{count}</p>"),))
+        await asyncio.to_thread(int)
+        return Screen(title="t", body=(el("p", count),))
 
 
 async def test_fifty_pages_of_the_same_rights_are_drawn_once() -> None:
@@ -35,7 +35,8 @@ async def test_fifty_pages_of_the_same_rights_are_drawn_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rights", "path", "moment"), [("other", "/alerts", 1), ("r", "/alerts?status=all", 1), ("r", "/alerts", 2)]
+    ("rights", "path", "moment"),
+    [("other", "/alerts", 1), ("r", "/alerts?status=all", 1), ("r", "/alerts", 2)],
 )
 async def test_other_rights_another_query_and_the_next_moment_are_drawn_for_themselves(
     rights: str, path: str, moment: int
