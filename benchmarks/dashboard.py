@@ -25,6 +25,7 @@ import httpx
 import msgspec
 import psutil
 import uvloop
+from playwright.async_api import Page
 from websockets.asyncio.client import ClientConnection, connect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -165,18 +166,24 @@ async def on_screen(server: Runed, token: str, report: Report, *, count: int) ->
             unit="ms",
         )
         report.say("a change on screen after the store had it, worst", took[-1], bar=ON_SCREEN_MS, unit="ms")
-        rows = 0
-        for _step in range(SCROLLS):
-            await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-            await page.wait_for_function(
-                "before => document.querySelectorAll('main tbody').length > before", arg=rows, polling="raf"
-            )
-            rows = await page.evaluate("document.querySelectorAll('main tbody').length")
+        rows = await scrolled(page)
         held = await page.evaluate("document.querySelectorAll('*').length")
         seen = min(rows * 100, count)
         report.say(
             f"elements in the browser after scrolling past {seen} alerts", held, bar=ELEMENTS, unit="elements"
         )
+
+
+async def scrolled(page: Page) -> int:
+    """Scroll to the end of what is there again and again; how many hundreds of rows that brought."""
+    rows = 0
+    for _step in range(SCROLLS):
+        await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        await page.wait_for_function(
+            "before => document.querySelectorAll('main tbody').length > before", arg=rows, polling="raf"
+        )
+        rows = await page.evaluate("document.querySelectorAll('main tbody').length")
+    return rows
 
 
 def _since(begun: float) -> float:
@@ -195,6 +202,7 @@ async def browsers(server: Runed, token: str, count: int, *, report: Report) -> 
     daemon = psutil.Process(server_pid(server))
     async with AsyncExitStack() as stack:
         first = Browser(server)
+        stack.push_async_callback(first.http.aclose)
         await first.enter(token)
         for path in ("/alerts", "/"):
             await first.timed(path, "")
@@ -222,11 +230,14 @@ async def browsers(server: Runed, token: str, count: int, *, report: Report) -> 
         grown = (daemon.memory_info().rss - before) / (1 << 20)
         slowest.sort()
         report.say(f"memory that {count} open browsers add to runed", grown, bar=MEMORY_MIB, unit="MiB")
-        said = f"until the last of {count} was told"
-        report.say(f"{said}, median", slowest[len(slowest) // 2], bar=ON_SCREEN_MS, unit="ms")
-        report.say(f"{said}, worst", slowest[-1], bar=ON_SCREEN_MS, unit="ms")
+        report.say(
+            f"until the last of {count} was told, median",
+            slowest[len(slowest) // 2],
+            bar=ON_SCREEN_MS,
+            unit="ms",
+        )
+        report.say(f"until the last of {count} was told, worst", slowest[-1], bar=ON_SCREEN_MS, unit="ms")
         report.say(f"processor time of one change, {count} open pages", spent, bar=PROCESSOR_MS, unit="ms")
-        await first.http.aclose()
 
 
 async def arrive(browser: Browser, token: str) -> None:
