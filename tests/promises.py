@@ -103,6 +103,9 @@ PROMISES = (
     Promise(
         "login.slowed", "Wrong passwords are answered more and more slowly, unknown users like others.", OURS
     ),
+    Promise(
+        "login.own-password", "Who knows the old password changes it; other sessions of that user end.", OURS
+    ),
     Promise("login.cli", "`rune login --user` begins a session that goes on while commands are used.", OURS),
     Promise("oidc.login", "Whoever the OpenID provider knows logs in, with what their groups give.", OURS),
     Promise("oidc.lies", "A word of the OpenID provider that does not hold lets nobody in.", OURS),

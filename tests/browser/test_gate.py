@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from browser.browsing import chromium, logged_in, reader
 from oidc import CLIENT, SECRET, provider
 from promises import promise
-from rune.api.orchestrator import admin, auth, secrets, sessions
+from rune.api.orchestrator import admin, auth, namespaces, secrets, sessions
 from rune.api.orchestrator.secrets import Secret
 from runed import Runed, runed
 
@@ -214,6 +215,67 @@ async def test_single_sign_on_leads_to_the_provider_and_back_into_the_dashboard(
             liar.lie = lambda said: said.update(aud="another")
             await page.get_by_role("link", name="Log in with single sign-on").click()
             await expect(page.get_by_role("alert")).to_contain_text("does not hold")
+
+
+@browser_wanted
+async def test_a_user_changes_the_own_password_at_a_browser(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, chromium() as browser, reader(browser, server) as found:
+        await server.call(admin.create_user, admin.UserCreateRequest(name="ann"))
+        ask = sessions.SetPasswordRequest(name="ann", password="correct horse battery")
+        await server.call(sessions.set_password, ask)
+        page = found.page
+        await page.goto(f"http://{server.http}/")
+        await page.get_by_label("User").fill("ann")
+        await page.get_by_label("Password").fill("correct horse battery")
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("link", name="ann").click()
+        await page.get_by_label("Old password").fill("correct horse battery")
+        await page.get_by_label("New password", exact=True).fill("battery staple horse")
+        await page.get_by_label("New password, again").fill("battery staple hoarse")
+        await page.get_by_role("button", name="Change password").click()
+        await expect(page.locator("#said")).to_contain_text("not the same")
+        await page.get_by_label("New password, again").fill("battery staple horse")
+        await page.get_by_role("button", name="Change password").click()
+        await expect(page.locator("#said")).to_contain_text("Your password is changed.")
+        asked = sessions.LogInRequest(name="ann", password="battery staple horse")
+        assert (await server.call(sessions.log_in, asked)).subject_name == "ann"
+
+
+@promise("dashboard.rights")
+async def test_open_pages_of_the_same_list_show_each_reader_what_they_may_see(tmp_path: Path) -> None:
+    rules = [admin.PolicyRule(resource="services", verbs=["list", "get"], namespace="default")]
+    async with runed(tmp_path / "data") as server:
+        await server.call(
+            admin.create_grant, admin.PolicyCreateRequest(policy=admin.Grant(name="looker", rules=rules))
+        )
+        made = await server.call(
+            auth.create_token, auth.CreateTokenRequest(subject_name="ann", policies=["looker"])
+        )
+        await server.call(
+            namespaces.create, namespaces.CreateNamespaceRequest(namespace=namespaces.Namespace(name="prod"))
+        )
+        await server.cast("seen-by-both", ["/bin/sleep", "1000"])
+        await server.cast("seen-by-root", ["/bin/sleep", "1000"], namespace="prod")
+        for token, sees in ((server.token, True), (made.secret, False), (server.token, True)):
+            told = await shown(server, token, "/services")
+            assert "seen-by-both" in told or not sees
+            assert ("seen-by-root" in told) is sees
+
+
+async def shown(server: Runed, token: str, path: str) -> str:
+    """What an open page is told first."""
+    origin = f"http://{server.http}"
+    async with client(server) as http:
+        await http.post("/login", data={"token": token}, headers={"origin": origin})
+        cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+    async with connect(
+        f"ws://{server.http}/ui/live",
+        origin=origin,  # pyright: ignore[reportArgumentType] - an Origin is a text
+        additional_headers={"cookie": cookie},
+    ) as socket:
+        await socket.send(json.dumps({"path": path}))
+        async with asyncio.timeout(10):
+            return str(await socket.recv())
 
 
 @promise("dashboard.rights")

@@ -56,6 +56,7 @@ OWN_METHODS = {
     "PolicyWatch",
     "RetryDeletion",
     "RevokeSession",
+    "ChangePassword",
     "RollbackService",
     "RotateKek",
     "RunCommand",

@@ -28,6 +28,7 @@ from rune.client.client import Client
 from rune.client.grpc import GrpcTransport
 from rune.client.trust import read
 from rune.core.authority import Authority
+from rune.errors import Unavailable
 from runed import PATIENCE, Runed, runed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
@@ -199,19 +200,25 @@ async def test_a_quarantine_by_hand_holds_through_a_restart_of_the_server(
 
 
 @promise("agents.endpoint")
-async def test_with_tls_an_agent_is_told_an_endpoint_and_an_authority_that_fit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mutual"])
+async def test_with_tls_an_agent_is_told_an_endpoint_and_what_opens_it(tmp_path: Path, mutual: bool) -> None:
     authority = Authority(tmp_path / "certs", datetime.now(UTC))
     authority.init("test")
     authority.issue_server(("localhost",), days=90)
+    authority.issue_client("root", days=90)
     runefile = tmp_path / "runefile.yaml"
     files = {
         "cert-file": str(authority.path("server")),
         "key-file": str(authority.path("server", key=True)),
+        **({"client-ca-file": str(authority.path("ca"))} if mutual else {}),
     }
     runefile.write_text(json.dumps({"auth": {"tls": {"enabled": True, **files}}}), encoding="utf-8")
     server = Runed(tmp_path / "data")
     await server.start("--dev", "--config", str(runefile))
-    trust = read(authority=str(authority.path("ca")))
+    own = {"certificate": "client-root", "key": "client-root-key"} if mutual else {}
+    trust = read(
+        authority=str(authority.path("ca")), **{name: str(authority.path(file)) for name, file in own.items()}
+    )
     target = f"localhost:{server.grpc.rpartition(':')[2]}"
     await server.trusting(Client(GrpcTransport(target, token=server.token, trust=trust)))
     try:
@@ -222,7 +229,23 @@ async def test_with_tls_an_agent_is_told_an_endpoint_and_an_authority_that_fit(t
         port = server.http.rpartition(":")[2]
         assert env["RUNE_ENDPOINT"] == f"https://localhost:{port}"
         assert Path(env["RUNE_CA_FILE"]).read_bytes() == authority.path("ca").read_bytes()
+        if mutual:
+            await opens_the_http_door_alone(server, env)
         bot.send("1", HOSTILE)
         await bot.until_quarantined()  # its event came through
     finally:
         await server.end()
+
+
+async def opens_the_http_door_alone(server: Runed, env: dict[str, str]) -> None:
+    """What an agent shows names nobody, is its own to read, and is worth nothing at the door of gRPC."""
+    authority, certificate, key = (env[f"RUNE_{name}_FILE"] for name in ("CA", "CERT", "KEY"))
+    assert Path(key).stat().st_mode & 0o077 == 0
+    trust = read(authority=authority, certificate=certificate, key=key)
+    async with httpx.AsyncClient(verify=trust.context(), trust_env=False) as http:
+        answer = await http.get(f"{env['RUNE_ENDPOINT']}/v1/auth/whoami")
+        assert answer.status_code == 401
+    target = f"localhost:{server.grpc.rpartition(':')[2]}"
+    async with Client(GrpcTransport(target, token=server.token, trust=trust)) as client:
+        with pytest.raises(Unavailable):
+            await client.call(agents.list_, agents.ListAgentsRequest())

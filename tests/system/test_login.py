@@ -99,8 +99,23 @@ async def test_a_session_survives_a_restart_of_the_server(tmp_path: Path) -> Non
     async with runed(tmp_path / "data") as server:
         await ann(server, tmp_path)
         await server.end()
-        await server.start()
+        await server.start("--dev")
         assert "ann" in (await rune(tmp_path, "whoami")).out
+
+
+async def test_rune_passwd_changes_the_own_password_and_the_context_goes_on(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server:
+        await ann(server, tmp_path)
+        old, new = tmp_path / "old", tmp_path / "new"
+        old.write_text(f"{WORD}\n", encoding="utf-8")
+        new.write_text("battery staple horse\n", encoding="utf-8")
+        words = ("passwd", "--old-file", str(old), "--new-file", str(new))
+        said = await rune(tmp_path, *words)
+        assert (said.code, said.out) == (0, "password changed\n"), said.err
+        assert "ann" in (await rune(tmp_path, "whoami")).out
+        again = await rune(tmp_path, *words)
+        assert again.code != 0
+        assert "is wrong" in again.err
 
 
 async def test_a_password_travels_to_no_other_machine_unencrypted(tmp_path: Path) -> None:

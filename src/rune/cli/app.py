@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("scan:scan", "Look for threats in texts, files and folders, without a server."),
     "login": ("login:login", "Keep a server's address and a token for later commands."),
     "logout": ("login:logout", "End the session of the current context."),
+    "passwd": ("passwd:passwd", "Change your own password."),
     "whoami": ("login:whoami", "See who the server takes you for."),
     "config": ("config:config", "See and change the contexts in ~/.rune/config.yaml."),
     "use-context": ("config:use_context", "Make a context the current one."),

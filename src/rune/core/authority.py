@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -63,6 +63,14 @@ class Issued:
     serial: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A certificate that opens a door and says nothing of who comes, PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
 class Authority:
     """The authority in a folder. `now` is the moment of everything that is done with it."""
 
@@ -105,6 +113,17 @@ class Authority:
         self._issue(f"{CLIENTS}{subject}", subject, [uri], days=days)
         return True
 
+    def pass_for(self, words: str) -> Pass:
+        """A client's certificate that names nobody and is kept nowhere; it lasts as long as the authority.
+
+        It opens a door that asks for one. Who it is that comes, and for how long, other credentials say.
+        """
+        if re.fullmatch(LABEL, words):
+            raise InvalidArgument(f"{words!r} is the name of a user: a pass names nobody")
+        uri = x509.UniformResourceIdentifier("rune://pass")
+        key, made = self._signed(words, [uri], ExtendedKeyUsageOID.CLIENT_AUTH, until=self._now + YEARS)
+        return Pass(made.public_bytes(Encoding.PEM), _private(key))
+
     def renew(self, name: str, *, days: int) -> None:
         """Issue it anew for the same names, with a new key; raises NotFound when there is none."""
         found = self._read(name)
@@ -138,11 +157,17 @@ class Authority:
         return self._key(name) if key else self._certificate(name)
 
     def _issue(self, name: str, common: str, alternatives: list[x509.GeneralName], *, days: int) -> None:
-        authority, signer = self._load()
         usage = ExtendedKeyUsageOID.SERVER_AUTH if name == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
+        self._write(name, *self._signed(common, alternatives, usage, until=self._now + timedelta(days=days)))
+
+    def _signed(
+        self, common: str, alternatives: list[x509.GeneralName], usage: x509.ObjectIdentifier,
+        *, until: datetime,
+    ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:  # fmt: skip
+        authority, signer = self._load()
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:64])])
-        until = min(self._now + timedelta(days=days), authority.not_valid_after_utc)
+        until = min(until, authority.not_valid_after_utc)
         uses = x509.KeyUsage(digital_signature=True, key_cert_sign=False, crl_sign=False, **_NO_KEY_USES)
         builder = (
             self._builder(subject, authority.subject, key, until=until)
@@ -154,7 +179,7 @@ class Authority:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
             )
         )
-        self._write(name, key, builder.sign(signer, hashes.SHA256()))
+        return key, builder.sign(signer, hashes.SHA256())
 
     def _builder(
         self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, *, until: datetime
@@ -213,8 +238,7 @@ class Authority:
             raise FailedPrecondition(f"{path} is no PEM certificate") from error
 
     def _write(self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        write_private(self._key(name), private)
+        write_private(self._key(name), _private(key))
         write_private(self._certificate(name), certificate.public_bytes(Encoding.PEM), mode=0o644)
 
     def _certificate(self, name: str) -> Path:
@@ -222,6 +246,10 @@ class Authority:
 
     def _key(self, name: str) -> Path:
         return self._folder / f"{name}-key.pem"
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _host(text: str) -> x509.GeneralName:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hmac import compare_digest
@@ -20,7 +20,7 @@ from rune.core.clock import Clock
 from rune.core.enrollments import Enrollment
 from rune.core.guesses import Guesses
 from rune.core.limits import Quota
-from rune.core.passwords import Hashes, Password, refuse_weak
+from rune.core.passwords import Hashes, Password, plain, refuse_weak
 from rune.core.rights import Rights
 from rune.core.sessions import (
     PREFIX,
@@ -89,6 +89,12 @@ class Logins:
 
         A password can be guessed, so unlike a token's a right one is not heard either while its source waits.
         """
+        subject, stored = await self._known(name, password, caller)
+        await self._rehash(stored, password)
+        return await self.begin(subject, birth(caller, "password"), unless=self._changed(stored))
+
+    async def _known(self, name: str, password: str, caller: Caller) -> tuple[Subject, Password]:
+        """The user whose password this is; raises Unauthenticated, ResourceExhausted after many wrong."""
         guesses = ((self._ground.identity.failures, source(caller.address)), (self._users, name))
         for heard, key in guesses:
             if wait := heard.take(key):
@@ -101,8 +107,7 @@ class Logins:
             raise Unauthenticated(REFUSED)
         for heard, key in guesses:
             heard.forgive(key)
-        await self._rehash(stored, password)
-        return await self.begin(subject, birth(caller, "password"), unless=self._changed(stored))
+        return subject, stored
 
     def _changed(self, checked: Password) -> Callable[[], str]:
         """Why the password that was checked counts no more by now; empty while it does."""
@@ -269,6 +274,46 @@ class Logins:
         await settle(self._store, decide, operation="set_password")
         return len(ended)
 
+    async def change_password(self, asker: Principal, old: str, new: str, *, caller: Caller) -> int:
+        """Change the asker's own password; other sessions that began with one end. Returns how many.
+
+        Raises InvalidArgument for a wrong old one, FailedPrecondition for whoever has none: the first is
+        somebody else's to give. The session that asks goes on, and the one that it was begun with.
+        """
+        self._refuse_without(asker)
+        try:
+            _, checked = await self._known(asker.name, old, caller)
+        except Unauthenticated as error:
+            raise InvalidArgument.of([Violation("old_password", "is wrong")]) from error
+        if plain(old) == plain(new):
+            raise InvalidArgument.of([Violation("new_password", "is another than before")])
+        refuse_weak(new, asker.name, field="new_password")
+        made = await self._ground.hashes.make(new)
+        ended: list[Session] = []
+
+        def decide() -> list[Write]:
+            if self._changed(checked)():
+                raise FailedPrecondition("the password was changed meanwhile: try again with the new one")
+            before = self._store.get(Password, SYSTEM, asker.name)
+            every = self._store.list(Session, SYSTEM)
+            kept = _with_parent(asker.credential, every)
+            own = [each for each in every if each.subject == asker.name and each.way == "password"]
+            ended[:] = [each for each in own if each.id not in kept]
+            fresh = replace(before, hash=made, changed_at=self._clock.now())
+            return [*(Delete(each.key, each.revision) for each in ended), Put(fresh)]
+
+        await settle(self._store, decide, operation="change_password")
+        return len(ended)
+
+    def _refuse_without(self, asker: Principal) -> None:
+        """Raises FailedPrecondition for whoever has no password."""
+        stored = self._store.find(Password, SYSTEM, asker.name)
+        if stored is None or stored.subject_id != asker.id:
+            raise FailedPrecondition(
+                "you have no password: whoever looks after the users gives the first "
+                "(rune admin user set-password NAME)"
+            )
+
     async def enroll(self, giver: Principal, ask: EnrollRequest) -> tuple[str, datetime]:
         """A code for one session of the subject, which is made where there is none."""
         if ask.ttl_seconds > LONGEST_CODE.total_seconds():
@@ -316,6 +361,13 @@ class Logins:
 def birth(caller: Caller, way: str, *, origin: str = "", last: datetime | None = None) -> Birth:
     """How a session of this caller begins."""
     return Birth(way=way, edge=caller.edge, address=caller.address[:64], origin=origin, last=last)
+
+
+def _with_parent(credential: str, every: Iterable[Session]) -> set[str]:
+    """The id of the session that a credential is of, and of the one that it was begun with."""
+    own = credential.removeprefix(PREFIX) if credential.startswith(PREFIX) else ""
+    parents = {each.origin.removeprefix(PREFIX) for each in every if each.id == own}
+    return {own, *parents}
 
 
 def _age(session: Session) -> tuple[float, str]:

@@ -96,7 +96,7 @@ def plain(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def refuse_weak(password: str, name: str) -> None:
+def refuse_weak(password: str, name: str, *, field: str = "password") -> None:
     """Raises InvalidArgument for one that is too short, too long, or the name itself."""
     length, reason = len(plain(password)), ""
     if not SHORTEST <= length <= LONGEST:
@@ -106,4 +106,4 @@ def refuse_weak(password: str, name: str) -> None:
     elif password.casefold().strip() == name.casefold() * max(1, length // len(name)):
         reason = "is not the user's name"
     if reason:
-        raise InvalidArgument.of([Violation("password", reason)])
+        raise InvalidArgument.of([Violation(field, reason)])

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from rune.api import Rate
+from rune.core.authority import AUTHORITY, Authority, Pass
 from rune.core.clock import Clock
 from rune.core.limits import Limits, Quota
 from rune.core.notices import notices
@@ -82,7 +83,7 @@ async def open_(
     grpc = GrpcDoor(parts.dispatcher, parts.clock, options)
     try:
         grpc_port, http_port = await grpc.open(), await http.open()
-        parts.door.opens(_endpoint(chosen, http_port, certificates))
+        parts.door.opens(_endpoint(chosen, http_port, certificates, clock=parts.clock))
         parts.vitals.on_change(lambda well: grpc.serving(ready=well))
         yield Doors(
             grpc=str(at.grpc_addr._replace(port=grpc_port)), http=str(at.http_addr._replace(port=http_port))
@@ -99,19 +100,35 @@ def certificates_of(chosen: Settings, clock: Clock, reload: Reload) -> Certifica
     if not tls.enabled:
         return None
     authority = Path(tls.client_ca_file) if tls.client_ca_file else None
-    files = TlsFiles(certificate=Path(tls.cert_file), key=Path(tls.key_file), client_authority=authority)
+    files = TlsFiles(
+        certificate=Path(tls.cert_file),
+        key=Path(tls.key_file),
+        client_authority=authority,
+        pass_authority=_passes(chosen, clock).path(AUTHORITY) if authority else None,
+    )
     certificates = Certificates(files, clock)
     reload.add("certificates", certificates.reload)
     return certificates
 
 
-def _endpoint(chosen: Settings, port: int, certificates: Certificates | None) -> Endpoint:
+def _passes(chosen: Settings, clock: Clock) -> Authority:
+    """The authority of what agents show at a door that asks for certificates; made where there is none."""
+    found = Authority(chosen.server.data_dir / "passes", clock.now())
+    found.init("Rune passes of agents")
+    return found
+
+
+def _endpoint(chosen: Settings, port: int, certificates: Certificates | None, *, clock: Clock) -> Endpoint:
     """Where agents reach the HTTP door; the authority of `rune admin certs` lies beside its certificates."""
+
+    def issue() -> Pass:
+        return _passes(chosen, clock).pass_for("an agent of this server")
+
     listening = Listening(
         host=chosen.server.http_addr.host,
         port=port,
         names=certificates.names if certificates else None,
-        is_mutual=certificates is not None and certificates.is_mutual,
+        issue=issue if certificates and certificates.is_mutual else None,
     )
     beside = Path(chosen.auth.tls.cert_file).absolute().parent / "ca.pem"
     found = str(beside) if certificates and beside.is_file() else ""

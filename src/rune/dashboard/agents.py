@@ -204,7 +204,7 @@ async def register(ask: Ask) -> Done:
 
 _KINDS: Final = frozenset({"security-agent", "detection"})
 PAGES: Final = (
-    Page(path="/agents", show=show, rows=rows, watches=_KINDS),
+    Page(path="/agents", show=show, rows=rows, watches=_KINDS, is_shared=True),
     Page(path="/agents/{id}", show=one, watches=_KINDS | alerts.KINDS),
 )
 ACTIONS: Final = (

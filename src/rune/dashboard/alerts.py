@@ -263,7 +263,7 @@ async def forget(ask: Ask) -> Done:
 
 
 PAGES: Final = (
-    Page(path="/alerts", show=show, rows=rows, watches=KINDS),
+    Page(path="/alerts", show=show, rows=rows, watches=KINDS, is_shared=True),
     Page(
         path="/alerts/false-positives",
         show=false_positives,

@@ -25,6 +25,7 @@ from rune.dashboard.notices import Changes, Notices
 from rune.dashboard.parts import chunk
 from rune.dashboard.road import Road, fields
 from rune.dashboard.sessions import Session, Sessions
+from rune.dashboard.shared import Shared
 from rune.dashboard.shell import HEADERS, files, frame, inside, tag
 from rune.errors import NotFound, RuneError, Unauthenticated
 from rune.server.pages import Front
@@ -50,6 +51,7 @@ class Dashboard:
             streams=rest.streams,
             notices=Notices(changes),
             sessions=Sessions(rest.clock),
+            shared=Shared(rest.clock),
             provider=provider,
         )
         found = cls(road)
@@ -83,10 +85,10 @@ class Dashboard:
         part = request.headers.get("x-rune-part", "")
         try:
             session = self.road.session(request)
-            if part == "rows":
-                return await self._rows(request, session, path)
-            screen = await self._book.draw(self.road, request, session, path=path)
             ask = await self.road.ask(request, session, path)
+            if part == "rows":
+                return Response(str(chunk(await self._book.rows(ask))), 200, HEADERS, "text/html")
+            screen = await self._book.draw(ask)
         except Unauthenticated:
             return _log_in(is_script=bool(part))
         except RuneError as failure:
@@ -148,10 +150,6 @@ class Dashboard:
             return None
         await socket.accept()
         return session
-
-    async def _rows(self, request: Request, session: Session, path: str) -> Response:
-        part = await self._book.rows(self.road, request, session, path=path)
-        return Response(str(chunk(part)), 200, HEADERS, "text/html")
 
 
 class _Pages(BaseRoute):

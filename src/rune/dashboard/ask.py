@@ -25,6 +25,8 @@ class Ask:
     client: Client
     name: str
     """Who is logged in."""
+    rights: str
+    """Stands for all that it may do; equal for those who may do exactly the same."""
     operations: frozenset[str]
     """The names of the operations that it may call somewhere."""
     path: str
@@ -103,6 +105,8 @@ class Page:
     watches: frozenset[str] = frozenset()
     rows: Rows | None = None
     """Gives further rows of its table."""
+    is_shared: bool = False
+    """It shows the same to all who may do the same: nothing of who they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote
 
-from starlette.requests import HTTPConnection
-
 from rune.dashboard import (
     access,
+    account,
     agents,
     alerts,
     audit,
@@ -32,8 +31,6 @@ from rune.dashboard import (
     webhooks,
 )  # fmt: skip
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
-from rune.dashboard.road import Road
-from rune.dashboard.sessions import Session
 from rune.dashboard.shell import trouble
 from rune.errors import NotFound, PermissionDenied, ResourceExhausted, RuneError, Unauthenticated
 from rune.server.routes import Match, Routes
@@ -41,6 +38,7 @@ from rune.server.routes import Match, Routes
 PARTS: Final = (
     overview, services, instances, agents, alerts, events, policies, suite, configs, namespaces, nodes, keys,
     access, audit, search, webhooks, organizations, registries, deletions, loggedin,
+    account,
 )  # fmt: skip
 MENU: Final[Mapping[str, tuple[Link, ...]]] = {
     "Rune": overview.LINKS,
@@ -78,28 +76,36 @@ class Book:
         found = self._page(path)
         return found[0].watches if found else frozenset()
 
-    async def draw(self, road: Road, browser: HTTPConnection, session: Session, *, path: str) -> Screen:
-        """The page at a path, or what is wrong with it; raises Unauthenticated when the session is over."""
+    def is_shared(self, path: str) -> bool:
+        """All who may do the same see the same at the path."""
         found = self._page(path)
-        if found is None:
-            return trouble("Not found", f"There is no page at {path.partition('?')[0]}.")
-        page, values = found
-        ask = replace(await road.ask(browser, session, path), values=values)
+        return found is not None and found[0].is_shared
+
+    async def draw(self, ask: Ask) -> Screen:
+        """The page at a path, or what is wrong with it; raises Unauthenticated when the session is over."""
         try:
-            return await page.show(ask)
+            return await self.show(ask)
         except Unauthenticated:
             raise
         except RuneError as failure:
             return trouble(_title(failure), failure.message)
 
-    async def rows(self, road: Road, browser: HTTPConnection, session: Session, *, path: str) -> Part:
+    async def show(self, ask: Ask) -> Screen:
+        """The page at a path; raises what is wrong with it."""
+        found = self._page(ask.path)
+        if found is None:
+            raise NotFound(f"There is no page at {ask.path.partition('?')[0]}.")
+        page, values = found
+        return await page.show(replace(ask, values=values))
+
+    async def rows(self, ask: Ask) -> Part:
         """Further rows of a page's table."""
-        found = self._page(path)
+        found = self._page(ask.path)
         if found is None or found[0].rows is None:
             raise NotFound("there is no such table")
         page, values = found
         assert page.rows  # noqa: S101 - looked at above
-        return await page.rows(replace(await road.ask(browser, session, path), values=values))
+        return await page.rows(replace(ask, values=values))
 
     async def act(self, ask: Ask) -> Done:
         """Do what the form at the path does."""

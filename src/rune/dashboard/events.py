@@ -154,7 +154,7 @@ async def one(ask: Ask) -> Screen:
 _KINDS: Final = frozenset({"detection"})
 """Detection notes in the log how far it has come: then there are new events."""
 PAGES: Final = (
-    Page(path="/events", show=show, rows=rows, watches=_KINDS),
+    Page(path="/events", show=show, rows=rows, watches=_KINDS, is_shared=True),
     Page(path="/events/{id}", show=one),
 )
 ACTIONS: Final[tuple[Action, ...]] = ()

@@ -209,7 +209,7 @@ def _action(ask: Ask) -> api.InstanceActionRequest:
 
 _ITEM: Final = "/instances/{namespace}/{id}"
 PAGES: Final = (
-    Page(path="/instances", show=show, rows=rows, watches=KINDS),
+    Page(path="/instances", show=show, rows=rows, watches=KINDS, is_shared=True),
     Page(path=_ITEM, show=one, watches=KINDS),
     Page(path=f"{_ITEM}/logs", show=lines),
     Page(path=f"{_ITEM}/terminal", show=terminal),

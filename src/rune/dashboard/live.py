@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from rune.dashboard.ask import Screen
 from rune.dashboard.book import Book
 from rune.dashboard.notices import Bell
 from rune.dashboard.road import Road
 from rune.dashboard.sessions import Session
-from rune.dashboard.shell import inside, tag
-from rune.errors import RuneError, Unauthenticated
+from rune.dashboard.shared import Drawn, drawn
+from rune.errors import InvalidArgument, PermissionDenied, ResourceExhausted, RuneError, Unauthenticated
 
 OVER: Final = 4401
 """Closes a connection whose session is over; the browser goes to the log-in."""
@@ -25,7 +27,7 @@ LOOK: Final = 20.0
 GATHER: Final = 0.02
 """Seconds in which what changes at the same time comes together."""
 SHARE: Final = 2
-"""Drawing all open pages takes at most one in so many seconds of one core; then they wait longer."""
+"""Telling all open pages takes at most one in so many seconds of one core; then they wait longer."""
 SLOWEST: Final = 2.0
 
 
@@ -80,7 +82,6 @@ class Live:
         raise Unauthenticated("logged out")
 
     async def _tell(self, bell: Bell) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
@@ -88,20 +89,42 @@ class Live:
             if self._road.sessions.is_over(self._session):
                 raise Unauthenticated("the session is over")
             bell.rung.clear()
-            begun = loop.time()
             await self._show(bell)
-            spent = (loop.time() - begun) * SHARE * len(self._road.notices)
-            await asyncio.sleep(min(max(spent, GATHER), SLOWEST))
+            await asyncio.sleep(min(max(self._road.notices.cost * SHARE, GATHER), SLOWEST))
 
     async def _show(self, bell: Bell) -> None:
         """Send what is to be seen, if it is not what the page shows."""
         place = self._place
         bell.watches = self._book.watches(place.path)  # first: what changes from here on rings
-        screen = await self._book.draw(self._road, self._socket, self._session, path=place.path)
-        content = inside(screen)
-        now = tag(content)
-        if place is not self._place or now == place.tag:
+        bell.cost = 0.0
+        found = await self._drawn(place.path, bell)
+        if place is not self._place or found.tag == place.tag:
             return
-        self._place = Place(place.path, now)
-        told = {"path": place.path, "title": screen.title, "main": str(content), "tag": now}
-        await self._socket.send_text(msgspec.json.encode(told).decode())
+        self._place = Place(place.path, found.tag)
+        with _measured(bell):
+            await self._socket.send_text(found.told)
+
+    async def _drawn(self, path: str, bell: Bell) -> Drawn:
+        """How the page looks now; what it shows to many is drawn by one of them."""
+        moment = self._road.notices.moment  # first: what changes from here on is drawn again
+        with _measured(bell):
+            ask = await self._road.ask(self._socket, self._session, path)
+
+        async def show() -> Screen:
+            with _measured(bell):
+                return await self._book.show(ask)
+
+        if self._book.is_shared(path):
+            with suppress(PermissionDenied, ResourceExhausted, InvalidArgument):  # told to nobody else
+                return await self._road.shared.get(ask.rights, path, show, moment=moment)
+        with _measured(bell):
+            return drawn(path, await self._book.draw(ask))
+
+
+@contextmanager
+def _measured(bell: Bell) -> Generator[None]:
+    """Adds to the bell what this took."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    yield
+    bell.cost += loop.time() - begun

@@ -21,6 +21,8 @@ class Bell:
     def __init__(self) -> None:
         self.watches: frozenset[str] = frozenset()
         self.rung = asyncio.Event()
+        self.cost = 0.0
+        """Seconds that it took to tell its page the last time, without what another drew for it."""
 
     def ring(self, kinds: frozenset[str]) -> None:
         """Something of these kinds has changed."""
@@ -34,9 +36,13 @@ class Notices:
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
         self._bells: set[Bell] = set()
+        self.moment = 0
+        """Another one after every change."""
 
-    def __len__(self) -> int:
-        return len(self._bells)
+    @property
+    def cost(self) -> float:
+        """Seconds that it takes to tell every open page."""
+        return sum(bell.cost for bell in self._bells)
 
     @contextmanager
     def listening(self) -> Generator[Bell]:
@@ -53,6 +59,7 @@ class Notices:
         try:
             async with aclosing(self._changes()) as changes:
                 async for kinds in changes:
+                    self.moment += 1
                     for bell in self._bells:
                         bell.ring(kinds)
         except Unavailable:

@@ -13,6 +13,7 @@ from rune.api.security import alerts as alerts_api
 from rune.api.security import stats
 from rune.dashboard import alerts, services
 from rune.dashboard.ask import Action, Ask, Link, Page, Screen
+from rune.dashboard.html import el
 from rune.dashboard.parts import empty, heading, row, section, spark, table, tiles
 
 LINKS: Final = (Link(path="/", label="Overview"),)
@@ -84,9 +85,7 @@ async def _events(ask: Ask) -> Markup:
         if threats.threats
         else None
     )
-    return section(
-        "Security events", spark(events, label, over=blocked), Markup("<p>") + label + Markup("</p>"), shown
-    )
+    return section("Security events", spark(events, label, over=blocked), el("p", label), shown)
 
 
 PAGES: Final = (
@@ -94,6 +93,7 @@ PAGES: Final = (
         path="/",
         show=show,
         watches=frozenset({"service", "instance", "security-alert", "security-agent", "detection"}),
+        is_shared=True,
     ),
 )
 ACTIONS: Final[tuple[Action, ...]] = ()

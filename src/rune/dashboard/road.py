@@ -15,6 +15,7 @@ from rune.core.clock import Clock
 from rune.dashboard.ask import Ask
 from rune.dashboard.notices import Notices
 from rune.dashboard.sessions import LONGEST, Session, Sessions, Tokens
+from rune.dashboard.shared import Shared
 from rune.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from rune.server.callers import caller
 from rune.server.drain import Streams
@@ -36,6 +37,7 @@ class Road:
     streams: Streams
     notices: Notices
     sessions: Sessions
+    shared: Shared
     provider: str = ""
     """What the OpenID provider is called, if there is one."""
 
@@ -76,6 +78,7 @@ class Road:
         return Ask(
             client=client,
             name=session.name,
+            rights=f"{known.rights} {browser.headers.get('x-rune-organization', '')}",
             operations=frozenset(known.operations),
             path=path,
             values={},

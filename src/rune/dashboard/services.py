@@ -247,7 +247,7 @@ def _names(ask: Ask) -> tuple[str, str]:
 
 _ITEM: Final = "/services/{namespace}/{name}"
 PAGES: Final = (
-    Page(path="/services", show=show, rows=rows, watches=KINDS),
+    Page(path="/services", show=show, rows=rows, watches=KINDS, is_shared=True),
     Page(path=_ITEM, show=one, watches=KINDS),
     Page(path=f"{_ITEM}/logs", show=lines),
 )

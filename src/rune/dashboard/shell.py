@@ -117,7 +117,7 @@ def _foot(ask: Ask) -> Markup:
     press = el("button", "Log out", type="submit")
     return el(
         "div",
-        el("span", ask.name, class_="who"),
+        link("/settings/account", ask.name, class_="who", title="Your account"),
         el("button", "Theme", type="button", id="theme", title="Light or dark (t)"),
         el("button", "Keys", type="button", id="keys", title="What the keys do (?)"),
         el("form", press, method="post", action="/logout", data_plain=True),

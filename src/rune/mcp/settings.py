@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rune.client.client import Transport
 from rune.client.contexts import load
 from rune.client.trust import read
+from rune.core.clock import SystemClock
 
 DEFAULT_SERVER: Final = "127.0.0.1:7863"
 
@@ -25,6 +26,8 @@ class Settings:
     key_file: str = ""
     insecure: bool = False
     """The token may travel unencrypted."""
+    session: tuple[str, str] | None = None
+    """The file and the name of the context whose session the token is of; None where it is of none."""
 
 
 def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -> Settings:
@@ -33,10 +36,12 @@ def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -
     A token that a context keeps is for that context's server: it is sent to no other address. Raises
     NotFound for a context that there is not, InvalidArgument for a file that is not what it should be.
     """
-    chosen = load(_path(environ)).chosen(context)
+    contexts = load(_path(environ))
+    chosen = contexts.chosen(context)
     home = chosen.server or DEFAULT_SERVER
     address = server or environ.get("RUNE_SERVER", "") or home
     kept = chosen.token if address == home else ""
+    is_session = bool(kept and chosen.refresh and not environ.get("RUNE_TOKEN", ""))
     return Settings(
         server=address,
         token=environ.get("RUNE_TOKEN", "") or kept,
@@ -46,6 +51,7 @@ def settle(environ: Mapping[str, str], *, server: str = "", context: str = "") -
         key_file=environ.get("RUNE_KEY_FILE", "") or chosen.key_file,
         insecure=environ.get("RUNE_INSECURE", "").lower() in ("1", "true", "yes")
         or (chosen.insecure.lower() == "true" and address == home),
+        session=(_path(environ), context or contexts.current) if is_session else None,
     )
 
 
@@ -54,6 +60,18 @@ def _path(environ: Mapping[str, str]) -> str:
 
 
 def transport(settings: Settings) -> Transport:
+    """The transport of these settings; a session's token is renewed on the way."""
+    if settings.session is None:
+        return connected(settings)
+    from rune.mcp.renewal import Renewing  # noqa: PLC0415 - as below
+
+    path, name = settings.session
+    return Renewing(
+        path, name, connect=lambda token: connected(replace(settings, token=token)), clock=SystemClock()
+    )
+
+
+def connected(settings: Settings) -> Transport:
     """The transport that the address asks for: gRPC, or REST for one that begins with http."""
     address, insecure = settings.server, settings.insecure
     token, organization = settings.token, settings.organization

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import msgspec
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
 from rune.core.apikeys import ApiKey, mint
+from rune.core.authority import Pass
 from rune.core.clock import Clock
 from rune.core.store.base import Put, Store
 from rune.errors import FailedPrecondition, Unavailable
@@ -32,7 +33,11 @@ MACHINE: Final = "host.docker.internal"
 """What containers call the machine that they run on."""
 HOME: Final = "rune-agent"
 """The folder of the files, below RUNE_MOUNTS or in the container's /run."""
+PASS: Final = "rune-pass"  # noqa: S105 - a folder
+"""The folder of its certificate below RUNE_MOUNTS, where others do not read."""
+SHOWN: Final = {"RUNE_CERT_FILE": "pass.pem", "RUNE_KEY_FILE": "pass-key.pem"}
 KEY: Final = "RUNE_API_KEY"
+Issue = Callable[[], Pass]
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -73,8 +78,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     ca_file: str = ""
     """Who signed the server's certificate; empty where that is an authority that everybody knows."""
-    obstacle: str = ""
-    """Why no agent gets in there; empty when nothing is in the way."""
+    issue: Issue | None = None
+    """Makes what the door asks clients for; None where it asks for no certificate."""
 
 
 class Door:
@@ -109,6 +114,8 @@ class Introductions:
         self._texts: dict[str, tuple[int, str]] = {}
         """By instance: the attempt that is about to start, and its key. A start that is asked for again must
         find the key that the first time may have been given away already."""
+        self._passes: dict[str, tuple[int, Mapping[str, bytes]]] = {}
+        """As the keys."""
 
     async def introduced(self, workload: Workload, instance: Instance, spec: Service) -> Workload:
         """The workload with its key, and where to bring it."""
@@ -116,8 +123,6 @@ class Introductions:
             return workload
         self._refuse(instance)
         endpoint = await self._door.endpoint()
-        if endpoint.obstacle:
-            raise FailedPrecondition(endpoint.obstacle)
         key = await self._key(instance, spec.agent.id)
         told = {
             "RUNE_AGENT_ID": spec.agent.id,
@@ -127,12 +132,25 @@ class Introductions:
         }
         if spec.agent.tags:
             told["RUNE_DEFAULT_AGENT_TAGS"] = ",".join(spec.agent.tags)
+        shown = self._shown(instance, endpoint)
         give = _to_container if workload.image else _to_process
-        return give(workload, endpoint, {**told, KEY: key})
+        return give(workload, endpoint, {**told, KEY: key}, shown=shown)
 
     def forget(self, instance: str) -> None:
         """Nobody asks for its key again."""
         self._texts.pop(instance, None)
+        self._passes.pop(instance, None)
+
+    def _shown(self, instance: Instance, endpoint: Endpoint) -> Mapping[str, bytes]:
+        """A certificate of this start's own where the door asks for one; who comes, the API key says."""
+        if endpoint.issue is None:
+            return {}
+        attempt, shown = self._passes.get(instance.id, (0, {}))
+        if attempt != instance.attempt:
+            made = endpoint.issue()
+            shown = {"pass.pem": made.certificate, "pass-key.pem": made.key}
+            self._passes[instance.id] = (instance.attempt, shown)
+        return shown
 
     def _refuse(self, instance: Instance) -> None:
         """The store's word of this moment: between the plan and the start an agent may be quarantined."""
@@ -164,25 +182,34 @@ class Introductions:
         return text
 
 
-def _to_process(workload: Workload, endpoint: Endpoint, told: Mapping[str, str]) -> Workload:
+def _to_process(
+    workload: Workload, endpoint: Endpoint, told: Mapping[str, str], *, shown: Mapping[str, bytes]
+) -> Workload:
     """The key in the environment, which rests in memory alone; the authority in a file that it can read."""
     env = {**workload.env, **told, "RUNE_ENDPOINT": endpoint.url}
-    if not endpoint.ca_file:
-        return msgspec.structs.replace(workload, env=env)
-    files = [*workload.files, Files(target=HOME, content=_authority(endpoint), is_secret=False)]
-    paths = {**workload.paths, "RUNE_CA_FILE": f"{HOME}/ca.pem"}
+    files, paths = [*workload.files], {**workload.paths}
+    if endpoint.ca_file:
+        files.append(Files(target=HOME, content=_authority(endpoint), is_secret=False))
+        paths["RUNE_CA_FILE"] = f"{HOME}/ca.pem"
+    if shown:
+        files.append(Files(target=PASS, content=shown))
+        paths |= {variable: f"{PASS}/{name}" for variable, name in SHOWN.items()}
     return msgspec.structs.replace(workload, env=env, files=files, paths=paths)
 
 
-def _to_container(workload: Workload, endpoint: Endpoint, told: Mapping[str, str]) -> Workload:
+def _to_container(
+    workload: Workload, endpoint: Endpoint, told: Mapping[str, str], *, shown: Mapping[str, bytes]
+) -> Workload:
     """The key in a file: what is in a container's environment, the Engine writes to its disk."""
     home = f"/run/{HOME}"
-    content = {"api-key": told[KEY].encode(), **_authority(endpoint)}
+    content = {"api-key": told[KEY].encode(), **_authority(endpoint), **shown}
     plain = {name: value for name, value in told.items() if name != KEY}
     env = {**workload.env, **plain, "RUNE_ENDPOINT": _outside(endpoint.url)}
     env[f"{KEY}_FILE"] = f"{home}/api-key"
     if endpoint.ca_file:
         env["RUNE_CA_FILE"] = f"{home}/ca.pem"
+    if shown:
+        env |= {variable: f"{home}/{name}" for variable, name in SHOWN.items()}
     files = [*workload.files, Files(target=home, content=content)]
     return msgspec.structs.replace(workload, env=env, files=files, hosts=(MACHINE,))
 
@@ -213,23 +240,19 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     names: Sequence[str] | None = None
     """Whom its certificate is for; None without TLS."""
-    is_mutual: bool = False
-    """It asks clients for certificates."""
+    issue: Issue | None = None
+    """Makes the certificates that it asks clients for, if it asks."""
 
 
 def endpoint_of(listening: Listening, *, url: str = "", ca_file: str = "") -> Endpoint:
     """Where agents on this machine reach a door; what the settings say goes before what can be guessed."""
-    obstacle = ""
-    if listening.is_mutual:
-        obstacle = (
-            "auth.tls.client-ca-file keeps out whoever has no certificate, and copies of services get none:"
-            " this server runs no agents"
-        )
     if url or listening.names is None:
         found = url or f"http://{_bracketed(_local(listening.host))}:{listening.port}"
-        return Endpoint(url=found, ca_file=ca_file, obstacle=obstacle)
+        return Endpoint(url=found, ca_file=ca_file, issue=listening.issue)
     host = _named(_local(listening.host), listening.names)
-    return Endpoint(url=f"https://{_bracketed(host)}:{listening.port}", ca_file=ca_file, obstacle=obstacle)
+    return Endpoint(
+        url=f"https://{_bracketed(host)}:{listening.port}", ca_file=ca_file, issue=listening.issue
+    )
 
 
 def _named(host: str, names: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ def register(dispatcher: Dispatcher, *, logins: Logins, federation: Federation |
         (api.log_out, found.log_out),
         (api.list_, found.list),
         (api.revoke, found.revoke),
+        (api.change_password, found.change_password),
         (api.set_password, found.set_password),
         (auth.refresh, found.refresh),
         (auth.enroll, found.enroll),
@@ -87,6 +88,13 @@ class Sessions:
         """The password itself is hashed and forgotten."""
         ended = await self._logins.set_password(ask.name, ask.password, call.principal)
         return api.SetPasswordResponse(sessions=ended)
+
+    async def change_password(self, call: Call, ask: api.ChangePasswordRequest) -> api.ChangePasswordResponse:
+        """The session that asks goes on."""
+        ended = await self._logins.change_password(
+            call.principal, ask.old_password, ask.new_password, caller=call.caller
+        )
+        return api.ChangePasswordResponse(sessions=ended)
 
     async def enroll(self, call: Call, ask: auth.EnrollRequest) -> auth.EnrollResponse:
         """Nobody makes a code for somebody who may do more."""

@@ -44,6 +44,8 @@ class TlsFiles:
     certificate: Path
     key: Path
     client_authority: Path | None = None
+    pass_authority: Path | None = None
+    """Whose certificates open the HTTP door as well, where clients are asked for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class Material:
     chain: bytes
     key: bytes
     authority: bytes
+    passes: bytes
+    """The authority of passes; empty where clients are asked for nothing."""
     expires_at: datetime
 
     def __repr__(self) -> str:
@@ -169,6 +173,9 @@ def load(files: TlsFiles) -> Material:
     if files.client_authority:
         authority = read_public(files.client_authority, "the clients' authority")
         _certificates(authority, files.client_authority)
+    passes = b""
+    if authority and files.pass_authority:
+        passes = read_public(files.pass_authority, "the authority of passes")
     found = _certificates(chain, files.certificate)
     try:
         private: Any = load_pem_private_key(key, None)
@@ -178,7 +185,7 @@ def load(files: TlsFiles) -> Material:
     if not fits:
         raise FailedPrecondition(f"{files.key} is not the key of the certificate in {files.certificate}")
     expires_at = min(each.not_valid_after_utc for each in found)
-    return Material(chain=chain, key=key, authority=authority, expires_at=expires_at)
+    return Material(chain=chain, key=key, authority=authority, passes=passes, expires_at=expires_at)
 
 
 def _certificates(data: bytes, path: Path) -> list[x509.Certificate]:
@@ -206,8 +213,9 @@ def _context_of(material: Material) -> ssl.SSLContext:
     finally:
         os.close(descriptor)
     if material.authority:
+        trusted = material.authority + b"\n" + material.passes
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=material.authority.decode("ascii", "replace"))
+        context.load_verify_locations(cadata=trusted.decode("ascii", "replace"))
     return context
 
 

@@ -48,6 +48,7 @@ class Line:
         self._base = parts.path.rstrip("/")
         self._timeout = config.connection_timeout_seconds
         self._ca_file = config.ca_file
+        self._shown = (config.cert_file, config.key_file)
         self._headers = {"X-Rune-Key": config.api_key or "", "User-Agent": f"runesec/{__version__}"}
         self._kept: HTTPConnection | None = None
         self._aborted = False
@@ -93,6 +94,9 @@ class Line:
         import ssl  # noqa: PLC0415 - as in `ask`
 
         trusting = ssl.create_default_context(cafile=self._ca_file)
+        certificate, key = self._shown
+        if certificate:
+            trusting.load_cert_chain(certificate, key)
         return HTTPSConnection(self._host, self._port, timeout=self._timeout, context=trusting)
 
     def abort(self) -> None:

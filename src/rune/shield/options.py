@@ -35,6 +35,10 @@ class ShieldConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A file with the key, where no key is given otherwise."""
     ca_file: str | None = None
     """The authority that signed the control plane's certificate, PEM; None trusts those of the machine."""
+    cert_file: str | None = None
+    """A certificate to show where the control plane asks clients for one, PEM; with `key_file`."""
+    key_file: str | None = None
+    """The certificate's key, PEM, without a password."""
     endpoint: str = "http://127.0.0.1:7861"
     """The control plane; http or https, a path before /v1 is kept."""
     l1_enabled: bool = True
@@ -117,6 +121,8 @@ class Keywords(TypedDict, total=False):
     api_key: str | None
     api_key_file: str | os.PathLike[str] | None
     ca_file: str | os.PathLike[str] | None
+    cert_file: str | os.PathLike[str] | None
+    key_file: str | os.PathLike[str] | None
     endpoint: str
     l1_enabled: bool
     l2_enabled: bool
@@ -220,8 +226,7 @@ def _refuse(config: ShieldConfig) -> None:
     found: list[Violation] = []
     if config.events_enabled:
         found = [*_key_problems(config.api_key), *_endpoint_problems(config.endpoint)]
-        if config.ca_file and not os.access(config.ca_file, os.R_OK):
-            found.append(Violation("ca_file", f"{config.ca_file!r} cannot be read"))
+        found += _file_problems(config)
     if config.l3_enabled:
         found += _judge_problems(config)
     if config.flag_threshold > config.block_threshold:
@@ -234,6 +239,19 @@ def _refuse(config: ShieldConfig) -> None:
         )
     if found:
         raise InvalidArgument.of(found)
+
+
+def _file_problems(config: ShieldConfig) -> list[Violation]:
+    named = {"ca_file": config.ca_file, "cert_file": config.cert_file, "key_file": config.key_file}
+    found = [
+        Violation(name, f"{path!r} cannot be read")
+        for name, path in named.items()
+        if path and not os.access(path, os.R_OK)
+    ]
+    if bool(config.cert_file) != bool(config.key_file):
+        missing = "key_file" if config.cert_file else "cert_file"
+        found.append(Violation(missing, "is needed too: a certificate is shown with its key"))
+    return found
 
 
 def _judge_problems(config: ShieldConfig) -> list[Violation]:

@@ -185,3 +185,16 @@ def test_what_cannot_be_is_refused_with_the_remedy(tmp_path: Path) -> None:
     authority.path("ca", key=True).write_bytes(authority.path("server", key=True).read_bytes())
     with pytest.raises(FailedPrecondition, match="not the key of the authority"):
         authority.issue_client("ann", days=1)
+
+
+def test_a_pass_is_for_clients_names_nobody_and_is_kept_nowhere(tmp_path: Path) -> None:
+    authority = made(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    given = authority.pass_for("an agent of this server")
+    found = x509.load_pem_x509_certificate(given.certificate)
+    assert subject_of(found) is None
+    found.verify_directly_issued_by(certificate(authority, "ca"))
+    assert sorted(tmp_path.iterdir()) == before
+    assert "PRIVATE" not in repr(given)
+    with pytest.raises(InvalidArgument, match="names nobody"):
+        authority.pass_for("root")

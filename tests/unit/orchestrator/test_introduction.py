@@ -10,6 +10,7 @@ from rune.api.orchestrator.guard import ServiceAgent, ServiceGuard
 from rune.api.orchestrator.instances import Instance
 from rune.api.orchestrator.services import Service
 from rune.core.apikeys import ApiKey
+from rune.core.authority import Pass
 from rune.core.clock import ManualClock
 from rune.core.store.base import Put
 from rune.core.store.memory import MemoryStore
@@ -46,9 +47,24 @@ def test_what_the_settings_say_goes_before_what_can_be_guessed() -> None:
     assert endpoint_of(listening, url="https://r:2", ca_file="/ca").url == "https://r:2"
 
 
-def test_a_door_that_asks_for_client_certificates_lets_no_agent_in() -> None:
-    found = endpoint_of(Listening(host="127.0.0.1", port=1, names=["localhost"], is_mutual=True))
-    assert "client-ca-file" in found.obstacle
+async def test_where_the_door_asks_for_certificates_a_start_has_one_of_its_own_that_names_nobody() -> None:
+    def issue() -> Pass:
+        issued.append(Pass(b"certificate", b"key"))
+        return issued[-1]
+
+    issued: list[Pass] = []
+    listening = Listening(host="127.0.0.1", port=1, names=["localhost"], issue=issue)
+    async with MemoryStore([Service, ApiKey]) as store:
+        await guarded(store, ServiceGuard(agent_id="bot"))
+        found = await introduced(store, endpoint=endpoint_of(listening))
+        assert found.paths["RUNE_CERT_FILE"] == "rune-pass/pass.pem"
+        (files,) = found.files
+        assert files.is_secret
+        assert files.content == {"pass.pem": b"certificate", "pass-key.pem": b"key"}
+        outside = endpoint_of(listening, url="https://runed.internal:1")
+        contained = await introduced(store, image="busybox", endpoint=outside)
+        assert contained.env["RUNE_KEY_FILE"] == "/run/rune-agent/pass-key.pem"
+        assert len(issued) == 2
 
 
 async def introduced(store: MemoryStore, *, image: str = "", endpoint: Endpoint | None = None) -> Workload:

@@ -41,6 +41,20 @@ async def test_a_right_in_one_namespace_counts() -> None:
         await here.call(services.delete, services.DeleteServiceRequest(name="api", namespace="prod"), "ana")
 
 
+async def test_rights_are_equal_only_for_those_who_may_exactly_the_same() -> None:
+    wide, narrow = rule("services", ["get"]), rule("services", ["get"], "prod")
+    ana = Principal(id="1", name="ana", rules=(wide,))
+    assert permissions.rights_of(ana) == permissions.rights_of(Principal(id="2", name="bob", rules=(wide,)))
+    others = [
+        Principal(id="1", name="ana", rules=(narrow,)),
+        Principal(id="1", name="ana", rules=(wide, narrow)),
+        Principal(id="1", name="ana", rules=(wide,), organization="acme"),
+        Principal(id="1", name="ana", rules=(wide,), agent="bot"),
+        Principal(id="1", name="ana", rules=(wide,), kind="key"),
+    ]
+    assert len({permissions.rights_of(each) for each in (ana, *others)}) == 6
+
+
 async def test_whoever_is_known_may_ask_and_nobody_else() -> None:
     here = served()
     here.identity.principals["new"] = Principal(id="2", name="new")

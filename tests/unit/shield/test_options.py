@@ -50,6 +50,8 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "approval_on_timeout": ("allow", "allow"),
     "approval_waiting_max": ("3", 3),
     "ca_file": ("/k/ca.pem", "/k/ca.pem"),
+    "cert_file": ("/k/pass.pem", "/k/pass.pem"),
+    "key_file": ("/k/pass-key.pem", "/k/pass-key.pem"),
 }
 
 

@@ -33,6 +33,8 @@ class ListMyPermissionsResponse(Message):
 
     operations: list[str] = []
     """The names of the operations that it may call in at least one namespace, as in the reference."""
+    rights: str = ""
+    """Stands for all that it may do and where; equal for callers who may do exactly the same."""
 
 
 class CreateTokenRequest(Message):

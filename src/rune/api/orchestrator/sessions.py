@@ -129,6 +129,21 @@ class SetPasswordResponse(Message):
     """How many sessions of the user ended."""
 
 
+class ChangePasswordRequest(Discreet):
+    """One's own password: what it was, and what it shall be."""
+
+    old_password: Secret = ""
+    new_password: Secret = ""
+    """Twelve characters at least, and another than before."""
+
+
+class ChangePasswordResponse(Message):
+    """What came of it."""
+
+    sessions: Annotated[int, Meta(ge=0, le=2**31 - 1, extra={"proto": "int32"})] = 0
+    """How many other sessions ended."""
+
+
 _AUTH: dict[str, Any] = {"service": "AuthService", "resource": "auth"}
 
 log_in = Operation(
@@ -207,6 +222,18 @@ revoke = Operation(
     cli="admin session revoke {id}",
     access=Access.KNOWN,
     effect=Effect.DESTROY,
+    **_AUTH,
+)
+change_password = Operation(
+    method="ChangePassword",
+    request=ChangePasswordRequest,
+    response=ChangePasswordResponse,
+    summary="Change your own password; your other sessions that began with a password end.",
+    verb="update",
+    http=Http(verb="PUT", path="/v1/auth/password", body="*"),
+    name="change_password",
+    access=Access.KNOWN,
+    effect=Effect.SETTLE,
     **_AUTH,
 )
 set_password = Operation(

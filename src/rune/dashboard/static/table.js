@@ -21,7 +21,7 @@ class Long {
     this.end = document.createElement("tfoot");
     this.end.append(document.createElement("tr"));
     table.append(this.end);
-    this.tail = new IntersectionObserver(([entry]) => entry.isIntersecting && this.more(), { rootMargin: `${NEAR}px 0px` });
+    this.tail = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.more(), { rootMargin: `${NEAR}px 0px` });
     this.tail.observe(this.end);
     table.addEventListener("stale", () => this.refresh());
   }
@@ -53,7 +53,7 @@ class Long {
       this.seen.observe(body);
       this.table.dispatchEvent(new CustomEvent("grown", { bubbles: true }));
     } catch {
-      return; // the connection's own state says so; the next scroll tries again
+      await new Promise((done) => setTimeout(done, QUIET)); // the connection's own state says so
     } finally {
       this.loading = null;
     }
