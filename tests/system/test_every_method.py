@@ -22,8 +22,9 @@ from system.clients.tellers import ByPaths, ByStubs, Teller
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 ROWS = {row.name: row for row in OPERATIONS if row.package == "rune.api" and not row.unsupported}
-ELSEWHERE = {"begin_oidc", "finish_oidc"}
-"""They need an OpenID provider: see tests/unit/core/test_federation.py and tests/browser/test_gate.py."""
+ELSEWHERE = {"begin_oidc", "finish_oidc", "change_password"}
+"""They need an OpenID provider, or a session of one's own: see tests/unit/core/test_federation.py and
+test_own_password.py, tests/browser/test_gate.py and tests/system/test_login.py."""
 WITHOUT_PATH = {"subscribe"} | {row.name for row in ROWS.values() if row.streaming is Streaming.BOTH}
 """What REST has no path for, or a WebSocket; surface tests are about them."""
 FLEETING = re.compile(

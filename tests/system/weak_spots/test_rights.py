@@ -57,7 +57,7 @@ from surface.tls import authority_in
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 ANYBODY = {
     *("get_server_version", "who_am_i", "list_permissions", "validate_policy", "subscribe"),  # who is known
-    *("begin_session", "list_sessions", "revoke_session", "log_out"),  # one's own
+    *("begin_session", "list_sessions", "revoke_session", "log_out", "change_password"),  # one's own
     *("log_in", "refresh_session", "redeem_enrollment", "begin_oidc", "finish_oidc"),  # who brings a secret
     *("bootstrap", "get_health"),
 }
