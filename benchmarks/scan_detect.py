@@ -1,10 +1,9 @@
 """How much of known attacks Rune finds, per source, and how often it errs on harmless text; beside peers.
 
-    python benchmarks/scan_detect.py DATA_FOLDER [--sample N] [--left-out SCORES.npz] [--look SOURCE]
+    python benchmarks/scan_detect.py DATA_FOLDER [--sample N] [--look SOURCE]
 
 The folder holds `attacks.jsonl.gz` and `benign.jsonl.gz`, one object a line with `text`, `source`, `kind`
-and an optional `tier`. The weights that ship have seen part of such data: `--left-out` takes the scores that
-`training/evaluate.py --out` made with each group of sources left out once, and those are the honest figures.
+and an optional `tier`. The weights that ship were trained on our own texts alone and have seen none of it.
 Long documents are joined of harmless texts, with and without an attack. Peers are measured where installed
 (`pip install ai-injection-guard clawguard-core`). `--look` prints what L1 and L2 together get wrong.
 """
@@ -54,11 +53,6 @@ def main() -> None:
         began = time.perf_counter()
         scores.append(np.array([detector(row["text"]) for row in chosen]))
         names.append(f"{name} ({(time.perf_counter() - began) / len(chosen) * 1e3:.2f} ms a text)")
-    if options.left_out and not options.sample:
-        kept = np.load(options.left_out)
-        for title, key in (("own texts alone", "own"), ("sources left out once", "left_out")):
-            scores.append(kept[f"{key}_both"])
-            names.append(f"L1 + L2, {title}")
     _totals(names, scores, chosen)
     _sources(names, scores, chosen)
     _documents(chosen)
@@ -71,9 +65,6 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("--sample", type=int, default=0, help="rows per source, 0 for all")
-    parser.add_argument(
-        "--left-out", type=Path, help="scores of training/evaluate.py --out, for the same data"
-    )
     parser.add_argument("--look", default="", help="print what one source gets wrong")
     return parser.parse_args()
 

@@ -14,7 +14,7 @@ from rune.policy.scanners.classifier import Classifier
 from rune.policy.scanners.finding import BLOCK_AT, FLAG_AT, WEIGHTS
 from rune.policy.scanners.similarity import SEVERITY, places
 
-FLAGGED, BLOCKED = 0.05, 0.006
+FLAGGED, BLOCKED = 0.04, 0.006
 """The share of harmless texts, hard ones included, that may be flagged, and blocked."""
 NOTHING = -20.0
 """The score of a text without a word."""
@@ -41,7 +41,7 @@ class Scores:
 
     def fair(self, rise: float) -> np.ndarray:
         """The score that decides: the strongest window's, less what length costs."""
-        return self.best - rise * np.sqrt(np.log2(self.count))
+        return self.best - rise * np.log2(self.count)
 
 
 def scored(path: Path, found: Sequence[str]) -> Scores:
@@ -65,7 +65,7 @@ def risen(path: Path, clean: Sequence[str]) -> float:
     for size in LENGTHS:
         made = scored(path, documents(clean, size=size, count=DOCUMENTS, seed=11))
         above = float(np.quantile(made.best, 1 - FLAGGED) - mark)
-        found.append(above / math.sqrt(math.log2(float(np.median(made.count)))))
+        found.append(above / math.log2(float(np.median(made.count))))
     return max(found)
 
 

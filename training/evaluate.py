@@ -19,7 +19,7 @@ from pathlib import Path
 import linear
 import numpy as np
 import texts
-from calibrate import Scores, risen, scored
+from calibrate import BLOCKED, FLAGGED, Scores, risen, scored
 from scipy.sparse import csr_matrix, vstack
 from sklearn.metrics import roc_auc_score
 from train import drawn, joined, own_texts, trainable
@@ -68,21 +68,22 @@ def _measured(
     spun = own_texts(size=options.size, seed=options.seed)
     more = drawn(trainable(rows), size=options.size, seed=options.seed)
     course = Course(rows, options, spun, linear.features(_texts(spun)), more, linear.features(_texts(more)))
-    left_out, alone = Scores.nothing(len(rows)), Scores.nothing(len(rows))
-    rise = 0.0
+    found = {"own": Scores.nothing(len(rows)), "left_out": Scores.nothing(len(rows))}
+    rise = dict.fromkeys(found, 0.0)
     with ProcessPoolExecutor(2, initializer=_begin, initargs=(course,)) as pool:
-        for number, (inside, found, length) in enumerate(
+        for number, (inside, part, length) in enumerate(
             pool.map(_fold, [frozenset(), *FOLDS[: options.folds]])
         ):
-            (left_out if number else alone).put(inside, found)
-            rise = max(rise, length)
-    scores = {"own": alone.fair(rise), "left_out": left_out.fair(rise)}
+            name = "left_out" if number else "own"
+            found[name].put(inside, part)
+            rise[name] = max(rise[name], length)
+    scores = {name: part.fair(rise[name]) for name, part in found.items()}
     scores |= {f"{name}_both": both(one, score, rows) for name, score in scores.items()}
-    sys.stdout.write(f"rise {rise:.2f}\n")
+    sys.stdout.write("".join(f"{name}: rise {each:.2f}\n" for name, each in rise.items()))
     for name, title in (("own", "own texts alone"), ("left_out", "each group of sources left out once")):
         _report(f"{title}, L2", rows, scores[name])
         _report(f"{title}, L1 + L2", rows, scores[f"{name}_both"])
-    return scores | {"rise": np.array(rise)}
+    return scores | {f"{name}_rise": np.array(each) for name, each in rise.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,11 @@ def _fold(fold: frozenset[str]) -> tuple[list[int], Scores, float]:
         path = Path(folder) / "weights"
         linear.write(linear.fit(vstack(parts).tocsr(), training), path, {})
         found = scored(path, [course.rows[at].text for at in inside])
-        calm = [row.text for row in trainable(course.rows) if row.source in fold and row.kind == "benign"]
+        calm = [
+            row.text
+            for row in trainable(course.rows)
+            if row.kind == "benign" and (not fold or row.source in fold)
+        ]
         rise = risen(path, calm) if len(calm) >= FEWEST else 0.0
     sys.stderr.write(f"fold {sorted(fold)} done, rise {rise:.2f}\n")
     return inside, found, rise
@@ -145,7 +150,7 @@ def both(one: np.ndarray, two: np.ndarray, rows: Sequence[texts.Text]) -> np.nda
     Of the discounts of L2 only that of harmless roles is counted.
     """
     harmless = np.array([not row.is_attack for row in rows])
-    flag, block = np.quantile(two[harmless], [0.95, 0.994])
+    flag, block = np.quantile(two[harmless], [1 - FLAGGED, 1 - BLOCKED])
     slope = (2.77 - 0.36) / max(block - flag, 0.05)
     risk = 0.85 / (1 + np.exp(-np.clip(0.36 + slope * (two - flag), -60, 60)))
     risk *= [roles.FACTOR if roles.is_harmless_role(row.text.lower()) else 1.0 for row in rows]

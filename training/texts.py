@@ -15,6 +15,9 @@ from pathlib import Path
 import compose
 import spin
 
+from rune.policy.scanners.classifier import BLOCK
+from rune.policy.scanners.tokens import cut
+
 FILES = 250
 """Files of the standard library, and of each package, that are drawn from."""
 PACKAGES = ("numpy", "scipy", "sklearn")
@@ -41,8 +44,17 @@ Family = tuple[str, Sequence[str], spin.Lists]
 """Its name, its templates, and the lists they draw from."""
 IMPLICIT = 0.4
 """The weight of an attack that nothing in the text gives away."""
-OFTEN = {"ask": 3, "core_ask": 4, "core_constraint": 2, "first_override": 3, "core_short": 2}
+OFTEN = {
+    "ask": 3, "core_ask": 4, "core_constraint": 2, "first_override": 3, "core_short": 2,
+    "actas": 2, "act_long": 2, "act_sim": 2, "act_prompts": 2, "template": 2,
+}  # fmt: skip
 """Families that are met more often than their number of templates says: what most people write."""
+WINDOW = 2 * BLOCK
+"""Tokens of a window of a long text."""
+MOST_INSIDE, LONGEST_INSIDE = WINDOW - 8, 900
+"""Tokens of the longest text that a window is cut around, and characters of one that a document holds."""
+STRETCHES, FROM_LIBRARY = 4_000, 0.5
+"""Stretches of the library that documents draw from, and the share of what surrounds a text that they are."""
 QUOTED = 0.06
 """The share of harmless texts that quote an attack of ours."""
 
@@ -115,6 +127,39 @@ class Own:
             else:
                 text = self._compose.dressed(self._harmless())
             yield Text(text=text, family=None)
+
+    def inside(self, count: int, seed: int) -> Iterator[Text]:
+        """Documents with a short attack inside and as many with none, whole and as a window shows them.
+
+        What stands around is harmless or a stretch of the library, so that neither is a sign of its own.
+        """
+        stretches = list(library(STRETCHES, seed))
+        for attack in self.attacks(count):
+            for row in (attack, next(self.benign(1))):
+                if len(row.text) > LONGEST_INSIDE:
+                    continue
+                gap = self._rng.choice(["\n\n", "\n\n", "\n", " "])
+                parts = self._side(stretches) + gap, row.text, gap + self._side(stretches)
+                yield replace(row, text="".join(parts))
+                window = self._window(*parts)
+                if window:
+                    yield replace(row, text=window)
+
+    def _side(self, stretches: Sequence[Text]) -> str:
+        if self._rng.random() < FROM_LIBRARY:
+            return self._rng.choice(stretches).text
+        return next(self.benign(1)).text
+
+    def _window(self, before: str, text: str, after: str) -> str:
+        """As many tokens as a window has, the whole text among them; nothing where the text is too long."""
+        tokens = [(start, end) for _, start, end in cut(before + text + after)]
+        begin, finish = len(before), len(before) + len(text)
+        inside = [at for at, (start, end) in enumerate(tokens) if start >= begin and end <= finish]
+        if not inside or len(inside) > MOST_INSIDE:
+            return ""
+        first = self._rng.randint(max(0, inside[-1] + 1 - WINDOW), inside[0])
+        last = min(first + WINDOW, len(tokens)) - 1
+        return (before + text + after)[tokens[first][0] : tokens[last][1]]
 
     def carry(self, row: Text) -> Text:
         """The same text inside a carrier."""

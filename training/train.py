@@ -1,6 +1,6 @@
 """Trains the classifier that ships: on our own texts, the standard library and, if given, development data.
 
-    python train.py OUT [--data FOLDER] [--begin-with FITTED.npz] [--left-out SCORES.npz] [--size N]
+    python train.py OUT [--data FOLDER] [--begin-with FITTED.npz] [--scores SCORES.npz] [--size N]
 
 OUT is the file of weights; beside it stand the weights before rounding (`.npz`). The folder holds
 `attacks.jsonl.gz` and `benign.jsonl.gz` (see README.md); it is read, and never stored.
@@ -20,6 +20,8 @@ from calibrate import fitted, risen, scored
 
 LIBRARY = 0.4
 """Stretches of the standard library for each attack of our own."""
+INSIDE = 0.3
+"""Documents that hold an attack, and as many that hold none, for each attack of our own."""
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--begin-with", type=Path, help="an earlier .npz: only set the operating points")
-    parser.add_argument("--left-out", type=Path, help="scores of evaluate.py, to set the operating points by")
+    parser.add_argument("--scores", type=Path, help="of evaluate.py, to set the operating points by")
     parser.add_argument(
         "--data", type=Path, help="a folder of development data whose licence allows training"
     )
@@ -59,9 +61,10 @@ def _options() -> argparse.Namespace:
 
 
 def own_texts(*, size: int, seed: int) -> list[texts.Text]:
-    """Our own attacks and harmless texts, and stretches of the standard library."""
+    """Our own attacks and harmless texts, stretches of the library, and documents of both."""
     own = texts.Own(seed)
-    return [*own.attacks(size), *own.benign(size), *texts.library(int(size * LIBRARY), seed)]
+    spun = [*own.attacks(size), *own.benign(size), *texts.library(int(size * LIBRARY), seed)]
+    return [*spun, *texts.Own(seed + 70).inside(int(size * INSIDE), seed + 72)]
 
 
 def trainable(rows: Sequence[texts.Text]) -> list[texts.Text]:
@@ -81,11 +84,11 @@ def joined(rows: Sequence[texts.Text], *, size: int, seed: int) -> list[texts.Te
 
 def points(options: argparse.Namespace) -> dict[str, float]:
     """The operating points: from texts that training left out, if measured, else from fresh ones."""
-    if options.left_out is not None:
-        with np.load(options.left_out) as kept:
-            unseen = kept["left_out" if options.data else "own"]
-            rise = float(kept["rise"]) if options.rise is None else options.rise
-            return fitted(unseen[kept["may_train"]], rise=rise)
+    if options.scores is not None:
+        with np.load(options.scores) as kept:
+            way = "left_out" if options.data else "own"
+            rise = float(kept[f"{way}_rise"]) if options.rise is None else options.rise
+            return fitted(kept[way][kept["may_train"]], rise=rise)
     fresh = own_texts(size=2_000, seed=options.seed + 99)
     harmless = [text.text for text in fresh if not text.is_attack]
     rise = risen(options.out, harmless)

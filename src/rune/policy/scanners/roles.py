@@ -32,11 +32,15 @@ _BREACH = re.compile(
     r"\b(?:restrict\w*|unrestricted|filter\w*|unfiltered|censor\w*|uncensored|ignor\w*|disregard\w*|forget|"
     r"(?:content|usage|safety|openai'?s?|company|your|its|any|all|no|without|these|following) (?:\w+ )?"
     r"(?:polic(?:y|ies)|guidelines?|rules?|limits?|limitations?)|bypass\w*|overrid\w*|unlock\w*|jailbr\w*|dan|"
-    r"developer mode|openai|refus\w*|warnings?|disclaimers?|apolog\w*|anything|freed?|freedom|no matter|"
+    r"developer mode|openai|refus\w*|warnings?|disclaimers?|apolog\w*|(?<!feel )freed?|"
+    r"(?:do|say|tell|answer|generate|create|me) anything(?! else)|anything (?:i|you|now|goes|asked)|"
+    r"freedom|no matter|"
     r"never (?:say|refuse|break|reject)|ethic\w*|unethical|moral\w*|amoral|previous instructions|"
     r"system prompt|"
     # secrets and reach
-    r"passwords?|secrets?|confidential|credentials?|token|sudo|root|exfil\w*|send|forward|delete|transfer|"
+    r"passwords?|secrets?|confidential|credentials?|token|sudo|root|exfil\w*|send|"
+    r"(?<!looking )forward (?:all|any|copies|each|every|her|his|it|mails?|me|my|that|the|their|them|these|"
+    r"this|to|us|your)|delete|transfer|"
     r"reveal\w*|hidden|leak\w*|verbatim|your (?:\w+ )?(?:instructions?|prompt|configuration)|"
     # harm
     r"illegal\w*|unlawful\w*|crim\w*|hack\w*|weapons?|bomb\w*|explosiv\w*|drugs?|meth|kill\w*|murder\w*|malware|"

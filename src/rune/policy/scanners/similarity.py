@@ -72,15 +72,15 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     slope: float
     offset: float
     rise: float
-    """What one of two windows must score above a short text; more rise with the root of their doublings."""
+    """What one of two windows must score above a short text; each doubling costs as much again."""
     flag_at: float
-    """The confidence that about one in twenty harmless texts reaches, hard ones included."""
+    """The confidence that about one in twenty-five harmless texts reaches, hard ones included."""
     block_at: float
     """The confidence that less than one in a hundred harmless texts reaches."""
 
     def confidence(self, score: float, windows: int) -> float:
         """The confidence that one of so many windows is an attack when it has this score."""
-        fair = score - self.rise * math.sqrt(math.log2(max(windows, 1)))
+        fair = score - self.rise * math.log2(max(windows, 1))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, self.slope * fair + self.offset))))
 
 

@@ -151,6 +151,7 @@ def test_many_threads_get_the_same_answers() -> None:
 def test_a_longer_text_asks_for_a_stronger_sign() -> None:
     calibration = Calibration(slope=1.0, offset=0.0, rise=0.5, flag_at=0.6, block_at=0.9)
     assert calibration.confidence(2.0, 1) > calibration.confidence(2.0, 2) > calibration.confidence(2.0, 200)
+    assert calibration.confidence(2.0, 8) == pytest.approx(calibration.confidence(0.5, 1))
     assert calibration.confidence(1e9, 1) == pytest.approx(1.0)
     assert calibration.confidence(-1e9, 1) == pytest.approx(0.0)
 
