@@ -31,7 +31,7 @@ FLEETING = re.compile(
     r"(?i)^(id|.*ids?|uuid|.*(at|time|timestamp|since|seen)|revision|resume|code|generation|.*generation|secret"
     r"|token|pid|ip|address|vip|version|instances|usage|message|statusMessage|statusReason|update|ready|status"
     r"|exitCode|hash|head|sequence|seq|history|scaling|rollout|attempt|edge|entries|size|runningInstances|terminatingInstances|total.*"
-    r"|deleted.*|pending.*|restart.*|progress|checks|copies|state|rewrapped|.*hash|signature|cpu.*|memory.*)$"
+    r"|deleted.*|pending.*|restart.*|progress|checks|copies|state|rewrapped|.*hash|signature|cpu.*|memory.*|currentScale)$"
 )
 """What differs from one time to the next, and what of our own has a default that is not zero, which stubs
 leave to their reader."""

@@ -12,7 +12,7 @@ import msgspec
 from rune.api.common import PagingParams
 from rune.api.resource import Resource
 from rune.core.store.base import Put, Store, Write
-from rune.errors import Conflict, InvalidArgument, Violation
+from rune.errors import Conflict, InvalidArgument, NotFound, Violation
 
 R = TypeVar("R", bound=Resource)
 
@@ -42,7 +42,7 @@ async def change(
             return found
         try:
             await store.commit(*writes, operation=operation)
-        except Conflict:
+        except (Conflict, NotFound):  # what was to be changed or deleted is another by now, or gone
             continue
         return read()
     raise Conflict(f"{read().key} is being changed by others all the time; try again")
