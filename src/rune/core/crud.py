@@ -5,19 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from rune.api.common import PagingParams
 from rune.api.resource import Resource
+from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
-from rune.errors import Conflict, InvalidArgument, NotFound, Violation
+from rune.errors import Conflict, InvalidArgument, Violation
 
 R = TypeVar("R", bound=Resource)
-
-TRIES: Final = 16
-"""How often a change is decided anew because somebody else was quicker."""
 
 
 async def change(
@@ -33,19 +31,15 @@ async def change(
     `decide` returns the writes, none of them for a change that changes nothing. A `revision` that the
     caller read pins the change to it: raises Conflict when the resource has moved on.
     """
-    for _ in range(TRIES):
+
+    def writes() -> Sequence[Write]:
         found = read()
         if revision and found.revision != revision:
             raise moved(found, revision)
-        writes = decide(found)
-        if not writes:
-            return found
-        try:
-            await store.commit(*writes, operation=operation)
-        except (Conflict, NotFound):  # what was to be changed or deleted is another by now, or gone
-            continue
-        return read()
-    raise Conflict(f"{read().key} is being changed by others all the time; try again")
+        return decide(found)
+
+    await settle(store, writes, operation=operation)
+    return read()
 
 
 def moved(found: Resource, revision: int) -> Conflict:

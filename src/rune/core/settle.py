@@ -8,7 +8,7 @@ from typing import Final
 from rune.core.store.base import Store, Write
 from rune.errors import AlreadyExists, Conflict, NotFound
 
-TRIES: Final = 10
+TRIES: Final = 16
 """Each lost try is somebody else's won one; so many in a row mean something else is wrong."""
 
 

@@ -13,8 +13,9 @@ from rune.api.orchestrator.namespaces import Namespace, NamespaceDeletion
 from rune.api.resource import Resource
 from rune.core.call import Call
 from rune.core.clock import Clock
-from rune.core.crud import TRIES, change, put
+from rune.core.crud import change, put
 from rune.core.dispatch import Dispatcher
+from rune.core.settle import TRIES
 from rune.core.store.base import Put, Store, Write
 from rune.errors import (
     AlreadyExists,

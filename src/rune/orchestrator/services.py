@@ -15,8 +15,8 @@ from rune.api.orchestrator.specs import ServiceDiscovery
 from rune.api.resource import Key
 from rune.core.call import Call
 from rune.core.clock import Clock
-from rune.core.crud import TRIES
 from rune.core.dispatch import Dispatcher
+from rune.core.settle import TRIES
 from rune.core.store.base import Put, Store, Write
 from rune.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from rune.orchestrator import autoscale, listing

@@ -5,7 +5,6 @@ What was told is read from the alerts themselves: a restart neither forgets a si
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,12 +18,12 @@ from rune.core.events.base import Agent, EventStore, Span
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
-from rune.errors import RuneError, Unavailable
 from rune.security import raising
 from rune.security.baselines import longest_pause
 from rune.security.detect import Raised
 from rune.security.kinds import Alert, Registration, Tenant, space
 from rune.security.meeting import SILENCE
+from rune.security.rounds import rounds
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +57,7 @@ class Silence:
 
     async def run(self) -> None:
         """A round every minute, until it is cancelled or the stores close."""
-        while True:
-            await asyncio.sleep(PERIOD)
-            try:
-                await self.round()
-            except Unavailable:
-                return
-            except RuneError as error:
-                logger.warning("a round of silences failed", extra={"reason": error.message})
+        await rounds(self.round, every=PERIOD, of="silences")
 
     async def round(self) -> None:
         """Look at every agent that is silent now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,12 +13,12 @@ from rune.core.events.base import Agent, EventStore, Span
 from rune.core.settle import settle
 from rune.core.store.base import Store
 from rune.core.tokens import SYSTEM
-from rune.errors import RuneError, Unavailable
 from rune.security import raising
 from rune.security.agents import BASELINE
 from rune.security.baselines import Anomaly, anomalies
 from rune.security.detect import Raised
 from rune.security.kinds import Tenant
+from rune.security.rounds import rounds
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +37,7 @@ class Watchman:
 
     async def run(self) -> None:
         """A round every five minutes, until it is cancelled or the stores close."""
-        while True:
-            await asyncio.sleep(PERIOD)
-            try:
-                await self.round()
-            except Unavailable:
-                return
-            except RuneError as error:
-                logger.warning("a round of baselines failed", extra={"reason": error.message})
+        await rounds(self.round, every=PERIOD, of="baselines")
 
     async def round(self) -> None:
         """Look at every agent that was active in this hour."""
