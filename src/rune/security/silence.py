@@ -5,7 +5,6 @@ What was told is read from the alerts themselves: a restart neither forgets a si
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -24,8 +23,6 @@ from rune.security.detect import Raised
 from rune.security.kinds import Alert, Registration, Tenant, space
 from rune.security.meeting import SILENCE
 from rune.security.rounds import rounds
-
-logger = logging.getLogger(__name__)
 
 PERIOD: Final = 60.0
 """Seconds between two rounds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,8 +18,6 @@ from rune.security.baselines import Anomaly, anomalies
 from rune.security.detect import Raised
 from rune.security.kinds import Tenant
 from rune.security.rounds import rounds
-
-logger = logging.getLogger(__name__)
 
 PERIOD: Final = 300.0
 """Seconds between two rounds."""
