@@ -8,20 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Final
-
-from msgspec.structs import replace
+from typing import Any
 
 from rune.api.fields import Message
 from rune.api.operation import Operation
-from rune.api.orchestrator import auth
-from rune.client.client import Client, Transport
-from rune.client.contexts import Context, load, save
+from rune.client.client import Transport
+from rune.client.contexts import load, save
+from rune.client.renewal import is_short, traded
 from rune.core.clock import Clock
-from rune.errors import Unauthenticated
-
-AHEAD: Final = 60.0
-"""Seconds before its end in which a token is traded."""
 
 Connect = Callable[[str], Transport]
 """A transport with this token; with none where it is empty."""
@@ -80,31 +74,20 @@ class Renewing:
 
     async def _current(self) -> _Line:
         async with self._turn:
-            if self._is_short(self._context):
+            if is_short(self._context, self._now):
                 await self._renew()
             return self._line
 
-    def _is_short(self, context: Context) -> bool:
-        return float(context.expires or 0) - self._clock.now().timestamp() <= AHEAD
+    @property
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
 
     async def _renew(self) -> None:
         found = load(self._path).chosen(self._name)
-        if self._is_short(found):
-            found = await self._traded(found)
+        if is_short(found, self._now):
+            found = await traded(found, lambda: self._connect(""))
             every = load(self._path)
             save(self._path, every.having(self._name or every.current, found))
         before, self._context = self._line, found
         self._line, before.is_replaced = _Line(self._connect(found.token)), True
         await before.end_if_idle()
-
-    async def _traded(self, found: Context) -> Context:
-        if not found.refresh:
-            raise Unauthenticated("the session is over: rune login --user NAME")
-        try:
-            async with Client(self._connect("")) as client:
-                given = await client.call(auth.refresh, auth.RefreshRequest(refresh_token=found.refresh))
-        except Unauthenticated as error:
-            raise Unauthenticated(f"the session is over ({error.message}): rune login --user NAME") from error
-        return replace(
-            found, token=given.access_token, refresh=given.refresh_token, expires=str(given.expires_at)
-        )

@@ -58,10 +58,13 @@ class Silence:
 
     async def round(self) -> None:
         """Look at every agent that is silent now."""
-        now = self._clock.now()
+        now, known = self._clock.now(), self._pauses
+        self._pauses = {}
         for tenant in self._store.list(Tenant, SYSTEM):
             every = await self._events.agents(tenant.name, now)
             silent = [agent for agent in every if agent.last_seen < now - SILENCE]
+            keys = [(tenant.name, agent.agent_id) for agent in silent]
+            self._pauses |= {key: known[key] for key in keys if key in known}
             await self._note(tenant.name, silent)
             due = [agent for agent in silent if await self._is_due(tenant.name, agent, now=now)]
             await self._raise(tenant.name, due, now=now)

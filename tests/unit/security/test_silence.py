@@ -105,6 +105,16 @@ async def test_a_busy_agent_is_missed_after_a_quarter_of_an_hour() -> None:
         assert len(await w.after(minutes=2)) == 1
 
 
+async def test_nothing_is_remembered_of_an_agent_that_is_back() -> None:
+    async with world() as w:
+        await w.work(range(48))
+        await w.after(hours=3)
+        assert vars(w.silence)["_pauses"]
+        await w.send()
+        await w.after(minutes=1)
+        assert not vars(w.silence)["_pauses"]
+
+
 async def test_nights_and_weekends_are_no_silence_and_a_missed_day_is_one() -> None:
     async with world() as w:
         for before, hour in pairwise([0, *FROM_NINE_TO_FIVE]):
