@@ -58,6 +58,8 @@ class Tally(msgspec.Struct, kw_only=True):
     worst: float
     cpu: float
     """Seconds of processor that the load itself took."""
+    lasted: float
+    """Seconds from the first byte sent to the last answer, the warm-up too."""
     serial: int
 
 
@@ -85,6 +87,7 @@ class Load:
         self.heads = {key: _head(key) for key in plan.keys}
         self.counting = False
         self.took: list[float] = []
+        self.began = self.ended = 0.0
         self.statuses: dict[str, int] = {}
         self.accepted = dict.fromkeys(plan.keys, 0)
 
@@ -95,6 +98,7 @@ class Load:
 
     def answered(self, key: str, status: str, seconds: float) -> None:
         """One answer came."""
+        self.ended = time.perf_counter()
         if self.counting:
             self.took.append(seconds)
             self.statuses[status] = self.statuses.get(status, 0) + 1
@@ -163,6 +167,7 @@ async def run(plan: Plan) -> Tally:
     """The whole load."""
     loop, load = asyncio.get_running_loop(), Load(plan)
     opened = await _opened(load)
+    load.began = time.perf_counter()
     drivers: list[asyncio.Task[None]] = []
     for number, connection in enumerate(opened):
         if plan.pace:
@@ -215,6 +220,7 @@ def _tally(load: Load, took: float, cpu: float) -> Tally:
         p99=times[int(len(times) * 0.99)],
         worst=times[-1],
         cpu=cpu,
+        lasted=load.ended - load.began,
         serial=next(load.serials),
     )
 
