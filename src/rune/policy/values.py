@@ -135,6 +135,25 @@ def leaves(value: Json, name: str = "") -> Iterator[Leaf]:
         yield Leaf(name, value)
 
 
+def texts(value: Json) -> list[str]:
+    """Every text among the leaves of a plain value, in their order."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        inner = list(cast("dict[str, Json]", value).values())
+    elif isinstance(value, list):
+        inner = cast("list[Json]", value)
+    else:
+        return []
+    found: list[str] = []
+    for each in inner:
+        if type(each) is str:
+            found.append(each)
+        elif type(each) is dict or type(each) is list:
+            found += texts(each)
+    return found
+
+
 def keys(value: Json) -> Iterator[str]:
     """Every key of every mapping under a plain value."""
     inner: list[Json] = []

@@ -32,14 +32,16 @@ class Stats:
         """Counts a scan."""
         with self._lock:
             self._counts["scans_total"] += 1
-            self._counts["blocks_total"] += blocked
+            if blocked:
+                self._counts["blocks_total"] += 1
             self._latencies.append(milliseconds)
 
     def decided(self, *, blocked: bool) -> None:
         """Counts a decision on a tool call."""
         with self._lock:
             self._counts["decisions_total"] += 1
-            self._counts["blocks_total"] += blocked
+            if blocked:
+                self._counts["blocks_total"] += 1
 
     def report(self) -> dict[str, object]:
         """All of it by the names of the contract."""

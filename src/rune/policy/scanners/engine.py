@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any, Protocol
 
 import re2
 
+from rune.policy.scanners.openers import Openers
 from rune.policy.scanners.rules import Rule
 
 SMALL = 2048
 """Bytes up to which a text is looked at as a whole: finding stretches costs more than RE2 saves by them."""
+
+MAX_REGEX_BYTES = 3 << 19
+"""What one pattern may hold, the states that it met in texts included. With 2 MiB it is 5 MB more after many
+attacks and no faster; with 1 MiB hostile texts take a third longer."""
 
 SHAPES: dict[str, str] = {
     "<digits>": r"[0-9](?:[ ().\-/]{0,2}[0-9]){6}",
@@ -34,6 +40,8 @@ SHAPES: dict[str, str] = {
 }
 """Keywords that are shapes rather than words: cheap patterns that say whether dearer work may be worth it."""
 
+_SHAPES = frozenset(range(len(SHAPES)))
+"""Their numbers, which are the first."""
 
 WHOLE = "\0"
 """Stands before a keyword that must be a whole word."""
@@ -79,7 +87,7 @@ class Finder(Protocol):
         """Every hit as (keyword number, end); of a shape at least the first."""
         ...
 
-    def words(self, data: bytes) -> Collection[int]:
+    def words(self, data: bytes) -> dict[int, None]:
         """The numbers of the keywords that occur, in order, where nobody asks for the places."""
         ...
 
@@ -112,7 +120,7 @@ class Engine:
         if len(data) <= SMALL:
             words = self.finder.words(data)
             whole = [(0, len(data))]
-            return dict.fromkeys(self._openers.opened(words, wanted), whole), self._shapes(words)
+            return dict.fromkeys(self._openers.opened(words, wanted), whole), self._shapes(words.keys())
         places: dict[int, list[int]] = {}
         for word, end in self.finder.find(data):
             places.setdefault(word, []).append(end)
@@ -121,10 +129,10 @@ class Engine:
             found = self._stretches(number, places, len(data))
             if found:
                 stretches[number] = found
-        return stretches, self._shapes(places)
+        return stretches, self._shapes(places.keys())
 
-    def _shapes(self, words: Collection[int]) -> set[str]:
-        return {self._names[word] for word in range(len(SHAPES)) if word in words}
+    def _shapes(self, words: AbstractSet[int]) -> set[str]:
+        return {self._names[word] for word in _SHAPES & words}
 
     def _stretches(self, number: int, places: dict[int, list[int]], size: int) -> list[tuple[int, int]]:
         """Around each hit of the rarest group that has hits of every other group within reach."""
@@ -157,52 +165,6 @@ class Engine:
             if found is not None:  # seldom, so that ordinary text pays for no generator
                 return _spans(search, data, stretches[place:], found=found)
         return None
-
-
-class Openers:
-    """Which rules a set of keywords opens: those of which each group has a keyword in the set.
-
-    A rule is one bit in as many planes as a rule may have groups; a keyword sets the bits of its groups.
-    """
-
-    def __init__(self, rules: Sequence[Sequence[frozenset[int]]], words: int) -> None:
-        self._width = len(rules)
-        self._all = (1 << self._width) - 1
-        self._planes = max((len(groups) for groups in rules), default=0)
-        self._bits = [0] * words
-        self._rules = [0] * words
-        self._given = self._always = 0
-        for number, groups in enumerate(rules):
-            for plane, group in enumerate(groups):
-                for word in group:
-                    self._bits[word] |= 1 << (plane * self._width + number)
-                    self._rules[word] |= 1 << number
-            for plane in range(len(groups), self._planes):
-                self._given |= 1 << (plane * self._width + number)
-            self._always |= 0 if groups else 1 << number
-
-    def opened(self, words: Iterable[int], wanted: int) -> Iterator[int]:
-        """The numbers of the rules, those without keywords first, then in the order of their words."""
-        bits, known = self._given, self._bits
-        for word in words:
-            bits |= known[word]
-        left = wanted & self._all
-        for plane in range(self._planes):
-            left &= bits >> (plane * self._width)
-        yield from _numbers(left & self._always)
-        left &= ~self._always
-        for word in words:
-            here = left & self._rules[word]
-            if here:
-                left ^= here
-                yield from _numbers(here)
-
-
-def _numbers(bits: int) -> Iterator[int]:
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest
 
 
 def make_search(pattern: str) -> Search:
@@ -238,7 +200,7 @@ def compile_pattern(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
     """An RE2 pattern over bytes, with its memory bounded."""
     engine: Any = re2
     options = engine.Options()
-    options.max_mem = 2 << 20
+    options.max_mem = MAX_REGEX_BYTES
     options.log_errors = False
     return engine.compile(pattern.encode(), options)
 
@@ -278,7 +240,7 @@ class HyperscanFinder:
         self._scan(data, note)
         return hits
 
-    def words(self, data: bytes) -> Collection[int]:
+    def words(self, data: bytes) -> dict[int, None]:
         """The numbers of the keywords that occur, in order."""
         words: dict[int, None] = {}
 
@@ -323,7 +285,7 @@ class AhoFinder:
                 hits.append((number, match.end()))
         return hits
 
-    def words(self, data: bytes) -> Collection[int]:
+    def words(self, data: bytes) -> dict[int, None]:
         """The numbers of the keywords that occur, in order."""
         return dict.fromkeys(word for word, _ in self.find(data))
 

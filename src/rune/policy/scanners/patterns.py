@@ -38,7 +38,7 @@ class PatternScanner:
     def __init__(self, rules: Sequence[Rule] | None = None, *, prefer: str = "hyperscan") -> None:
         own = rules is None and prefer == "hyperscan"
         self._engine = (
-            _builtin_engine() if own else Engine(builtin_rules() if rules is None else rules, prefer=prefer)
+            builtin_engine() if own else Engine(builtin_rules() if rules is None else rules, prefer=prefer)
         )
         self._contexts: dict[str, Any] = {}
         self._factors: dict[tuple[str, str], Factors] = {}
@@ -54,10 +54,12 @@ class PatternScanner:
         channel = _channel(direction, source, tool)
         reading = Reading(text)
         found, shapes = self._read(reading, channel=channel, view="text")
-        for view in views(text, shapes):
-            found += self._read_view(view, channel, found)
-        found += invisible_text(text, found)
-        return sorted(found, key=_place) if found else found
+        if shapes or not text.isascii():
+            for view in views(text, shapes):
+                found += self._read_view(view, channel, found)
+            found += invisible_text(text, found)
+        found.sort(key=_place)
+        return found
 
     def _read_view(self, view: View, channel: str, known: list[Finding]) -> list[Finding]:
         fresh: list[Finding] = []
@@ -252,7 +254,8 @@ def _aligned(text: str, low: str) -> bytes:
 
 
 @cache
-def _builtin_engine() -> Engine:
+def builtin_engine() -> Engine:
+    """The engine of the rules that ship with Rune, built once per process."""
     return Engine(builtin_rules())
 
 
