@@ -97,10 +97,16 @@ def plain_arguments(arguments: Json) -> dict[str, Json]:
     Text that holds a JSON object, as model providers send it, is read as that object; anything else that
     is not a mapping becomes the one argument `input`.
     """
-    if type(arguments) is dict and len(cast("dict[Json, Json]", arguments)) <= _FEW:
-        mapping = cast("dict[Json, Json]", arguments)
-        if _TEXT.issuperset(map(type, mapping)) and _SCALARS.issuperset(map(type, mapping.values())):
-            return cast("dict[str, Json]", mapping)
+    if type(arguments) is dict:
+        mapping: dict[Any, Json] = (
+            arguments  # no `cast`: it is a call, and each tool call comes by here twice
+        )
+        if (
+            len(mapping) <= _FEW
+            and _TEXT.issuperset(map(type, mapping))
+            and _SCALARS.issuperset(map(type, mapping.values()))
+        ):
+            return mapping
     if arguments is None:
         return {}
     if isinstance(arguments, (str, bytes)):

@@ -30,6 +30,7 @@ SDK = {"name": "runesec", "version": __version__}
 _TOLD = ("type", "rule", "severity", "confidence", "layer", "start", "end", "category")
 
 _SORTED = msgspec.json.Encoder(order="sorted")
+_PLAIN = msgspec.json.Encoder()
 
 
 class Hash(Protocol):
@@ -174,7 +175,7 @@ def captured_arguments(arguments: object) -> str:
 def encoded(event: Event) -> bytes:
     """The event as JSON; a text that is not Unicode loses its bad characters, not the event."""
     try:
-        return msgspec.json.encode(event)
+        return _PLAIN.encode(event)
     except UnicodeEncodeError:
         return msgspec.json.encode(_mended(msgspec.to_builtins(event)))
 
