@@ -22,9 +22,9 @@ from rune.policy.scanners.rules import Rule
 SMALL = 2048
 """Bytes up to which a text is looked at as a whole: finding stretches costs more than RE2 saves by them."""
 
-MAX_REGEX_BYTES = 3 << 19
-"""What one pattern may hold, the states that it met in texts included. With 2 MiB it is 5 MB more after many
-attacks and no faster; with 1 MiB hostile texts take a third longer."""
+MAX_REGEX_BYTES = 2 << 20
+"""What one pattern may hold, the states that it met in texts included. With 1.5 MiB a text of 100 KB takes
+a fifth longer, since the largest patterns forget states and meet them again; with 1 MiB every text, twice."""
 
 SHAPES: dict[str, str] = {
     "<digits>": r"[0-9](?:[ ().\-/]{0,2}[0-9]){6}",
