@@ -98,9 +98,8 @@ def plain_arguments(arguments: Json) -> dict[str, Json]:
     is not a mapping becomes the one argument `input`.
     """
     if type(arguments) is dict:
-        mapping: dict[Any, Json] = (
-            arguments  # no `cast`: it is a call, and each tool call comes by here twice
-        )
+        # Not by `cast`, which is a call: each tool call comes by here twice.
+        mapping: dict[Any, Json] = arguments  # pyright: ignore[reportUnknownVariableType] - it may hold all
         if (
             len(mapping) <= _FEW
             and _TEXT.issuperset(map(type, mapping))

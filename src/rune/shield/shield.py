@@ -154,11 +154,8 @@ class Shield:
     ) -> PolicyDecision:
         """What the policies say, before anybody is asked."""
         self._wait_for_policies()
-        decision = None
         with _JUDGING:
-            decision = self.guard.decide(tool, arguments, where, scan=scan_arguments)
-        if decision is not None:
-            return decision
+            return self.guard.decide(tool, arguments, where, scan=scan_arguments)
         self._stats.add("faults_total")
         if self.config.fail_mode == "closed":
             return PolicyDecision(allowed=False, action="block", severity="high", explanation=UNJUDGED)
