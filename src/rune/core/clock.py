@@ -54,7 +54,7 @@ class SystemClock:
 
     def new_id(self) -> str:
         """A fresh UUID (version 4), without asking the kernel each time as `uuid.uuid4` does."""
-        text = f"{_IDS.getrandbits(128) & _FREE | _VERSION_4:032x}"
+        text = (_IDS.getrandbits(128) & _FREE | _VERSION_4).to_bytes(16).hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def random(self) -> float:

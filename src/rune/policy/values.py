@@ -97,10 +97,15 @@ def plain_arguments(arguments: Json) -> dict[str, Json]:
     Text that holds a JSON object, as model providers send it, is read as that object; anything else that
     is not a mapping becomes the one argument `input`.
     """
-    if type(arguments) is dict and len(cast("dict[Json, Json]", arguments)) <= _FEW:
-        mapping = cast("dict[Json, Json]", arguments)
-        if _TEXT.issuperset(map(type, mapping)) and _SCALARS.issuperset(map(type, mapping.values())):
-            return cast("dict[str, Json]", mapping)
+    if type(arguments) is dict:
+        # Not by `cast`, which is a call: each tool call comes by here twice.
+        mapping: dict[Any, Json] = arguments  # pyright: ignore[reportUnknownVariableType] - it may hold all
+        if (
+            len(mapping) <= _FEW
+            and _TEXT.issuperset(map(type, mapping))
+            and _SCALARS.issuperset(map(type, mapping.values()))
+        ):
+            return mapping
     if arguments is None:
         return {}
     if isinstance(arguments, (str, bytes)):
@@ -133,6 +138,25 @@ def leaves(value: Json, name: str = "") -> Iterator[Leaf]:
             yield from leaves(inner, name)
     else:
         yield Leaf(name, value)
+
+
+def texts(value: Json) -> list[str]:
+    """Every text among the leaves of a plain value, in their order."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        inner = list(cast("dict[str, Json]", value).values())
+    elif isinstance(value, list):
+        inner = cast("list[Json]", value)
+    else:
+        return []
+    found: list[str] = []
+    for each in inner:
+        if type(each) is str:
+            found.append(each)
+        elif type(each) is dict or type(each) is list:
+            found += texts(each)
+    return found
 
 
 def keys(value: Json) -> Iterator[str]:

@@ -10,14 +10,15 @@ import hashlib
 import json
 from datetime import datetime
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Protocol, cast
 
 import msgspec
 
+from rune.policy.action import VerdictAction
+from rune.policy.model import SeverityName
 from rune.policy.values import plain_arguments
 from rune.shield.context import Context
-from rune.shield.results import PolicyDecision, ScanResult
+from rune.shield.results import LayerResult, PolicyDecision, ScanResult
 from rune.version import __version__
 
 MAX_CAPTURED = 32_768
@@ -27,14 +28,9 @@ _BLOCK = 64
 SDK = {"name": "runesec", "version": __version__}
 
 _TOLD = ("type", "rule", "severity", "confidence", "layer", "start", "end", "category")
-_SCAN = (
-    "risk_score", "blocked", "threat_type", "l1_result", "l2_result", "l3_result", "layers_executed",
-    "scan_latency_ms", "pii_detected", "secrets_detected",
-)  # fmt: skip
-_POLICY = ("allowed", "action", "policy", "policy_id", "policy_version", "rule", "severity")
 
 _SORTED = msgspec.json.Encoder(order="sorted")
-_scan_values, _policy_values = attrgetter(*_SCAN), attrgetter(*_POLICY)
+_PLAIN = msgspec.json.Encoder()
 
 
 class Hash(Protocol):
@@ -57,6 +53,34 @@ class Hash(Protocol):
         ...
 
 
+class ToldScan(msgspec.Struct):
+    """What the control plane hears of a scan: places and rules, no text."""
+
+    risk_score: float
+    blocked: bool
+    threat_type: str | None
+    l1_result: LayerResult
+    l2_result: str | None
+    l3_result: str | None
+    layers_executed: list[str]
+    scan_latency_ms: float
+    pii_detected: bool
+    secrets_detected: bool
+    threats_detected: list[dict[str, Any]]
+
+
+class ToldPolicy(msgspec.Struct):
+    """What the control plane hears of a decision; the explanation may quote an argument and stays here."""
+
+    allowed: bool
+    action: VerdictAction
+    policy: str
+    policy_id: str
+    policy_version: int
+    rule: str
+    severity: SeverityName | None
+
+
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One event in the contract's own words."""
 
@@ -71,8 +95,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     sdk: dict[str, str]
     framework: str = ""
     tool: dict[str, str] | None = None
-    scan_result: dict[str, Any] | None = None
-    policy_result: dict[str, Any] | None = None
+    scan_result: ToldScan | None = None
+    policy_result: ToldPolicy | None = None
     metadata: dict[str, Any] = {}
 
 
@@ -92,19 +116,37 @@ def event(event_type: str, direction: str, context: Context, *, event_id: str, a
     )
 
 
-def told_scan(result: ScanResult) -> dict[str, Any]:
-    """What the control plane hears of a scan: places and rules, no text."""
-    told: dict[str, Any] = dict(zip(_SCAN, _scan_values(result), strict=False))
-    told["threats_detected"] = [
-        {name: threat[name] for name in _TOLD if name in threat}
-        for threat in result.threats_detected[:MAX_THREATS]
-    ]
-    return told
+def told_scan(result: ScanResult) -> ToldScan:
+    """A scan without its text; at most 100 of its findings."""
+    return ToldScan(
+        result.risk_score,
+        result.blocked,
+        result.threat_type,
+        result.l1_result,
+        result.l2_result,
+        result.l3_result,
+        result.layers_executed,
+        result.scan_latency_ms,
+        result.pii_detected,
+        result.secrets_detected,
+        [
+            {name: threat[name] for name in _TOLD if name in threat}
+            for threat in result.threats_detected[:MAX_THREATS]
+        ],
+    )
 
 
-def told_policy(decision: PolicyDecision) -> dict[str, Any]:
-    """What the control plane hears of a decision; the explanation may quote an argument and stays here."""
-    return dict(zip(_POLICY, _policy_values(decision), strict=False))
+def told_policy(decision: PolicyDecision) -> ToldPolicy:
+    """A decision without its explanation."""
+    return ToldPolicy(
+        decision.allowed,
+        decision.action,
+        decision.policy,
+        decision.policy_id,
+        decision.policy_version,
+        decision.rule,
+        decision.severity,
+    )
 
 
 def arguments_hash(salt: bytes, arguments: object) -> str:
@@ -133,7 +175,7 @@ def captured_arguments(arguments: object) -> str:
 def encoded(event: Event) -> bytes:
     """The event as JSON; a text that is not Unicode loses its bad characters, not the event."""
     try:
-        return msgspec.json.encode(event)
+        return _PLAIN.encode(event)
     except UnicodeEncodeError:
         return msgspec.json.encode(_mended(msgspec.to_builtins(event)))
 

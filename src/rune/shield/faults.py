@@ -10,7 +10,10 @@ logger = logging.getLogger("rune.shield")
 
 
 class OurFault:
-    """`with our_fault(…)`: what goes wrong inside is logged, and `happened` says that it did."""
+    """`with our_fault(…)`: what goes wrong inside is logged, and `happened` says that it did.
+
+    One object may serve many calls and threads where nobody reads `happened`.
+    """
 
     RAISES: ClassVar[bool] = False
     """Tests set it, so that no fault of ours hides behind the catch."""

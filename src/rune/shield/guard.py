@@ -14,7 +14,7 @@ from rune.policy.evaluate import Ledger
 from rune.policy.scanners.finding import Direction as Channel
 from rune.policy.scanners.finding import Finding, risk_score, verdict
 from rune.policy.scanners.pii import redact
-from rune.policy.values import leaves, plain_arguments
+from rune.policy.values import plain_arguments, texts
 from rune.shield.context import Context
 from rune.shield.faults import our_fault
 from rune.shield.layers import Question, build_judge, build_layers
@@ -27,6 +27,8 @@ Kind = Literal["input", "output", "tool_result"]
 UNFINISHED = "the scan did not finish, and fail_mode is closed"
 UNJUDGED = "the policies could not be asked, and fail_mode is closed"
 UNKNOWN = "the control plane has not told its policies yet, and fail_mode is closed"
+_ALLOWED = PolicyDecision()
+_ASKING = our_fault("asking the policies")
 
 
 class _Reading:
@@ -87,7 +89,7 @@ class Guard:
         if result is not None:
             result = self._timed(result, began)
             decision = _with_scan(decision, result)
-        return decision or PolicyDecision()
+        return decision or _ALLOWED
 
     def approved(self, tool: str, arguments: object, context: Context) -> None:
         """A call goes ahead that the policies alone did not allow: it counts as one that they did."""
@@ -200,10 +202,10 @@ class Guard:
         if closed and not self.rulebook.is_known:
             return PolicyDecision(allowed=False, action="block", severity="high", explanation=UNKNOWN)
         found: Verdict | None = None
-        with our_fault("asking the policies") as fault:
+        with _ASKING:
             found = self._ask(action, stopped=scan is not None and scan.blocked)
         if found is None:
-            self._stats.add("faults_total", fault.happened)
+            self._stats.add("faults_total")
             refused = PolicyDecision(allowed=False, action="block", severity="high", explanation=UNJUDGED)
             return refused if closed else None
         return _decision(found) if found is not ALLOW and found.matches else None
@@ -228,9 +230,7 @@ class Guard:
 
 def argument_text(arguments: object) -> str:
     """Every text in the arguments, at any depth, one below the other."""
-    return "\n".join(
-        [leaf.value for leaf in leaves(plain_arguments(arguments)) if isinstance(leaf.value, str)]
-    )
+    return "\n".join(texts(plain_arguments(arguments)))
 
 
 def _of(findings: Sequence[Finding], layer: str) -> list[Finding]:
@@ -290,7 +290,7 @@ _NOTHING: dict[str, Any] = {}
 
 def _with_scan(decision: PolicyDecision | None, scan: ScanResult) -> PolicyDecision:
     """The policies' decision; where they let pass what the scan blocks, the scan's."""
-    decision = decision or PolicyDecision()
+    decision = decision or _ALLOWED
     if not scan.blocked or not decision.allowed:
         return msgspec.structs.replace(decision, scan_result=scan)
     rules = [threat for threat in scan.threats_detected if threat["type"] == scan.threat_type]

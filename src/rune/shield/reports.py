@@ -19,6 +19,7 @@ KINDS = {
     "output": ("scan", "outbound"),
     "tool_result": ("tool_result", "inbound"),
 }
+_REPORTING = our_fault("reporting a tool call")
 
 
 class Put(Protocol):
@@ -74,7 +75,7 @@ class Reports:
 
     def call(self, context: Context, arguments: object, *, decision: PolicyDecision, salt: bytes) -> None:
         """Tells of a tool call."""
-        with our_fault("reporting a tool call"):
+        with _REPORTING:
             scan = decision.scan_result
             if self._debug.on:
                 self._debug.say(

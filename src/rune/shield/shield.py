@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rune.shield.afterthoughts import Afterthoughts, Thought
 
 F = TypeVar("F", bound=Callable[..., Any])
+_JUDGING = our_fault("judging a tool call")
 EXIT_SECONDS = 2.0
 """How long the end of the process waits for the last events."""
 
@@ -153,15 +154,12 @@ class Shield:
     ) -> PolicyDecision:
         """What the policies say, before anybody is asked."""
         self._wait_for_policies()
-        closed = self.config.fail_mode == "closed"
-        decision = PolicyDecision()
-        if closed:
-            decision = PolicyDecision(allowed=False, action="block", severity="high", explanation=UNJUDGED)
-        with our_fault("judging a tool call") as fault:
-            decision = self.guard.decide(tool, arguments, where, scan=scan_arguments)
-        if fault.happened:
-            self._stats.add("faults_total")
-        return decision
+        with _JUDGING:
+            return self.guard.decide(tool, arguments, where, scan=scan_arguments)
+        self._stats.add("faults_total")
+        if self.config.fail_mode == "closed":
+            return PolicyDecision(allowed=False, action="block", severity="high", explanation=UNJUDGED)
+        return PolicyDecision()
 
     def _asked(self, decision: PolicyDecision, where: Context, arguments: object) -> Asked:
         hashed = arguments_hash(self.guard.rulebook.salt, arguments)

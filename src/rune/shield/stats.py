@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from threading import Lock
 
 SAMPLES = 1_024
+NAMES = (
+    "events_sent_total", "events_failed_total", "events_dropped_total", "scans_total", "blocks_total",
+    "decisions_total", "faults_total", "suppressed_total",
+    "l3_judged_total", "l3_skipped_total",
+)  # fmt: skip
+"""The counters of the contract; there are no others."""
 
 
 class Stats:
@@ -13,8 +19,8 @@ class Stats:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._counts: Counter[str] = Counter()
-        self._lost: Counter[str] = Counter()
+        self._counts: dict[str, int] = dict.fromkeys(NAMES, 0)
+        self._lost: dict[str, int] = {}
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
 
     def add(self, name: str, count: int = 1) -> None:
@@ -26,32 +32,29 @@ class Stats:
         """Counts events that nobody will see."""
         with self._lock:
             self._counts[name] += count
-            self._lost[reason] += count
+            self._lost[reason] = self._lost.get(reason, 0) + count
 
     def scanned(self, milliseconds: float, *, blocked: bool) -> None:
         """Counts a scan."""
         with self._lock:
             self._counts["scans_total"] += 1
-            self._counts["blocks_total"] += blocked
+            if blocked:
+                self._counts["blocks_total"] += 1
             self._latencies.append(milliseconds)
 
     def decided(self, *, blocked: bool) -> None:
         """Counts a decision on a tool call."""
         with self._lock:
             self._counts["decisions_total"] += 1
-            self._counts["blocks_total"] += blocked
+            if blocked:
+                self._counts["blocks_total"] += 1
 
     def report(self) -> dict[str, object]:
         """All of it by the names of the contract."""
         with self._lock:
             counts, lost, latencies = dict(self._counts), dict(self._lost), sorted(self._latencies)
-        names = (
-            "events_sent_total", "events_failed_total", "events_dropped_total", "scans_total", "blocks_total",
-            "decisions_total", "faults_total", "suppressed_total",
-            "l3_judged_total", "l3_skipped_total",
-        )  # fmt: skip
         return {
-            **{name: counts.get(name, 0) for name in names},
+            **counts,
             "losses": lost,
             "scan_latency_ms_p50": _share(latencies, 0.5),
             "scan_latency_ms_p99": _share(latencies, 0.99),

@@ -13,8 +13,10 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rune.policy.values import Opaque, as_text, keys, leaves, plain_arguments, values_at
+from rune.policy.values import Opaque, as_text, keys, leaves, plain_arguments, texts, values_at
 
 
 @dataclass
@@ -132,3 +134,24 @@ def test_a_path_is_a_key_and_a_way() -> None:
 
 def test_text_of_a_leaf() -> None:
     assert [as_text(v) for v in ("x", True, 1, None, Opaque("?"))] == ["x", "true", "1", "null", None]
+
+
+nested = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=4)
+    | st.binary(max_size=4)
+    | st.just(object()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+)
+
+
+@given(nested)
+def test_texts_are_the_leaves_that_are_text(value: object) -> None:
+    plain = plain_arguments(value)
+    assert texts(plain) == [leaf.value for leaf in leaves(plain) if isinstance(leaf.value, str)]

@@ -10,15 +10,21 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any, Protocol
 
 import re2
 
+from rune.policy.scanners.openers import Openers
 from rune.policy.scanners.rules import Rule
 
 SMALL = 2048
 """Bytes up to which a text is looked at as a whole: finding stretches costs more than RE2 saves by them."""
+
+MAX_REGEX_BYTES = 2 << 20
+"""What one pattern may hold, the states that it met in texts included. With 1.5 MiB a text of 100 KB takes
+a fifth longer, since the largest patterns forget states and meet them again; with 1 MiB every text, twice."""
 
 SHAPES: dict[str, str] = {
     "<digits>": r"[0-9](?:[ ().\-/]{0,2}[0-9]){6}",
@@ -34,11 +40,18 @@ SHAPES: dict[str, str] = {
 }
 """Keywords that are shapes rather than words: cheap patterns that say whether dearer work may be worth it."""
 
+_SHAPES = frozenset(range(len(SHAPES)))
+"""Their numbers, which are the first."""
 
 WHOLE = "\0"
 """Stands before a keyword that must be a whole word."""
 _SHORT = 3
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
+
+
+Span = tuple[int, int]
+Found = tuple[Span, int]
+Search = Callable[[bytes, int, int], Found | None]
 
 
 def _keywords(rule: Rule) -> Iterator[str]:
@@ -74,6 +87,10 @@ class Finder(Protocol):
         """Every hit as (keyword number, end); of a shape at least the first."""
         ...
 
+    def words(self, data: bytes) -> dict[int, None]:
+        """The numbers of the keywords that occur, in order, where nobody asks for the places."""
+        ...
+
 
 class Engine:
     """A set of rules made ready: built in some tens of milliseconds, then shared by all threads."""
@@ -85,46 +102,42 @@ class Engine:
             for word in _keywords(rule):
                 words.setdefault(word, len(words))
         self._names = list(words)
-        self._openers: list[list[tuple[int, int]]] = [[] for _ in words]
-        self._full = [(1 << len(rule.groups)) - 1 for rule in rules]
         self._groups = [
             [frozenset(words[_spelled(w, rule)] for w in group) for group in rule.groups] for rule in rules
         ]
         self._shaped = {
             number for number, rule in enumerate(rules) if any(w in SHAPES for g in rule.groups for w in g)
         }
-        self._always = [number for number, rule in enumerate(rules) if not rule.groups]
-        for number, rule in enumerate(rules):
-            for bit, group in enumerate(rule.groups):
-                for word in {_spelled(word, rule) for word in group}:
-                    self._openers[words[word]].append((number, 1 << bit))
+        self._openers = Openers(self._groups, len(words))
         self.finder = make_finder(self._names, prefer=prefer)
-        self._compiled: dict[int, tuple[Callable[..., Any], Sequence[int]]] = {}
+        self._searches: dict[int, Search] = {}
 
-    def open(self, data: bytes) -> tuple[dict[int, list[tuple[int, int]]], set[str]]:
-        """For each rule that may match, the stretches to look at; and the names of the shapes that occur."""
+    def open(self, data: bytes, wanted: int = -1) -> tuple[dict[int, list[Span]], set[str]]:
+        """For each rule that may match, the stretches to look at; and the names of the shapes that occur.
+
+        `wanted` has the bits set of the rules that are asked for, rule number 0 being the lowest.
+        """
+        if len(data) <= SMALL:
+            words = self.finder.words(data)
+            whole = [(0, len(data))]
+            return dict.fromkeys(self._openers.opened(words, wanted), whole), self._shapes(words.keys())
         places: dict[int, list[int]] = {}
         for word, end in self.finder.find(data):
             places.setdefault(word, []).append(end)
-        stretches = {number: [(0, len(data))] for number in self._always}
-        for number in self._opened(places):
+        stretches: dict[int, list[Span]] = {}
+        for number in self._openers.opened(places, wanted):
             found = self._stretches(number, places, len(data))
             if found:
                 stretches[number] = found
-        return stretches, {self._names[word] for word in places if word < len(SHAPES)}
+        return stretches, self._shapes(places.keys())
 
-    def _opened(self, places: dict[int, list[int]]) -> list[int]:
-        """The rules of which each group of keywords occurs somewhere."""
-        seen: dict[int, int] = {}
-        for word in places:
-            for number, bit in self._openers[word]:
-                seen[number] = seen.get(number, 0) | bit
-        return [number for number, bits in seen.items() if bits == self._full[number]]
+    def _shapes(self, words: AbstractSet[int]) -> set[str]:
+        return {self._names[word] for word in _SHAPES & words}
 
     def _stretches(self, number: int, places: dict[int, list[int]], size: int) -> list[tuple[int, int]]:
         """Around each hit of the rarest group that has hits of every other group within reach."""
         groups = self._groups[number]
-        if size <= SMALL or number in self._shaped:
+        if not groups or number in self._shaped:
             return [(0, size)]
         reach = self.rules[number].reach
         ends = [
@@ -142,25 +155,52 @@ class Engine:
                 place += 1
         return stretches
 
-    def spans(self, number: int, data: bytes, stretch: tuple[int, int]) -> Iterator[tuple[int, int]]:
-        """Where a rule matches within a stretch; of a pattern with groups, the first that took part."""
-        ready = self._compiled.get(number)
-        if ready is None:
-            regex: Any = compile_pattern(self.rules[number].pattern)
-            ready = self._compiled[number] = (regex.search, range(1, regex.groups + 1) or (0,))
-        search, groups = ready
-        at, end = stretch
-        while (match := search(data, at, end)) is not None:
-            span = next((span for span in map(match.span, groups) if span[0] >= 0), match.span())
+    def spans(self, number: int, data: bytes, stretches: Sequence[Span]) -> Iterator[Span] | None:
+        """Where a rule matches, None for nowhere; of a pattern with groups, the first that took part."""
+        search = self._searches.get(number)
+        if search is None:
+            search = self._searches[number] = make_search(self.rules[number].pattern)
+        for place, (at, end) in enumerate(stretches):
+            found = search(data, at, end)
+            if found is not None:  # seldom, so that ordinary text pays for no generator
+                return _spans(search, data, stretches[place:], found=found)
+        return None
+
+
+def make_search(pattern: str) -> Search:
+    """The first match of a pattern in data[at:end], as its span and where it begins."""
+    regex = compile_pattern(pattern)
+    search: Callable[..., Any] = regex.search
+    groups: Sequence[int] = range(1, regex.groups + 1) or (0,)
+
+    def first(data: bytes, at: int, end: int) -> Found | None:
+        match = search(data, at, end)
+        if match is None:
+            return None
+        span = next((span for span in map(match.span, groups) if span[0] >= 0), match.span())
+        return span, match.start()
+
+    return first
+
+
+def _spans(search: Search, data: bytes, stretches: Sequence[Span], *, found: Found | None) -> Iterator[Span]:
+    """All spans, where `found` is the first match in the first of the stretches."""
+    for place, (begin, end) in enumerate(stretches):
+        if place:
+            found = search(data, begin, end)
+        while found is not None:
+            span, start = found
             yield span
-            at = max(span[1], match.start() + 1)  # what follows a group may begin the next match
+            found = search(
+                data, max(span[1], start + 1), end
+            )  # what follows a group may begin the next match
 
 
 def compile_pattern(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
     """An RE2 pattern over bytes, with its memory bounded."""
     engine: Any = re2
     options = engine.Options()
-    options.max_mem = 2 << 20
+    options.max_mem = MAX_REGEX_BYTES
     options.log_errors = False
     return engine.compile(pattern.encode(), options)
 
@@ -191,17 +231,30 @@ class HyperscanFinder:
 
     def find(self, data: bytes) -> list[tuple[int, int]]:
         """Every hit as (keyword number, end); of a shape only the first."""
-        scratch = getattr(self._local, "scratch", None)
-        if scratch is None:
-            scratch = self._local.scratch = self._scratch(self._database)
         hits: list[tuple[int, int]] = []
         add = hits.append
 
         def note(word: int, _start: int, end: int, _flags: int, _context: object) -> None:
             add((word, end))
 
-        self._database.scan(data, match_event_handler=note, scratch=scratch)
+        self._scan(data, note)
         return hits
+
+    def words(self, data: bytes) -> dict[int, None]:
+        """The numbers of the keywords that occur, in order."""
+        words: dict[int, None] = {}
+
+        def note(word: int, _start: int, _end: int, _flags: int, _context: object) -> None:
+            words[word] = None
+
+        self._scan(data, note)
+        return words
+
+    def _scan(self, data: bytes, note: Callable[[int, int, int, int, object], None]) -> None:
+        scratch = getattr(self._local, "scratch", None)
+        if scratch is None:
+            scratch = self._local.scratch = self._scratch(self._database)
+        self._database.scan(data, match_event_handler=note, scratch=scratch)
 
 
 class AhoFinder:
@@ -231,6 +284,10 @@ class AhoFinder:
             if match is not None:
                 hits.append((number, match.end()))
         return hits
+
+    def words(self, data: bytes) -> dict[int, None]:
+        """The numbers of the keywords that occur, in order."""
+        return dict.fromkeys(word for word, _ in self.find(data))
 
     def _stands(self, literal: int, data: bytes, span: tuple[int, int]) -> bool:
         """Whether a hit is a whole word, where it must be one."""

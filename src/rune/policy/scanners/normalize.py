@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
-import html
 import re
 import unicodedata
 from bisect import bisect_right
@@ -167,6 +166,8 @@ def unescaped(text: str) -> View:
 
 def _unescape(run: str) -> str:
     if run[0] == "&":
+        import html  # noqa: PLC0415 - its table of entities is large, and most texts have none
+
         return html.unescape(run)
     if run[0] == "%":
         return unquote(run, errors="replace")

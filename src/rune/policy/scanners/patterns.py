@@ -38,9 +38,10 @@ class PatternScanner:
     def __init__(self, rules: Sequence[Rule] | None = None, *, prefer: str = "hyperscan") -> None:
         own = rules is None and prefer == "hyperscan"
         self._engine = (
-            _builtin_engine() if own else Engine(builtin_rules() if rules is None else rules, prefer=prefer)
+            builtin_engine() if own else Engine(builtin_rules() if rules is None else rules, prefer=prefer)
         )
         self._contexts: dict[str, Any] = {}
+        self._factors: dict[tuple[str, str], Factors] = {}
 
     def scan(
         self, text: str, *, direction: Direction, source: str = "chat", tool: str | None = None
@@ -52,18 +53,17 @@ class PatternScanner:
         """
         channel = _channel(direction, source, tool)
         reading = Reading(text)
-        stretches, shapes = self._engine.open(reading.data)
-        found = list(self._read(reading, stretches, channel=channel, view="text"))
-        for view in views(text, shapes):
-            found += self._read_view(view, channel, found)
-        found += invisible_text(text, found)
-        return sorted(found, key=lambda f: (f.start, f.end, f.rule))
+        found, shapes = self._read(reading, channel=channel, view="text")
+        if shapes or not text.isascii():
+            for view in views(text, shapes):
+                found += self._read_view(view, channel, found)
+            found += invisible_text(text, found)
+        found.sort(key=_place)
+        return found
 
     def _read_view(self, view: View, channel: str, known: list[Finding]) -> list[Finding]:
-        reading = Reading(view.text)
-        stretches, _ = self._engine.open(reading.data)
         fresh: list[Finding] = []
-        for finding in self._read(reading, stretches, channel=channel, view=view.name):
+        for finding in self._read(Reading(view.text), channel=channel, view=view.name)[0]:
             start, end = view.original(finding.start, finding.end)
             if any(f.rule == finding.rule and f.start < end and start < f.end for f in known):
                 continue
@@ -73,23 +73,25 @@ class PatternScanner:
             )
         return fresh
 
-    def _read(
-        self, reading: Reading, stretches: dict[int, list[tuple[int, int]]], *, channel: str, view: str
-    ) -> Iterator[Finding]:
+    def _read(self, reading: Reading, *, channel: str, view: str) -> tuple[list[Finding], set[str]]:
+        """What one reading holds, and the shapes that call for other readings."""
+        factors = self._factors.get((channel, view))
+        if factors is None:
+            factors = self._factors[channel, view] = Factors(self._engine.rules, channel, view)
+        stretches, shapes = self._engine.open(reading.data, factors.wanted)
+        found: list[Finding] = []
+        spans_of = self._engine.spans
         for number, where in stretches.items():
             rule = self._engine.rules[number]
-            factor = rule.channels.get(channel, 1.0)
-            if not factor or not _applies(rule, view):
+            data = reading.bytes_for(rule) if rule.case_sensitive else reading.data
+            spans = spans_of(number, data, where)
+            if spans is None:
                 continue
-            spans = (
-                span
-                for stretch in where
-                for span in self._engine.spans(number, reading.bytes_for(rule), stretch)
-            )
             if rule.type in SENSITIVE:
-                yield from self._sensitive(rule, reading, spans, channel=channel)
+                found += self._sensitive(rule, reading, spans, channel=channel)
             else:
-                yield from self._threats(rule, reading, spans, factor=factor)
+                found += self._threats(rule, reading, spans, factor=factors.of[number])
+        return found, shapes
 
     def _threats(
         self, rule: Rule, reading: Reading, spans: Iterator[tuple[int, int]], *, factor: float
@@ -172,6 +174,21 @@ class PatternScanner:
                 return
 
 
+class Factors:
+    """What each rule counts for in one channel and one reading; at 0 it is not wanted."""
+
+    __slots__ = ("of", "wanted")
+
+    def __init__(self, rules: Sequence[Rule], channel: str, view: str) -> None:
+        self.of = [rule.channels.get(channel, 1.0) if _applies(rule, view) else 0.0 for rule in rules]
+        self.wanted = sum(1 << number for number, factor in enumerate(self.of) if factor)
+        """One bit for each rule, as `Engine.open` reads it."""
+
+
+def _place(finding: Finding) -> tuple[int, int, str]:
+    return finding.start, finding.end, finding.rule
+
+
 def _around(text: str, start: int, end: int) -> tuple[str, str, str]:
     """A candidate, and what a validator may see before and after it."""
     return text[start:end], text[max(0, start - 48) : start], text[end : end + 24]
@@ -237,7 +254,8 @@ def _aligned(text: str, low: str) -> bytes:
 
 
 @cache
-def _builtin_engine() -> Engine:
+def builtin_engine() -> Engine:
+    """The engine of the rules that ship with Rune, built once per process."""
     return Engine(builtin_rules())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,12 +88,9 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     rules: list[Rule] = []
 
 
-@cache
 def builtin_rules() -> tuple[Rule, ...]:
     """The rules that ship with Rune, read once per process."""
-    files = _builtin_files()
-    vocabulary = _builtin_vocabulary()
-    return tuple(_expanded(rule, vocabulary) for file in files for rule in file.rules)
+    return _builtin()[0]
 
 
 def load_rules(path: str | Path) -> tuple[Rule, ...]:
@@ -115,16 +111,14 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
 
 
 @cache
-def _builtin_files() -> tuple[File, ...]:
-    folder = resources.files("rune.policy") / "rules"
+def _builtin() -> tuple[tuple[Rule, ...], dict[str, str]]:
+    """The rules and the vocabulary that ship with Rune; the files themselves are not kept."""
+    # Not by `importlib.resources`, which loads a dozen modules into every agent.
+    folder = Path(__file__).parent.parent / "rules"
     texts = [entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-    return tuple(msgspec.convert(yaml.load(text, Loader=yaml.CSafeLoader), File) for text in texts)
-
-
-@cache
-def _builtin_vocabulary() -> dict[str, str]:
-    merged = {name: words for file in _builtin_files() for name, words in file.vocabulary.items()}
-    return _flat(merged)
+    files = [msgspec.convert(yaml.load(text, Loader=yaml.CSafeLoader), File) for text in texts]
+    vocabulary = _flat({name: words for file in files for name, words in file.vocabulary.items()})
+    return tuple(_expanded(rule, vocabulary) for file in files for rule in file.rules), vocabulary
 
 
 def _read(text: str, name: str, taken: set[str]) -> list[Rule]:
@@ -136,7 +130,7 @@ def _read(text: str, name: str, taken: set[str]) -> list[Rule]:
         message, _, at = str(error).partition(" - at `$")
         raise InvalidArgument.of([where.violation(at.rstrip("`"), message)]) from error
     violations: list[Violation] = []
-    vocabulary = _flat({**_builtin_vocabulary(), **file.vocabulary})
+    vocabulary = _flat({**_builtin()[1], **file.vocabulary})
     rules: list[Rule] = []
     for index, rule in enumerate(file.rules):
         at = f".rules[{index}]"

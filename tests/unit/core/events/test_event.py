@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rune.core.events.event import MAX_EVENTS, REPORTED, Event, in_time, read, read_body
 from rune.errors import InvalidArgument
 from rune.shield import events as shield_events
+from rune.shield.results import PolicyDecision, ScanResult
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FULL: dict[str, Any] = {
@@ -172,8 +173,8 @@ def test_what_a_shield_sends_needs_no_second_look() -> None:
     sent = shield_events.Event(
         event_id="e", timestamp=NOW, agent_id="a", event_type="tool_call", sdk=shield_events.SDK,
         tool={"name": "search", "arguments_hash": "hs256:" + "0" * 64},
-        scan_result={"risk_score": 0.5, "blocked": False, "threat_type": None, "layers_executed": ["l1"]},
-        policy_result={"allowed": True, "action": "allow", "policy": "p", "policy_version": 3},
+        scan_result=shield_events.told_scan(ScanResult(risk_score=0.5, layers_executed=["l1"])),
+        policy_result=shield_events.told_policy(PolicyDecision(policy="p", policy_version=3)),
     )  # fmt: skip
     decoded = msgspec.json.decode(b"[" + shield_events.encoded(sent) + b"]", type=list[Event])
     assert read_body(b'{"events":[' + shield_events.encoded(sent) + b"]}") == decoded
