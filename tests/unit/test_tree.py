@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(180)  # whichever test is the first reads the whole tree
 ROOT = Path(__file__).parents[2]
 
 MAX_FILE = 400
