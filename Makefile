@@ -10,6 +10,8 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright asks the network for news of
 
 # What tests start a hundred times is compiled once, whatever the environment says.
 TESTED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
+# One worker more than two cores have: a test of real processes waits for a quarter of its time.
+WORKERS ?= 3
 
 .PHONY: help demo test test-unit check fmt bench docs lock crewai setup clean
 
@@ -19,8 +21,8 @@ help: ## List the verbs
 demo: setup ## See Rune work (DEMO_ONCE=1: end by itself after one round)
 	@$(BIN)/python examples/demo.py
 
-test: setup ## Run every test (ARGS="-k scale" picks some; -n 2 runs them on two cores)
-	@$(TESTED) -n 2 $(ARGS)
+test: setup ## Run every test (ARGS="-k scale" picks some; WORKERS=8 suits more cores)
+	@$(TESTED) -n $(WORKERS) $(ARGS)
 
 test-unit: setup ## Run the unit tests alone
 	@$(TESTED) -n 2 tests/unit $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ import engines
 import leftovers
 import machine
 
+UNIT = Path(__file__).parent / "unit"
+
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
@@ -25,6 +28,18 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def pytest_sessionstart() -> None:
     """Says that no event loop is set, or looptime would make one for the first plain test and leave it."""
     asyncio.set_event_loop(None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests come last, in the order that chance gave: a long test there would leave others idle."""
+    items.sort(key=lambda item: item.path.is_relative_to(UNIT))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end; to look through it for garbage again and again takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -26,7 +27,14 @@ from starlette.routing import Route
 from rune.core.clock import SystemClock
 
 CLIENT, SECRET = "rune", "a-secret:with %signs"
+PATIENCE = 10.0
 Lie = Callable[[dict[str, Any]], None]
+
+
+@cache
+def key_of(name: str) -> rsa.RSAPrivateKey:
+    """The same for all tests of a process: to find one takes a tenth of a second and more."""
+    return rsa.generate_private_key(public_exponent=65_537, key_size=2048)
 
 
 @dataclass
@@ -40,7 +48,6 @@ class Liar:
     """Changes a word before it is signed."""
     algorithm: str = "RS256"
     kid: str = "one"
-    keys: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict[str, rsa.RSAPrivateKey])
     published: list[str] = field(default_factory=lambda: ["one"])
     begun: dict[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     """What was asked for, by the codes that were given for it."""
@@ -49,11 +56,12 @@ class Liar:
     issuer: str = ""
     """What it calls itself; its address unless it lies."""
 
+    keys: dict[str, str] = field(default_factory=dict[str, str])
+    """Keys that hide behind the name of another."""
+
     def key(self, kid: str) -> rsa.RSAPrivateKey:
         """A key of that name."""
-        if kid not in self.keys:
-            self.keys[kid] = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-        return self.keys[kid]
+        return key_of(self.keys.get(kid, kid))
 
     def word(self, asked: Mapping[str, str]) -> str:
         """An ID token."""
@@ -151,10 +159,18 @@ async def provider() -> AsyncGenerator[Liar]:
     await server.startup()
     port = server.servers[0].sockets[0].getsockname()[1]
     liar.url = f"http://127.0.0.1:{port}"
-    ticking = asyncio.ensure_future(server.main_loop())
     try:
         yield liar
     finally:
-        server.should_exit = True
-        await ticking
-        await server.shutdown()
+        await _end(server)
+
+
+async def _end(server: uvicorn.Server) -> None:
+    """Its own way to an end looks only every tenth of a second whether it may."""
+    for each in server.servers:
+        each.close()
+    for connection in list(server.server_state.connections):
+        connection.shutdown()
+    async with asyncio.timeout(PATIENCE):
+        while server.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0)  # noqa: TID251 - as above

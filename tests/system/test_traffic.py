@@ -120,7 +120,7 @@ async def test_a_program_that_listens_everywhere_keeps_its_port(server: Runed) -
     assert (await get(service.address, port)).endswith(service.instances[0].id)
     changed = web(process=process, ports=ports, env={"VERSION": "2"})
     await server.call(services.update, services.UpdateServiceRequest(service=changed))
-    await server.until("web", lambda seen: bool(seen.update and seen.update.updated_ready == 1))
+    await server.until("web", lambda seen: is_settled(seen, 1))
     assert (await get(service.address, port)).startswith("2 ")
 
 

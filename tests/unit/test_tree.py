@@ -7,10 +7,13 @@ import re
 import subprocess
 import tokenize
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(180)  # whichever test is the first reads the whole tree
 ROOT = Path(__file__).parents[2]
 
 MAX_FILE = 400
@@ -53,36 +56,70 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def tree(path: Path) -> ast.Module:
-    """The parsed module."""
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
 def comments(path: Path) -> Iterator[tuple[int, str]]:
-    """Every comment with its line; strings that look like one are not meant."""
+    """Every comment with its line, where a check may be silenced; strings like comments are not meant."""
+    if not NEEDS_REASON.search(path.read_text(encoding="utf-8")):
+        return  # to read tokens takes long
     with tokenize.open(path) as file:
         for token in tokenize.generate_tokens(file.readline):
             if token.type == tokenize.COMMENT:
                 yield token.start[0], token.string
 
 
+def inside(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements of a statement; neither a block nor a function stands in an expression."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        yield from getattr(node, part, ())
+
+
 def depth(node: ast.AST) -> int:
     """How many blocks stand inside each other; an `elif` is as deep as its `if`, a function starts anew."""
     deepest = 0
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
+    for child in inside(node):
+        if isinstance(child, (*FUNCTIONS, ast.ClassDef)):
             continue
         chained = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
         deepest = max(deepest, depth(child) + (isinstance(child, BLOCKS) and not chained))
     return deepest
 
 
-def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Every function of the tree with its address."""
+def functions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function in it, also those of classes and of other functions."""
+    for child in inside(node):
+        if isinstance(child, FUNCTIONS):
+            yield child
+        yield from functions(child)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What the tests want to know of the tree; each place by its address."""
+
+    spans: dict[str, int]
+    """How many lines a function has."""
+    depths: dict[str, int]
+    silent: list[str]
+    """Skips that do not say why."""
+    bare: list[str]
+    """Modules that do not open with a sentence."""
+
+
+@cache
+def read() -> Read:
+    """The tree, parsed once for all tests; a parsed module is large and is dropped at once."""
+    found = Read(spans={}, depths={}, silent=[], bare=[])
     for path in PYTHON:
-        for node in ast.walk(tree(path)):
-            if isinstance(node, FUNCTIONS):
-                yield f"{name(path)}:{node.lineno} {node.name}", node
+        text = path.read_text(encoding="utf-8")
+        module = ast.parse(text, filename=str(path))
+        for node in functions(module):
+            place = f"{name(path)}:{node.lineno} {node.name}"
+            found.spans[place] = (node.end_lineno or node.lineno) - node.lineno + 1
+            found.depths[place] = depth(node)
+        if "skip" in text or "xfail" in text:
+            found.silent.extend(f"{name(path)}: {silent}" for silent in silent_skips(module))
+        if not ast.get_docstring(module):
+            found.bare.append(name(path))
+    return found
 
 
 def test_no_file_is_longer_than_the_limit() -> None:
@@ -92,17 +129,35 @@ def test_no_file_is_longer_than_the_limit() -> None:
 
 
 def test_no_function_is_longer_than_the_limit() -> None:
-    spans = {place: (node.end_lineno or node.lineno) - node.lineno + 1 for place, node in functions()}
-    assert not {place: span for place, span in spans.items() if span > MAX_FUNCTION}
+    assert not {place: span for place, span in read().spans.items() if span > MAX_FUNCTION}
 
 
 def test_no_function_nests_deeper_than_the_limit() -> None:
-    depths = {place: depth(node) for place, node in functions()}
-    assert not {place: deep for place, deep in depths.items() if deep > MAX_NESTING}
+    assert not {place: deep for place, deep in read().depths.items() if deep > MAX_NESTING}
+
+
+@pytest.mark.parametrize(
+    "source, deep",
+    [
+        ("if a:\n  for b in c:\n    d", 2),
+        ("if a: b\nelif c: d\nelif e: f", 1),
+        ("if a: b\nelse:\n  if c: d\n  e", 2),
+        ("try: a\nexcept B:\n  while c:\n    match d:\n      case 1:\n        if e: f", 4),
+        ("try: a\nfinally:\n  if b: c", 2),
+        ("with a:\n  async def b():\n    if c: d", 0),
+    ],
+)
+def test_blocks_are_counted(source: str, deep: int) -> None:
+    assert depth(ast.parse(source)) == deep
+
+
+def test_functions_are_found_wherever_they_stand() -> None:
+    source = "try: a\nexcept B:\n  class C:\n    async def d(): ...\nelse:\n  with e:\n    def f(): ..."
+    assert [node.name for node in functions(ast.parse(source))] == ["f", "d"]
 
 
 def test_every_module_opens_with_a_sentence() -> None:
-    assert not [name(path) for path in PYTHON if not ast.get_docstring(tree(path))]
+    assert not read().bare
 
 
 def test_every_silenced_check_names_its_rule_and_a_reason() -> None:
@@ -158,7 +213,7 @@ def test_a_reason_is_told_from_none(comment: str, good: bool) -> None:
 
 
 def test_every_skip_and_expected_failure_says_why() -> None:
-    assert not [f"{name(path)}: {silent}" for path in PYTHON for silent in silent_skips(tree(path))]
+    assert not read().silent
 
 
 def silent_skips(module: ast.Module) -> Iterator[str]:

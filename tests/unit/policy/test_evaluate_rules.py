@@ -260,9 +260,9 @@ def test_no_arguments_are_slow(arguments: object) -> None:
         '{name: a, type: argument_match, argument: "*", matches: "(a|aa)+$"}',
         "{name: w, when: 'size(args) > 1'}",
     )
-    start = time.perf_counter()
+    start = time.process_time()
     assert not evaluator.evaluate(Action(tool="write_file", arguments=arguments)).allowed
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 def test_importing_the_evaluator_loads_nothing_heavy() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from controlplane import Answer, Asked, Standin
 from rune.core.clock import SystemClock
+from rune.shield import sender as sending
 from rune.shield.debug import Debug
 from rune.shield.faults import OurFault
 from rune.shield.options import resolve
@@ -88,7 +89,10 @@ def test_no_thread_and_no_connection_before_the_first_event(plane: Standin) -> N
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503, 201, 200])
-def test_what_may_pass_is_retried_until_it_does(plane: Standin, status: int) -> None:
+def test_what_may_pass_is_retried_until_it_does(
+    plane: Standin, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "FIRST_PAUSE", 0.02)
     plane.on_events = refuse(2, status)
     with sender(plane) as (out, stats):
         out.put(event(1))
@@ -239,6 +243,7 @@ def test_a_fault_in_the_thread_is_counted_and_the_next_try_goes_on(
     plane: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OurFault, "RAISES", False)
+    monkeypatch.setattr(sending, "FIRST_PAUSE", 0.02)
     with sender(plane) as (out, stats):
         real, faults = out.outbox.take, iter([ZeroDivisionError])
 
