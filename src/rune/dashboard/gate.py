@@ -17,13 +17,14 @@ from rune.core.limits import Quota
 from rune.dashboard.html import Node, el
 from rune.dashboard.road import Road, cookie_name, fields, forget, remember
 from rune.dashboard.sessions import CODE_SECONDS, Tokens
-from rune.dashboard.shell import HEADERS, document
+from rune.dashboard.shell import HEADERS, document, mark
 from rune.errors import ResourceExhausted, RuneError, Unauthenticated
 
 GUESSES = Quota(count=10, seconds=60, burst=20)
 HINT = (
-    "The first token of a server comes from `rune admin bootstrap`, others from `rune admin token create`, "
-    "passwords from `rune admin user set-password`."
+    ("The first token of a server comes from ", "rune admin bootstrap"),
+    (", others from ", "rune admin token create"),
+    (", passwords from ", "rune admin user set-password"),
 )
 BEARER = "bearer "
 
@@ -172,7 +173,7 @@ def _form(wrong: str = "") -> Node:
            el("input", name="token", type="password", autocomplete="off", maxlength="256")),
         el("button", "Log in", type="submit", class_="primary"),
         el("p", "Or run ", el("code", "rune ui"), " on your machine: it opens this page, logged in."),
-        el("p", HINT, class_="dim"),
+        el("p", [(words, el("code", command)) for words, command in HINT], ".", class_="dim"),
     )  # fmt: skip
 
 
@@ -186,7 +187,7 @@ def _code_form(wrong: str = "") -> Node:
 
 
 def _page(request: Request, content: Node, failure: RuneError | None = None) -> Response:
-    heading = el("h1", "Rune")
+    heading = el("h1", mark(), "Rune", class_="brand")
     to = "/enter" if request.url.path == "/enter" else "/login"
     shown = el("main", el("form", heading, content, method="post", action=to, class_="login"), id="main")
     headers = dict(HEADERS)
