@@ -36,8 +36,12 @@ def paths(known: dict[str, str]) -> dict[str, str]:
         known_id = known.get(nouns.get(template.split("/")[1], ""), "")
         return re.sub(r"\{(\w+)\}", lambda hit: known_id if hit[1] == "id" else known[hit[1]], template)
 
-    every = [page.path for part in PARTS for page in part.PAGES]
-    return {template: filled(template) for template in every}
+    return {template: filled(template) for template in templates()}
+
+
+def templates() -> list[str]:
+    """The paths of every page, with braces."""
+    return [page.path for part in PARTS for page in part.PAGES]
 
 
 async def visit(page: Page, path: str) -> None:

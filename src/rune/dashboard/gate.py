@@ -15,7 +15,7 @@ from rune.core.auth import source
 from rune.core.guesses import Guesses
 from rune.core.limits import Quota
 from rune.dashboard.html import Node, el
-from rune.dashboard.road import Road, cookie_name, fields, forget, remember
+from rune.dashboard.road import Road, fields, forget, remember
 from rune.dashboard.sessions import CODE_SECONDS, Tokens
 from rune.dashboard.shell import HEADERS, document, mark
 from rune.errors import ResourceExhausted, RuneError, Unauthenticated
@@ -129,11 +129,9 @@ class Gate:
 
     async def _end(self, request: Request) -> None:
         """End the browser's session here and in the server; one that is over already is fine."""
-        session = self._road.sessions.find(request.cookies.get(cookie_name(request), ""))
-        if session is None:
-            return
-        self._road.sessions.end(session)
-        with suppress(Unauthenticated):
+        with suppress(Unauthenticated, ResourceExhausted):
+            session = await self._road.session(request)
+            self._road.sessions.end(session)
             client = await self._road.client_of(request, session)
             await client.call(sessions.log_out, sessions.LogOutRequest())
 
