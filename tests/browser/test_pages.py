@@ -69,7 +69,10 @@ async def test_every_page_opens_fits_and_is_accessible(
         for path in ("/agents", f"/agents/{quote(HOSTILE, safe='')}", "/events", "/alerts", "/"):
             await visit(reader.page, path)
             wrong += [f"{path} with a long name: {found}" for found in await _look(reader.page)]
-        await reader.page.goto(f"http://{server.http}/enter")  # leaves the page that axe was put into
+        await reader.page.keyboard.press("?")
+        await expect(reader.page.get_by_role("dialog")).to_be_visible()
+        wrong += [f"the list of keys: {found}" for found in await _look(reader.page)]
+        await take(reader.page, "/keys", size)
         for path in ("/enter", "/login"):
             await reader.page.goto(f"http://{server.http}{path}")
             await reader.page.evaluate(f"{axe};0")
@@ -97,6 +100,7 @@ async def test_an_empty_server_teaches(tmp_path: Path) -> None:
             ("/services", "rune cast"),
             ("/agents", "Shield"),
             ("/policies", "rules:"),
+            ("/approvals", "require_approval"),
             ("/secrets", "rune create secret"),
             ("/webhooks", "rune alerts webhook create"),
             ("/registries", "rune admin registries add"),

@@ -333,7 +333,7 @@ function menu() {
 const WAYS = { o: "/", s: "/services", i: "/instances", a: "/agents", l: "/alerts", e: "/events", p: "/policies", n: "/nodes", v: "/approvals",
   d: "/deletions", r: "/registries", w: "/webhooks", u: "/settings/sessions", z: "/settings/organizations" };
 const HELP = [
-  ["/", "search"], ["j k", "next row, previous row"], ["Enter", "open the row"], ["x", "pick the row"],
+  ["/", "search"], ["j k", "next and previous row"], ["Enter", "open the row"], ["x", "pick the row"],
   ["g o", "overview"], ["g s", "services"], ["g i", "instances"], ["g a", "agents"], ["g l", "alerts"], ["g v", "approvals"],
   ["g e", "events"], ["g p", "policies"], ["g n", "nodes"], ["g w", "webhooks"], ["g d", "deletions"], ["g r", "registries"],
   ["g u", "sessions"], ["g z", "organizations"], ["t", "light or dark"], ["?", "this list"],
