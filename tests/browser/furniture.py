@@ -34,7 +34,7 @@ rules:
     severity: high
   - name: only-known-tools
     type: tool_allowlist
-    tools: [search, "read_*", send_mail, pay_invoice]
+    tools: [search, "read_*", send, pay_invoice]
     action: block
     severity: high
 """
@@ -56,9 +56,9 @@ class Habit:
 
 
 HABITS: Final = (
-    Habit("support-bot", "Support", "langgraph", ("search", "read_ticket", "send_mail"), "prompt_injection", 9),
+    Habit("support-bot", "Support", "langgraph", ("search", "read_ticket", "send"), "prompt_injection", 9),
     Habit("billing-agent", "Billing", "crewai", ("read_invoice", "pay_invoice"), "pii", 14),
-    Habit("research-agent", "Research", "openai-agents", ("search", "read_page", "fetch"), "data_exfiltration", 30),
+    Habit("research-agent", "Research", "openai-agents", ("search", "read_page"), "data_exfiltration", 30),
 )  # fmt: skip
 
 
@@ -75,8 +75,8 @@ def day(habit: Habit) -> Iterator[SecurityEvent]:
         )  # fmt: skip
         yield SecurityEvent(
             event_id=f"{habit.agent}-{number:02}", timestamp=now - timedelta(minutes=minutes + 0.1),
-            agent_id=habit.agent, event_type="scan" if is_bad else "tool_call", session_id=f"s-{number // 12}",
-            framework=habit.framework, tool=EventTool(name=tool), scan_result=scan,
+            agent_id=habit.agent, event_type="scan" if is_bad else "tool_call",
+            session_id=f"s-{number // 12}", framework=habit.framework, tool=EventTool(name=tool), scan_result=scan,
             policy_result=EventPolicy(
                 allowed=not is_bad, action="block" if is_bad else "allow", policy="production",
                 rule="block-injection" if is_bad else "", severity="critical" if is_bad else None,
@@ -93,7 +93,8 @@ async def furnish(server: Runed) -> dict[str, str]:
     found = await _alerts(server)
     await server.until("shop", lambda shop: len(shop.instances) == 2 and shop.status is ServiceStatus.RUNNING)
     return {
-        "namespace": "default", "name": "shop", "version": "2", "instance": (await server.copies("shop"))[0].id,
+        "namespace": "default", "name": "shop", "version": "2",
+        "instance": (await server.copies("shop"))[0].id,
         "agent": "support-bot", "alert": found[0].id, "event": "support-bot-08", "policy": policy,
         "approval": WAITING,
     }  # fmt: skip
@@ -156,9 +157,7 @@ async def _guarded(server: Runed) -> str:
     )
     await server.call(
         policies.update,
-        policies.UpdateSecurityPolicyRequest(
-            policy_id=made.id, yaml_content=stricter.replace(" send_mail,", "")
-        ),
+        policies.UpdateSecurityPolicyRequest(policy_id=made.id, yaml_content=stricter.replace(" send,", "")),
     )
     for approval, amount in ((DECIDED, 12), (WAITING, 4200)):
         await server.call(

@@ -333,6 +333,35 @@ async def test_who_may_not_see_something_is_not_shown_it(tmp_path: Path) -> None
         await expect(found.page.get_by_text("access denied")).to_be_visible()
 
 
+@pytest.mark.parametrize("noun", ["secrets", "configmaps"])
+async def test_a_secret_and_a_configmap_are_made_changed_rolled_back_and_deleted(
+    tmp_path: Path, noun: str
+) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        await log_in(server, http)
+
+        async def do(path: str, **given: str) -> str:
+            answer = await http.post(
+                f"/ui/do/{noun}{path}", data=given, headers={"origin": f"http://{server.http}"}
+            )
+            assert answer.status_code == 200, answer.text
+            return answer.json()["said"]
+
+        one = "/default/db"
+        await do("/create", namespace="default", name="db", key="password", value="never-to-be-seen")
+        assert ">db</a>" in (await http.get(f"/{noun}")).text
+        await do(f"{one}/set", key="user", value="never-either")
+        await do(f"{one}/set", gone="password")
+        page = (await http.get(f"/{noun}{one}")).text
+        assert ">user</td>" in page
+        assert ">password</td>" not in page
+        assert "never" not in page
+        assert await do(f"{one}/rollback", version="1") == "The newest version says what version 1 said."
+        assert ">password</td>" in (await http.get(f"/{noun}{one}")).text
+        await do(f"{one}/delete")
+        assert f"No {noun}" in (await http.get(f"/{noun}")).text
+
+
 @promise("dashboard.secrets")
 async def test_no_page_holds_a_value_of_a_secret_or_a_configmap(tmp_path: Path) -> None:
     async with runed(tmp_path / "data") as server, client(server) as http:

@@ -151,8 +151,8 @@ async def test_a_call_that_waits_appears_by_itself_and_is_decided_once(
         page = reader.page
         for number in (1, 2):
             ask = approvals.RequestApprovalRequest(
-                approval_id=f"apr_{number:032}", waiter="f" * 32, agent_id="billing-bot", tool=f"pay-{number}",
-                arguments='{"amount": 4200}',
+                approval_id=f"apr_{number:032}", waiter="f" * 32, agent_id="billing-bot",
+                tool=f"pay-{number}", arguments='{"amount": 4200}',
             )  # fmt: skip
             await server.call(approvals.request, ask)
         waiting = page.get_by_role("table", name="Waiting for approval")

@@ -1,4 +1,4 @@
-"""Approvals: tool calls that wait for a person. Whoever decides sees what is asked, and until when it waits."""
+"""Approvals: tool calls that wait for a person, who sees what is asked and until when it waits."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ def _decision(ask: Ask, each: api.Approval) -> Iterable[Markup]:
     deny_it = el("button", "Deny", type="submit", class_="danger", formaction=f"{at}/deny")
     yield section("Decide, once", el(
         "form", field("note", "Note, for the audit log", maxlength=500),
-        el("div", approve_it, deny_it, class_="sends"), method="post", action=f"{at}/approve", class_="form card",
+        el("div", approve_it, deny_it, class_="sends"), method="post", action=f"{at}/approve",
+        class_="form card",
     ))  # fmt: skip
 
 

@@ -23,7 +23,8 @@ COLOURS: Mapping[str, str] = {
     "critical": "bad", "high": "bad", "failed": "bad", "quarantined": "bad", "denied": "bad",
     "blocked": "bad", "revoked": "bad", "unhealthy": "bad",
     "medium": "warn", "investigating": "warn", "open": "warn", "pending": "warn", "updating": "warn",
-    "starting": "warn", "deploying": "warn", "stopping": "warn", "degraded": "warn", "expired": "warn", "flagged": "warn",
+    "starting": "warn", "deploying": "warn", "stopping": "warn", "degraded": "warn", "expired": "warn",
+    "flagged": "warn",
     "running": "good", "active": "good", "ready": "good", "healthy": "good", "resolved": "good", "ok": "good",
     "approved": "good", "current": "good", "good": "good", "success": "good", "allowed": "good",
 }  # fmt: skip
@@ -125,7 +126,7 @@ def tiles(pairs: Iterable[tuple[str, Node, str, str]]) -> Markup:
 
 
 def chart(points: Sequence[int], label: str, ends: tuple[str, str], *, over: Sequence[int] = ()) -> Markup:
-    """Numbers over time as bars; `over` is drawn upon them. The label says it in words, `ends` from when to when."""
+    """Numbers over time as bars, `over` upon them; the label says it in words, `ends` from when to when."""
     return el(
         "figure",
         el("figcaption", label),
