@@ -67,7 +67,7 @@ def day(habit: Habit) -> Iterator[SecurityEvent]:
     now = SystemClock().now()
     for number in range(36):
         is_bad = number % habit.every == habit.every - 1
-        minutes = 1430 * (1 - number / 36) ** 1.6 + (number * 37 % 20)
+        minutes = 1430 * (1 - number / 36) ** 1.6 + (number * 37 % 5)
         tool = habit.tools[number * 7 // 5 % len(habit.tools)]
         scan = EventScan(
             risk_score=0.93 if is_bad else 0.02 + number % 5 / 100, blocked=is_bad, scan_latency_ms=1.7,
@@ -76,7 +76,8 @@ def day(habit: Habit) -> Iterator[SecurityEvent]:
         yield SecurityEvent(
             event_id=f"{habit.agent}-{number:02}", timestamp=now - timedelta(minutes=minutes + 0.1),
             agent_id=habit.agent, event_type="scan" if is_bad else "tool_call",
-            session_id=f"s-{number // 12}", framework=habit.framework, tool=EventTool(name=tool), scan_result=scan,
+            session_id=f"s-{number // 12}", framework=habit.framework, tool=EventTool(name=tool),
+            scan_result=scan,
             policy_result=EventPolicy(
                 allowed=not is_bad, action="block" if is_bad else "allow", policy="production",
                 rule="block-injection" if is_bad else "", severity="critical" if is_bad else None,
@@ -181,6 +182,6 @@ async def _alerts(server: Runed) -> list[alerts.Alert]:
             if found:
                 break
             await asyncio.sleep(0.05)  # noqa: TID251 - nothing tells a client of detection
-    note = alerts.UpdateAlertRequest(alert_id=found[0].id, status="investigating", note="a customer's mail?")
+    note = alerts.UpdateAlertRequest(alert_id=found[0].id, status="investigating", note="looking into it")
     await server.call(alerts.update, note)
     return found
