@@ -56,18 +56,18 @@ class Habit:
 
 
 HABITS: Final = (
-    Habit("support-bot", "Support", "langgraph", ("search", "read_ticket", "send"), "prompt_injection", 9),
-    Habit("billing-agent", "Billing", "crewai", ("read_invoice", "pay_invoice"), "pii", 14),
-    Habit("research-agent", "Research", "openai-agents", ("search", "read_page"), "data_exfiltration", 30),
+    Habit("support-bot", "Support", "langgraph", ("search", "read_ticket", "send"), "prompt_injection", 6),
+    Habit("billing-agent", "Billing", "crewai", ("read_invoice", "pay_invoice"), "pii", 9),
+    Habit("research-agent", "Research", "openai-agents", ("search", "read_page"), "data_exfiltration", 20),
 )  # fmt: skip
 
 
 def day(habit: Habit) -> Iterator[SecurityEvent]:
     """Its events of the last day: more of them lately."""
     now = SystemClock().now()
-    for number in range(36):
+    for number in range(24):
         is_bad = number % habit.every == habit.every - 1
-        minutes = 1430 * (1 - number / 36) ** 1.6 + (number * 37 % 5)
+        minutes = 1430 * (1 - number / 24) ** 1.6 + (number * 37 % 5)
         tool = habit.tools[number * 7 // 5 % len(habit.tools)]
         scan = EventScan(
             risk_score=0.93 if is_bad else 0.02 + number % 5 / 100, blocked=is_bad, scan_latency_ms=1.7,
@@ -76,7 +76,7 @@ def day(habit: Habit) -> Iterator[SecurityEvent]:
         yield SecurityEvent(
             event_id=f"{habit.agent}-{number:02}", timestamp=now - timedelta(minutes=minutes + 0.1),
             agent_id=habit.agent, event_type="scan" if is_bad else "tool_call",
-            session_id=f"s-{number // 12}", framework=habit.framework, tool=EventTool(name=tool),
+            session_id=f"s-{number // 6}", framework=habit.framework, tool=EventTool(name=tool),
             scan_result=scan,
             policy_result=EventPolicy(
                 allowed=not is_bad, action="block" if is_bad else "allow", policy="production",
@@ -96,7 +96,7 @@ async def furnish(server: Runed) -> dict[str, str]:
     return {
         "namespace": "default", "name": "shop", "version": "2",
         "instance": (await server.copies("shop"))[0].id,
-        "agent": "support-bot", "alert": found[0].id, "event": "support-bot-08", "policy": policy,
+        "agent": "support-bot", "alert": found[0].id, "event": "support-bot-05", "policy": policy,
         "approval": WAITING,
     }  # fmt: skip
 

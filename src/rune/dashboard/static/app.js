@@ -1,6 +1,7 @@
 // The page in the browser: links and forms without a reload, one connection that keeps the page true, and keys.
 
 import { morph, parse } from "./html.js";
+import { WAYS, list } from "./keys.js";
 import { logs } from "./logs.js";
 import { tables } from "./table.js";
 import { terminals } from "./terminal.js";
@@ -330,34 +331,12 @@ function menu() {
   document.getElementById("toggle").setAttribute("aria-expanded", String(open));
 }
 
-const WAYS = { o: "/", s: "/services", i: "/instances", a: "/agents", l: "/alerts", e: "/events", p: "/policies", n: "/nodes", v: "/approvals",
-  d: "/deletions", r: "/registries", w: "/webhooks", u: "/settings/sessions", z: "/settings/organizations" };
-const HELP = [
-  ["/", "search"], ["j k", "next and previous row"], ["Enter", "open the row"], ["x", "pick the row"],
-  ["g o", "overview"], ["g s", "services"], ["g i", "instances"], ["g a", "agents"], ["g l", "alerts"], ["g v", "approvals"],
-  ["g e", "events"], ["g p", "policies"], ["g n", "nodes"], ["g w", "webhooks"], ["g d", "deletions"], ["g r", "registries"],
-  ["g u", "sessions"], ["g z", "organizations"], ["t", "light or dark"], ["?", "this list"],
-];
-
 function help() {
-  const list = document.createElement("dl");
-  for (const [keys, what] of HELP) {
-    const [pair, name, text] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-    for (const key of keys.split(" ")) {
-      const cap = document.createElement("kbd");
-      cap.textContent = key;
-      name.append(cap, " ");
-    }
-    text.textContent = what;
-    pair.append(name, text);
-    list.append(pair);
-  }
   const form = document.createElement("form");
   form.method = "dialog";
   form.className = "sends";
   form.append(pressed("Close", "primary", ""));
-  list.className = "keys";
-  dialog("Keys", list, form);
+  dialog("Keys", list(), form);
 }
 
 function step(by) {
