@@ -13,7 +13,7 @@ TESTED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 # One worker more than two cores have: a test of real processes waits for a quarter of its time.
 WORKERS ?= 3
 
-.PHONY: help demo test test-unit check fmt bench docs lock crewai setup clean
+.PHONY: help demo test test-unit check fmt bench docs pictures lock crewai setup clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,11 @@ bench: setup ## Measure: every script of benchmarks/, one after another
 
 docs: setup ## Build the documentation into site/
 	@$(BIN)/zensical build --clean --strict
+	@if [ -d artifacts/dashboard ]; then cp -r artifacts/dashboard site/pictures; \
+	else echo "The page with pictures of the dashboard has none: run make pictures, and make docs again."; fi
+
+pictures: setup ## Photograph every page of the dashboard, into artifacts/ (needs Chromium and npm)
+	@$(TESTED) -n 2 tests/browser/test_pages.py -k every_page
 
 lock: setup ## Pin the packages anew (UPGRADE=1: take newer ones where they exist)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lock $(if $(UPGRADE),--upgrade)

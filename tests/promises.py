@@ -198,6 +198,11 @@ PROMISES = (
     Promise("dashboard.rights", "The dashboard shows each principal what it may see, and no more.", OURS),
     Promise("dashboard.secrets", "No page holds the value of a secret.", OURS),
     Promise(
+        "dashboard.approvals", "A tool call that waits is approved or denied in the dashboard, once.", OURS
+    ),
+    Promise("dashboard.restarts", "A browser that is logged in stays so when runed restarts.", OURS),
+    Promise("dashboard.pictures", "Every page is photographed by the tests, on desktop and phone.", OURS),
+    Promise(
         "dashboard.accessible", "Every page passes axe without a serious finding, on desktop and phone.", OURS
     ),
     Promise("access.rule", "One covering rule (resource, verb, namespace) of any policy is enough.", API),

@@ -171,6 +171,39 @@ async def test_a_password_logs_in_and_the_session_is_one_of_the_servers(tmp_path
         assert (await http.get("/")).headers["location"] == "/login"
 
 
+@promise("dashboard.restarts")
+async def test_a_browser_stays_logged_in_across_a_restart_and_a_revoked_session_does_not(
+    tmp_path: Path,
+) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http, client(server) as other:
+        await log_in(server, http)
+        await log_in(server, other)
+        cookie = http.cookies["rune_session"]
+        (own,) = (await server.call(sessions.list_, sessions.ListSessionsRequest())).sessions[:1]
+        server.kill()
+        await server.end()
+        await server.start("--dev")
+        assert (await http.get("/services")).status_code == 200
+        assert http.cookies["rune_session"] == cookie
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(other.get("/agents")) for _ in range(8)]
+        assert {each.result().status_code for each in asked} == {200}
+        found = (await server.call(sessions.list_, sessions.ListSessionsRequest())).sessions
+        assert own.id in {each.id for each in found}
+        for each in found:
+            await server.call(sessions.revoke, sessions.RevokeSessionRequest(id=each.id))
+        assert (await http.get("/services")).headers["location"] == "/login"
+        assert (await other.get("/services")).headers["location"] == "/login"
+
+
+async def test_a_cookie_is_no_credential_for_the_api_and_ends_its_session_there(tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        await log_in(server, http)
+        shown = {"refresh_token": http.cookies["rune_session"]}
+        assert (await http.post("/v1/auth/refresh", json=shown)).status_code == 401
+        assert (await http.get("/")).headers["location"] == "/login"
+
+
 async def test_a_page_goes_on_when_its_access_token_ends(tmp_path: Path) -> None:
     runefile = tmp_path / "runefile.yaml"
     runefile.write_text("auth: {session-access-ttl: 1m, session-grace-window: 0s}\n", encoding="utf-8")
@@ -298,6 +331,35 @@ async def test_who_may_not_see_something_is_not_shown_it(tmp_path: Path) -> None
         assert not await found.page.get_by_role("button", name="Delete").count()
         await found.open("/settings/users")
         await expect(found.page.get_by_text("access denied")).to_be_visible()
+
+
+@pytest.mark.parametrize("noun", ["secrets", "configmaps"])
+async def test_a_secret_and_a_configmap_are_made_changed_rolled_back_and_deleted(
+    tmp_path: Path, noun: str
+) -> None:
+    async with runed(tmp_path / "data") as server, client(server) as http:
+        await log_in(server, http)
+
+        async def do(path: str, **given: str) -> str:
+            answer = await http.post(
+                f"/ui/do/{noun}{path}", data=given, headers={"origin": f"http://{server.http}"}
+            )
+            assert answer.status_code == 200, answer.text
+            return answer.json()["said"]
+
+        one = "/default/db"
+        await do("/create", namespace="default", name="db", key="password", value="never-to-be-seen")
+        assert ">db</a>" in (await http.get(f"/{noun}")).text
+        await do(f"{one}/set", key="user", value="never-either")
+        await do(f"{one}/set", gone="password")
+        page = (await http.get(f"/{noun}{one}")).text
+        assert ">user</td>" in page
+        assert ">password</td>" not in page
+        assert "never" not in page
+        assert await do(f"{one}/rollback", version="1") == "The newest version says what version 1 said."
+        assert ">password</td>" in (await http.get(f"/{noun}{one}")).text
+        await do(f"{one}/delete")
+        assert f"No {noun}" in (await http.get(f"/{noun}")).text
 
 
 @promise("dashboard.secrets")

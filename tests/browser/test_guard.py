@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from browser.browsing import DESKTOP, PHONE, logged_in
 from promises import promise
-from rune.api.security import agents, alerts, events, policies
+from rune.api.security import agents, alerts, approvals, events, policies
 from rune.api.security.events import EventScan, EventTool, SecurityEvent
 from rune.core.clock import SystemClock
 from runed import Runed
@@ -126,6 +126,8 @@ async def test_what_an_agent_calls_itself_is_text_and_nothing_else(tmp_path: Pat
         await page.get_by_role("link", name=HOSTILE).click()
         await expect(page.get_by_role("heading", name=HOSTILE)).to_be_visible()
         await expect(page.get_by_role("table", name="Tools")).to_contain_text("tool-0")
+        await expect(page.get_by_role("img", name="events came in the last 24 hours")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
         assert await page.locator("main img").count() == 0
         assert "Rune" in await page.title()
         await page.get_by_role("button", name="Quarantine").click()
@@ -133,5 +135,55 @@ async def test_what_an_agent_calls_itself_is_text_and_nothing_else(tmp_path: Pat
         await expect(page.get_by_text("quarantined").first).to_be_visible()
         found = await server.call(agents.get, agents.GetAgentRequest(agent_id=HOSTILE))
         assert found.agent.status == "quarantined"
+        await page.get_by_role("button", name="Release").click()
+        await reader.agree()
+        await expect(page.get_by_role("button", name="Quarantine")).to_be_visible()
         await reader.open("/agents/a%2Fb")
         await expect(page.get_by_role("heading", name="a/b")).to_be_visible()
+
+
+@promise("dashboard.approvals")
+@SIZES
+async def test_a_call_that_waits_appears_by_itself_and_is_decided_once(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with logged_in(tmp_path, size) as (server, reader):
+        page = reader.page
+        for number in (1, 2):
+            ask = approvals.RequestApprovalRequest(
+                approval_id=f"apr_{number:032}", waiter="f" * 32, agent_id="billing-bot",
+                tool=f"pay-{number}", arguments='{"amount": 4200}',
+            )  # fmt: skip
+            await server.call(approvals.request, ask)
+        waiting = page.get_by_role("table", name="Waiting for approval")
+        await expect(waiting.locator("tbody tr")).to_have_count(2)
+        await waiting.locator("tr", has_text="pay-1").get_by_role("button", name="Deny").click()
+        await reader.agree()
+        await expect(waiting.locator("tbody tr")).to_have_count(1)
+        await waiting.get_by_role("link", name="pay-2").click()
+        await expect(page.get_by_role("region", name="Arguments")).to_contain_text("4200")
+        await page.get_by_label("Note, for the audit log").fill("the usual")
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator("dd .badge").first).to_have_text("approved")
+        await expect(page.get_by_role("button", name="Deny")).to_have_count(0)
+        found = (await server.call(approvals.list_, approvals.ListApprovalsRequest(status="all"))).approvals
+        assert {each.tool: (each.status, each.note) for each in found} == {
+            "pay-1": ("denied", ""),
+            "pay-2": ("approved", "the usual"),
+        }
+
+
+async def test_events_are_narrowed_by_what_became_of_them(tmp_path: Path) -> None:
+    async with logged_in(tmp_path) as (server, reader):
+        page = reader.page
+        await send(server, "bot-1", "bot-2")
+        await reader.open("/events")
+        rows = page.get_by_role("table", name="Events").locator("tbody tr")
+        await expect(rows).to_have_count(2)
+        await page.get_by_label("Verdict").select_option("no")
+        await expect(page.get_by_text("Nothing was reported that fits")).to_be_visible()
+        await page.get_by_label("Verdict").select_option("yes")
+        await expect(rows).to_have_count(2)
+        await page.get_by_label("Agent").fill("bot-2")
+        await page.get_by_role("button", name="Apply").click()
+        await expect(rows).to_have_count(1)

@@ -98,6 +98,24 @@ async def test_a_destructive_button_asks_first(tmp_path: Path) -> None:
         assert not left.services
 
 
+async def test_a_service_is_restarted_and_goes_back_to_an_earlier_revision(tmp_path: Path) -> None:
+    async with logged_in(tmp_path) as (server, reader):
+        page = reader.page
+        await server.cast("web", ["/bin/sleep", "1000"])
+        before = (await server.until_running("web")).instances[0].id
+        await reader.open("/services/default/web")
+        await page.get_by_role("button", name="Restart").click()
+        await reader.agree()
+        await server.until(
+            "web", lambda web: [each.ready for each in web.instances if each.id != before] == [True]
+        )
+        await server.update("web", ["/bin/sleep", "2000"])
+        await page.get_by_role("button", name="Back to 1").click()
+        await reader.agree()
+        await expect(page.get_by_text("again what it was at revision 1")).to_be_visible()
+        assert (await server.service("web")).process.args == ["1000"]  # pyright: ignore[reportOptionalMemberAccess] - it has one
+
+
 async def test_an_instance_is_stopped_and_started(tmp_path: Path) -> None:
     async with logged_in(tmp_path) as (server, reader):
         await server.cast("web", ["/bin/sleep", "1000"])

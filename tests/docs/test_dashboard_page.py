@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from docs.pages import commands
+from browser.pictures import ALSO_DARK, name, templates
+from docs.pages import DOCS, commands
 from runed import PATIENCE, runed
 
 
@@ -31,3 +33,12 @@ async def test_the_command_of_the_page_gives_a_link_that_works(tmp_path: Path) -
             answer = await http.post(at, data={"code": code}, headers={"origin": origin})
             assert answer.status_code == 303
             assert (await http.get(origin)).status_code == 200
+
+
+def test_every_picture_that_the_docs_show_is_one_that_the_browser_tests_take() -> None:
+    text = (DOCS / "how-to/the-dashboard-in-pictures.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r'data="../../pictures/(?:desktop|phone)/([^"]+)"', text))
+    taken = {name(template) for template in templates()}
+    taken |= {name(template, is_dark=True) for template in ALSO_DARK}
+    assert shown
+    assert shown <= taken

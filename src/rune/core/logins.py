@@ -187,7 +187,9 @@ class Logins:
             made.clear()
             session = self._store.find(Session, SYSTEM, id_of(text))
             now, terms = self._clock.now(), self._ground.terms
-            verdict = judged(session, text, now, terms=terms) if session else Verdict.STRANGE
+            verdict = (
+                judged(session, text, now, terms=terms, edge=caller.edge) if session else Verdict.STRANGE
+            )
             if session is None or verdict is Verdict.STRANGE or not self._ground.identity.stands(session):
                 return []
             if verdict is Verdict.REUSED:

@@ -151,15 +151,20 @@ def begun(subject: Subject, birth: Birth, now: datetime, *, terms: Terms) -> Pai
     return Pair(access=access, refresh=f"{session_id}.{family}.{part}", session=session)
 
 
-def judged(session: Session, text: str, now: datetime, *, terms: Terms) -> Verdict:
-    """What the text is to the session."""
+def lasting(refresh: str) -> str:
+    """The parts of a refresh token that stay: what a browser's cookie says."""
+    return refresh.rpartition(".")[0]
+
+
+def judged(session: Session, text: str, now: datetime, *, terms: Terms, edge: str = "") -> Verdict:
+    """What the text is to the session. The dashboard, and nobody else, comes back with what stays of it."""
     family, part = _parts(text)
     is_ours = hmac.compare_digest(digest(family), session.family)
     is_newest = hmac.compare_digest(digest(part), session.refresh)
     is_before = hmac.compare_digest(digest(part), session.refresh_before or session.refresh)
     if not is_ours or not session.is_good(now):
         return Verdict.STRANGE
-    if is_newest:
+    if is_newest or (not part and session.edge == edge == BROWSER):
         return Verdict.GOOD
     in_grace = session.refreshed_at is not None and now < session.refreshed_at + terms.grace
     return Verdict.AGAIN if is_before and in_grace else Verdict.REUSED
@@ -183,8 +188,9 @@ def renewed(session: Session, text: str, now: datetime, *, terms: Terms) -> Pair
 def given_again(session: Session, text: str) -> Pair:
     """What a refresh token was traded for; only whoever has the token can tell."""
     family, part = _parts(text)
-    access = f"{session.id}.{_derived(session.salt, 'access', part)}"
-    refresh = f"{session.id}.{family}.{_derived(session.salt, 'refresh', part)}"
+    known = part or family  # never the salt alone: that is in the store
+    access = f"{session.id}.{_derived(session.salt, 'access', known)}"
+    refresh = f"{session.id}.{family}.{_derived(session.salt, 'refresh', known)}"
     return Pair(access=access, refresh=refresh, session=session)
 
 

@@ -20,6 +20,7 @@ from rune.dashboard.parts import (
     PAGE,
     badge,
     button,
+    chart,
     choice,
     empty,
     facts,
@@ -33,7 +34,6 @@ from rune.dashboard.parts import (
     path,
     row,
     section,
-    spark,
     table,
     when,
 )  # fmt: skip
@@ -118,8 +118,10 @@ async def one(ask: Ask) -> Screen:
         ("Service", found.service or "none that Rune runs"),
     ))  # fmt: skip
     body = (heading(each.name or name, _switch(ask, each), back=("/agents", "Agents")), shown)
+    recent = await _recent(ask, name)
+    beside = el("div", _tools(recent), await _alerts(ask, name), class_="beside")
     return Screen(
-        title=each.name or name, body=(*body, *await _activity(ask, name), await _alerts(ask, name))
+        title=each.name or name, body=(*body, _activity(ask, recent), beside, _timeline(recent, name))
     )
 
 
@@ -138,31 +140,43 @@ def _switch(ask: Ask, each: api.Agent) -> Markup | None:
     return button("Quarantine", at, confirm=asked, kind="danger", on="yes")
 
 
-async def _activity(ask: Ask, name: str) -> Sequence[Markup]:
-    """What its last events say: how many over time, which tools, and the events themselves."""
+async def _recent(ask: Ask, name: str) -> Sequence[SecurityEvent]:
     if not ask.may(events_api.list_):
         return ()
     asked = events_api.ListSecurityEventsRequest(agent_id=name, limit=RECENT)
-    recent = (await ask.call(events_api.list_, asked)).events
+    return (await ask.call(events_api.list_, asked)).events
+
+
+def _activity(ask: Ask, recent: Sequence[SecurityEvent]) -> Markup | None:
+    """How many events over time, and how many of them were blocked."""
+    if not ask.may(events_api.list_):
+        return None
     if not recent:
         hint = "It has sent no events yet, or they are older than what is kept."
-        return (section("Activity", empty("No events", hint)),)
+        return section("Activity", empty("No events", hint))
     counts = _over_time(recent, ask.now)
-    label = f"its last {len(recent)} events over the last {STEPS} hours, {sum(counts)} of them in that time"
+    blocked = _over_time([event for event in recent if events.verdict(event) == "blocked"], ask.now)
+    came = f"{sum(counts)} of its last {len(recent)} events came in the last {STEPS} hours"
+    label = f"{came}, {sum(blocked)} were blocked"
+    return section("Activity", chart(counts, label, (f"{STEPS} h ago", "now"), over=blocked))
+
+
+def _tools(recent: Sequence[SecurityEvent]) -> Markup | None:
     tools = Counter(event.tool.name for event in recent if event.tool and event.tool.name)
-    used = [row(tool, tool, count) for tool, count in tools.most_common(20)]
-    return (
-        section("Activity", spark(counts, label), el("p", label, class_="dim")),
-        section(
-            "Tools used",
-            table(("Tool", "Calls"), used, label="Tools") if used else el("p", "None.", class_="dim"),
-        ),
-        section(
-            "Timeline",
-            events.timeline(recent[:50]),
-            beside=link(path("events", agent=name), "All its events"),
-        ),
+    stopped = Counter(
+        event.tool.name for event in recent if event.tool and events.verdict(event) == "blocked"
     )
+    if not tools:
+        return None
+    used = [row(tool, tool, count, stopped[tool]) for tool, count in tools.most_common(20)]
+    return section("Tools used", table(("Tool", "Calls", "Blocked"), used, label="Tools"))
+
+
+def _timeline(recent: Sequence[SecurityEvent], name: str) -> Markup | None:
+    if not recent:
+        return None
+    beside = link(path("events", agent=name), "All its events")
+    return section("Timeline", events.timeline(recent[:50]), beside=beside)
 
 
 def _over_time(recent: Sequence[SecurityEvent], now: datetime) -> list[int]:
@@ -180,10 +194,15 @@ async def _alerts(ask: Ask, name: str) -> Markup | None:
     found = await ask.call(
         alerts_api.list_, alerts_api.ListAlertsRequest(status="all", agent_id=name, limit=20)
     )
-    rows = [alerts.alert_row(each, is_picked=False) for each in found.alerts]
-    return section(
-        "Alerts", table(alerts.COLUMNS, rows, label="Alerts") if rows else el("p", "None.", class_="dim")
-    )
+    rows = [
+        row(
+            each.id, badge(each.severity), link(path("alerts", each.id), each.title), badge(each.status),
+            when(each.last_seen), to=path("alerts", each.id),
+        )
+        for each in found.alerts
+    ]  # fmt: skip
+    listing = table(("Severity", "Alert", "Status", "Last seen"), rows, label="Alerts")
+    return section("Alerts", listing if rows else el("p", "None.", class_="dim"))
 
 
 async def quarantine(ask: Ask) -> Done:

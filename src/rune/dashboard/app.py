@@ -84,7 +84,7 @@ class Dashboard:
         path = _path(request)
         part = request.headers.get("x-rune-part", "")
         try:
-            session = self.road.session(request)
+            session = await self.road.session(request)
             ask = await self.road.ask(request, session, path)
             if part == "rows":
                 return Response(str(chunk(await self._book.rows(ask))), 200, HEADERS, "text/html")
@@ -102,7 +102,7 @@ class Dashboard:
         """A form; what comes of it is told in words."""
         try:
             self.road.check(request)
-            session = self.road.session(request)
+            session = await self.road.session(request)
             path = _path(request).removeprefix("/ui/do")
             ask = await self.road.ask(request, session, path)
             done = await self._book.act(replace(ask, form=await fields(request)))
@@ -142,7 +142,7 @@ class Dashboard:
         """The session behind a page of ours; anybody else's connection is closed."""
         try:
             self.road.check(socket)
-            session = self.road.session(socket)
+            session = await self.road.session(socket)
             await self.road.client_of(socket, session)
         except RuneError as failure:
             await socket.accept()

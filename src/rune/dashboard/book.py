@@ -12,6 +12,7 @@ from rune.dashboard import (
     account,
     agents,
     alerts,
+    approvals,
     audit,
     configs,
     deletions,
@@ -36,9 +37,8 @@ from rune.errors import NotFound, PermissionDenied, ResourceExhausted, RuneError
 from rune.server.routes import Match, Routes
 
 PARTS: Final = (
-    overview, services, instances, agents, alerts, events, policies, suite, configs, namespaces, nodes, keys,
-    access, audit, search, webhooks, organizations, registries, deletions, loggedin,
-    account,
+    overview, services, instances, agents, alerts, approvals, events, policies, suite, configs, namespaces,
+    nodes, keys, access, audit, search, webhooks, organizations, registries, deletions, loggedin, account,
 )  # fmt: skip
 MENU: Final[Mapping[str, tuple[Link, ...]]] = {
     "Rune": overview.LINKS,
@@ -46,7 +46,9 @@ MENU: Final[Mapping[str, tuple[Link, ...]]] = {
         *services.LINKS, *instances.LINKS, *deletions.LINKS, *configs.LINKS, *registries.LINKS,
         *namespaces.LINKS, *nodes.LINKS,
     ),
-    "Guard": (*agents.LINKS, *alerts.LINKS, *events.LINKS, *policies.LINKS, *webhooks.LINKS),
+    "Guard": (
+        *agents.LINKS, *alerts.LINKS, *approvals.LINKS, *events.LINKS, *policies.LINKS, *webhooks.LINKS,
+    ),
     "Settings": (
         *keys.LINKS, *access.LINKS, *loggedin.LINKS, *organizations.LINKS, *audit.LINKS,
     ),

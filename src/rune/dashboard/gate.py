@@ -15,15 +15,16 @@ from rune.core.auth import source
 from rune.core.guesses import Guesses
 from rune.core.limits import Quota
 from rune.dashboard.html import Node, el
-from rune.dashboard.road import Road, cookie_name, fields, forget, remember
+from rune.dashboard.road import Road, fields, forget, remember
 from rune.dashboard.sessions import CODE_SECONDS, Tokens
-from rune.dashboard.shell import HEADERS, document
+from rune.dashboard.shell import HEADERS, document, mark
 from rune.errors import ResourceExhausted, RuneError, Unauthenticated
 
 GUESSES = Quota(count=10, seconds=60, burst=20)
 HINT = (
-    "The first token of a server comes from `rune admin bootstrap`, others from `rune admin token create`, "
-    "passwords from `rune admin user set-password`."
+    ("The first token of a server comes from ", "rune admin bootstrap"),
+    (", others from ", "rune admin token create"),
+    (", passwords from ", "rune admin user set-password"),
 )
 BEARER = "bearer "
 
@@ -128,11 +129,9 @@ class Gate:
 
     async def _end(self, request: Request) -> None:
         """End the browser's session here and in the server; one that is over already is fine."""
-        session = self._road.sessions.find(request.cookies.get(cookie_name(request), ""))
-        if session is None:
-            return
-        self._road.sessions.end(session)
-        with suppress(Unauthenticated):
+        with suppress(Unauthenticated, ResourceExhausted):
+            session = await self._road.session(request)
+            self._road.sessions.end(session)
             client = await self._road.client_of(request, session)
             await client.call(sessions.log_out, sessions.LogOutRequest())
 
@@ -172,7 +171,7 @@ def _form(wrong: str = "") -> Node:
            el("input", name="token", type="password", autocomplete="off", maxlength="256")),
         el("button", "Log in", type="submit", class_="primary"),
         el("p", "Or run ", el("code", "rune ui"), " on your machine: it opens this page, logged in."),
-        el("p", HINT, class_="dim"),
+        el("p", [(words, el("code", command)) for words, command in HINT], ".", class_="dim"),
     )  # fmt: skip
 
 
@@ -186,7 +185,7 @@ def _code_form(wrong: str = "") -> Node:
 
 
 def _page(request: Request, content: Node, failure: RuneError | None = None) -> Response:
-    heading = el("h1", "Rune")
+    heading = el("h1", mark(), "Rune", class_="brand")
     to = "/enter" if request.url.path == "/enter" else "/login"
     shown = el("main", el("form", heading, content, method="post", action=to, class_="login"), id="main")
     headers = dict(HEADERS)

@@ -124,7 +124,7 @@ def log_screen(title: str, back: tuple[str, str], *, namespace: str, target: str
         ),
         el("label", el("input", type="checkbox", checked=True, data_follow=True), el("span", "Follow")),
         el("button", "Clear", type="button", data_clear=True),
-        el("span", "connecting …", role="status", data_state=True, class_="dim"),
+        el("span", "connecting …", role="status", data_state=True, class_="state dim"),
         class_="filters",
     )
     lines = el(
@@ -154,7 +154,7 @@ async def terminal(ask: Ask) -> Screen:
         "div",
         choice("command", "Command", {name: " ".join(words) for name, words in COMMANDS.items()}),
         el("button", "Connect", type="button", class_="primary", data_connect=True),
-        el("span", "not connected", role="status", data_state=True, class_="dim"),
+        el("span", "not connected", role="status", data_state=True, class_="state dim"),
         class_="filters",
     )
     screen = el(

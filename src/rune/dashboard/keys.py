@@ -26,7 +26,7 @@ from rune.dashboard.parts import (
     when,
 )  # fmt: skip
 
-LINKS: Final = (Link(path="/settings/keys", label="API keys", needs=api.list_),)
+LINKS: Final = (Link(path="/settings/keys", label="API Keys", needs=api.list_),)
 COLUMNS: Final = ("Name", "Begins with", "May", "Agent", "State", "Made", "Expires", "")
 PERMISSIONS: Final = ("agents:write", "policies:write", "alerts:write")
 DAY: Final = 86_400
@@ -38,7 +38,7 @@ async def show(ask: Ask) -> Screen:
     part = await rows(ask)
     hint = "An agent brings an API key with its events. Make one, and set it as RUNE_API_KEY where it runs."
     listing = long_table(ask, COLUMNS, part, label="API keys") if part.rows else empty("No API keys", hint)
-    return Screen(title="API keys", body=(heading("API keys"), _new(ask), listing))
+    return Screen(title="API Keys", body=(heading("API Keys"), _new(ask), listing))
 
 
 async def rows(ask: Ask) -> Part:

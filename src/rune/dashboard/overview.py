@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from markupsafe import Markup
@@ -11,39 +12,47 @@ from rune.api.orchestrator import services as services_api
 from rune.api.orchestrator.services import Service, ServiceStatus
 from rune.api.security import alerts as alerts_api
 from rune.api.security import stats
-from rune.dashboard import alerts, services
+from rune.dashboard import alerts, approvals, services
 from rune.dashboard.ask import Action, Ask, Link, Page, Screen
-from rune.dashboard.html import el
-from rune.dashboard.parts import empty, heading, row, section, spark, table, tiles
+from rune.dashboard.html import Node, el
+from rune.dashboard.parts import chart, empty, heading, link, row, section, table, tiles
 
 LINKS: Final = (Link(path="/", label="Overview"),)
 SHOWN: Final = 8
+Tile = tuple[str, Node, str, str]
 
 
 async def show(ask: Ask) -> Screen:
     """What runs, what is guarded, and what is wrong."""
     ran = await _services(ask)
+    figures = await ask.call(stats.overview, stats.GetOverviewRequest()) if ask.may(stats.overview) else None
+    numbers = (*await _running(ask, ran), *(_guarded(figures) if figures else ()))
+    events = await _events(ask) if figures else None
+    waiting = await approvals.waiting(ask, SHOWN)
+    body = (heading("Overview"), tiles(numbers), *waiting, events, await _alerts(ask), _trouble(ask, ran))
+    return Screen(title="Overview", body=body)
+
+
+async def _running(ask: Ask, ran: list[Service]) -> Iterable[Tile]:
     running = sum(each.status is ServiceStatus.RUNNING for each in ran)
-    numbers: list[tuple[str, str, str]] = []
+    found: list[Tile] = []
     if ask.may(services_api.list_):
-        numbers.append(("services running", f"{running} of {len(ran)}", "/services"))
+        how = "" if running == len(ran) else "warn"
+        found.append(("services running", f"{running} of {len(ran)}", "/services", how))
     if ask.may(instances_api.list_):
-        found = await ask.call(instances_api.list_, instances_api.ListInstancesRequest(namespace="*"))
-        ready = sum(each.ready for each in found.instances)
-        numbers.append(("instances ready", f"{ready} of {len(found.instances)}", "/instances"))
-    body: list[Markup | None] = []
-    if ask.may(stats.overview):
-        figures = await ask.call(stats.overview, stats.GetOverviewRequest())
-        numbers += [
-            ("agents active", f"{figures.active_agents} of {figures.agents}", "/agents"),
-            ("open alerts", f"{figures.open_alerts}", "/alerts"),
-            ("critical", f"{figures.critical_alerts}", "/alerts?severity=critical"),
-            ("blocked in 24 h", f"{figures.blocked} of {figures.events}", "/events?blocked=yes"),
-        ]
-        body.append(await _events(ask))
-    return Screen(
-        title="Overview",
-        body=(heading("Overview"), tiles(numbers), await _alerts(ask), _trouble(ask, ran), *body),
+        answer = await ask.call(instances_api.list_, instances_api.ListInstancesRequest(namespace="*"))
+        ready = sum(each.ready for each in answer.instances)
+        found.append(("instances ready", f"{ready} of {len(answer.instances)}", "/instances", ""))
+    return found
+
+
+def _guarded(figures: stats.Overview) -> Iterable[Tile]:
+    critical = "bad" if figures.critical_alerts else ""
+    return (
+        ("agents active", f"{figures.active_agents} of {figures.agents}", "/agents", ""),
+        ("open alerts", f"{figures.open_alerts}", "/alerts", ""),
+        ("critical alerts", f"{figures.critical_alerts}", "/alerts?severity=critical", critical),
+        ("blocked in 24 h", f"{figures.blocked} of {figures.events}", "/events?blocked=yes", ""),
     )
 
 
@@ -71,7 +80,8 @@ async def _alerts(ask: Ask) -> Markup | None:
     if not found.alerts:
         return section("Newest alerts", alerts.nothing())
     rows = (alerts.alert_row(each, is_picked=False) for each in found.alerts)
-    return section("Newest alerts", table(alerts.COLUMNS, rows, label="Newest alerts"))
+    listing = table(alerts.COLUMNS, rows, label="Newest alerts")
+    return section("Newest alerts", listing, beside=link("/alerts", "All alerts"))
 
 
 async def _events(ask: Ask) -> Markup:
@@ -80,19 +90,19 @@ async def _events(ask: Ask) -> Markup:
     events, blocked = ([getattr(point, name) for point in series.points] for name in ("events", "blocked"))
     label = f"{sum(events)} events in the last 24 hours, {sum(blocked)} of them blocked"
     rows = (row(each.threat_type, each.threat_type, each.events, each.blocked) for each in threats.threats)
-    shown = (
-        table(("Threat", "Events", "Blocked"), rows, label="Most frequent threats")
-        if threats.threats
-        else None
-    )
-    return section("Security events", spark(events, label, over=blocked), el("p", label), shown)
+    shown = chart(events, label, ("24 h ago", "now"), over=blocked)
+    if not threats.threats:
+        return section("Security events", shown)
+    listing = table(("Threat", "Events", "Blocked"), rows, label="Most frequent threats")
+    return el("div", section("Security events", shown), section("Threats", listing), class_="beside")
 
 
 PAGES: Final = (
     Page(
         path="/",
         show=show,
-        watches=frozenset({"service", "instance", "security-alert", "security-agent", "detection"}),
+        watches=frozenset({"service", "instance", "security-alert", "security-agent", "detection"})
+        | approvals.KINDS,
         is_shared=True,
     ),
 )

@@ -16,14 +16,17 @@ PAGE = 100
 
 DO = "/ui/do"
 """Where actions are, before their own paths."""
+LONG = 40
+"""Characters past which a fact gets more room."""
 
 COLOURS: Mapping[str, str] = {
     "critical": "bad", "high": "bad", "failed": "bad", "quarantined": "bad", "denied": "bad",
     "blocked": "bad", "revoked": "bad", "unhealthy": "bad",
     "medium": "warn", "investigating": "warn", "open": "warn", "pending": "warn", "updating": "warn",
-    "starting": "warn", "stopping": "warn", "degraded": "warn", "expired": "warn", "flagged": "warn",
+    "starting": "warn", "deploying": "warn", "stopping": "warn", "degraded": "warn", "expired": "warn",
+    "flagged": "warn",
     "running": "good", "active": "good", "ready": "good", "healthy": "good", "resolved": "good", "ok": "good",
-    "current": "good", "good": "good", "success": "good", "allowed": "good",
+    "approved": "good", "current": "good", "good": "good", "success": "good", "allowed": "good",
 }  # fmt: skip
 
 
@@ -33,7 +36,7 @@ def path(*segments: str, **query: str) -> str:
     return "/" + "/".join(quote(segment, safe="") for segment in segments) + (f"?{asked}" if asked else "")
 
 
-def link(to: str, /, *label: Node, **attributes: str) -> Markup:
+def link(to: str, /, *label: Node, **attributes: str | None) -> Markup:
     """A link to another page of ours."""
     return el("a", *label, href=to, **attributes)
 
@@ -107,30 +110,48 @@ def row(key: str, *cells: Node, to: str = "") -> Markup:
 
 
 def facts(pairs: Iterable[tuple[str, Node]]) -> Markup:
-    """Names and what they are."""
-    return el("dl", ((el("dt", name), el("dd", value)) for name, value in pairs), class_="facts")
+    """Names and what they are; what is long gets more room."""
+    return el("dl", (_fact(name, value) for name, value in pairs), class_="facts")
 
 
-def tiles(pairs: Iterable[tuple[str, Node, str]]) -> Markup:
-    """Numbers at a glance, with the page that tells more."""
-    shown = (link(to, el("strong", value), el("span", name)) for name, value, to in pairs)
+def _fact(name: str, value: Node) -> Markup:
+    is_long = isinstance(value, str) and not isinstance(value, Markup) and len(value) > LONG
+    return el("div", el("dt", name), el("dd", value), class_="wide" if is_long else None)
+
+
+def tiles(pairs: Iterable[tuple[str, Node, str, str]]) -> Markup:
+    """Numbers at a glance: what, how many, the page that tells more, and `bad` or `warn` where it matters."""
+    shown = (link(to, el("strong", value), el("span", name), data_is=how) for name, value, to, how in pairs)
     return el("nav", shown, class_="tiles", aria_label="At a glance")
 
 
-def spark(points: Sequence[int], label: str, *, over: Sequence[int] = ()) -> Markup:
-    """A small line of numbers over time; `over` is drawn upon it. The label says it in words."""
-    top = max([*points, 1])
-    lines = (_line(points, top, "all"), _line(over, top, "bad") if over else None)
+def chart(points: Sequence[int], label: str, ends: tuple[str, str], *, over: Sequence[int] = ()) -> Markup:
+    """Numbers over time as bars, `over` upon them; the label says it in words, `ends` from when to when."""
     return el(
-        "svg", el("title", label), lines, role="img", aria_label=label, viewBox="0 0 200 40",
-        preserveAspectRatio="none", class_="spark",
+        "figure",
+        el("figcaption", label),
+        spark(points, label, over=over),
+        el("div", el("span", ends[0]), el("span", ends[1]), class_="from", aria_hidden="true"),
+        class_="chart",
+    )
+
+
+def spark(points: Sequence[int], label: str, *, over: Sequence[int] = ()) -> Markup:
+    """Small bars of numbers over time, and nothing else."""
+    top = max([*points, 1])
+    bars = (el("path", d=_bars(points, top)), el("path", d=_bars(over, top), class_="bad") if over else None)
+    return el(
+        "svg", el("title", label), bars, role="img", aria_label=label,
+        viewBox=f"0 0 {max(len(points), 1) * 10} 40", preserveAspectRatio="none", class_="spark",
     )  # fmt: skip
 
 
-def _line(points: Sequence[int], top: int, name: str) -> Markup:
-    step = 200 / max(len(points) - 1, 1)
-    dots = " ".join(f"{place * step:.1f},{38 - 36 * value / top:.1f}" for place, value in enumerate(points))
-    return el("polyline", points=dots, class_=name)
+def _bars(points: Sequence[int], top: int) -> str:
+    """A bar for each number; one for every number that is not nothing is at least seen."""
+    heights = [max(40 * value / top, 1.5) if value else 0 for value in points]
+    return "".join(
+        f"M{place * 10 + 1} 40v{-height:.1f}h8V40z" for place, height in enumerate(heights) if height
+    )
 
 
 def button(label: str, to: str, /, *, confirm: str = "", kind: str = "", **hidden: str) -> Markup:

@@ -98,7 +98,7 @@ async def new(ask: Ask) -> Screen:
 def _editor(content: str) -> Markup:
     """YAML, checked by the server while it is typed."""
     area = el(
-        "textarea", "\n", content, name="yaml", id="yaml", rows=24, spellcheck="false", autocapitalize="off",
+        "textarea", "\n", content, name="yaml", id="yaml", rows=18, spellcheck="false", autocapitalize="off",
         wrap="off", aria_describedby="verdict", data_check="/ui/do/policies/check", maxlength=256 << 10,
     )  # fmt: skip
     numbers = el("div", class_="lines-at", aria_hidden="true")
@@ -132,13 +132,13 @@ async def one(ask: Ask) -> Screen:
         if may
         else text(found.yaml_content, label="YAML")
     )
-    trials = (_try(at), _replay(ask, at))
+    trials = el("div", _try(at), _replay(ask, at), class_="beside")
     body = (
         heading(found.name, *levers, back=("/policies", "Policies")),
         shown,
         el("div", editing, data_keep=found.version),
     )
-    return Screen(title=found.name, body=(*body, *trials, await _versions(ask, found)))
+    return Screen(title=found.name, body=(*body, trials, await _versions(ask, found)))
 
 
 def _try(at: str) -> Markup:

@@ -23,6 +23,7 @@ from rune.server.origins import Origins
 
 AHEAD = 60.0
 """Seconds before its end in which an access token is traded for the next."""
+MOST_COOKIE = 200
 MOST_FORM = 1 << 20
 MOST_FIELDS = 1000
 
@@ -51,9 +52,23 @@ class Road:
 
         return Client(LocalTransport(self.dispatch, who))
 
-    def session(self, browser: HTTPConnection) -> Session:
+    async def session(self, browser: HTTPConnection) -> Session:
         """Of the browser's cookie; raises Unauthenticated where there is none that lasts."""
-        session = self.sessions.find(browser.cookies.get(cookie_name(browser), ""))
+        cookie = browser.cookies.get(cookie_name(browser), "")
+        if session := self.sessions.find(cookie):
+            return session
+        if not cookie or len(cookie) > MOST_COOKIE:
+            raise Unauthenticated("log in first")
+        async with self.sessions.turn:
+            return self.sessions.find(cookie) or await self._back(browser, cookie)
+
+    async def _back(self, browser: HTTPConnection, cookie: str) -> Session:
+        """The session of a cookie that this process has not seen: it began before a restart, if at all."""
+        ask = auth.RefreshRequest(refresh_token=cookie)
+        given = await self.client(browser, "").call(auth.refresh, ask)
+        who = await self.client(browser, given.access_token).call(auth.whoami, auth.WhoAmIRequest())
+        tokens = Tokens(given.access_token, given.refresh_token, given.expires_at)
+        session = self.sessions.find(self.sessions.begin(tokens, who.subject_name))
         if session is None:
             raise Unauthenticated("log in first")
         return session

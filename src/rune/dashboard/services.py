@@ -146,12 +146,17 @@ def _facts(found: Service) -> Markup:
         ("Status", join(badge(short(found.status)), " ", found.status_message)),
         ("Namespace", found.namespace),
         ("Copies", join(_copies(found), f" (wanted: {found.scale})")),
-        ("Rollout", join(_progress(update), " ", update.message) if update else "none"),
+        ("Rollout", _rollout(update) if update else "none"),
         ("Runs", found.image or _command(found)),
         ("Address", found.address or "none"),
         ("Exposed at", exposure.address if exposure else "nowhere"),
         ("Waits for", ", ".join(each.service for each in found.dependencies) or "nothing"),
     ))  # fmt: skip
+
+
+def _rollout(update: api.UpdateStatus) -> Markup:
+    count = f" {update.updated_ready} of {update.desired} new and ready "
+    return join(_progress(update), count, el("span", update.message, class_="dim"))
 
 
 def _command(found: Service) -> str:

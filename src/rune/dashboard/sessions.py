@@ -1,7 +1,7 @@
 """Sessions: a cookie stands for a session's tokens, which stay here; one-time codes begin one.
 
 The sessions themselves are the server's, like those of `rune login --user`: listed, revoked, and gone with
-their users.
+their users. The cookie says the parts of the refresh token that stay, so it outlives what is in memory here.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rune.core.clock import Clock
+from rune.core.sessions import lasting
 
 LONGEST: Final = 12 * 3600.0
 """Seconds after which a session ends, however busy it is."""
 IDLE: Final = 2 * 3600.0
 """Seconds without a request or an open page after which it ends."""
 MOST: Final = 1000
-"""Sessions; one more ends the one that began first."""
+"""Sessions in memory; one more closes the pages of the one that began first."""
 CODE_SECONDS: Final = 60.0
 MOST_CODES: Final = 100
 MOST_EACH: Final = 50
-"""Sessions of one subject: whoever begins more ends their own, nobody else's."""
+"""Sessions of one subject: whoever begins more closes their own pages, nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +58,26 @@ class _Code:
 
 
 class Sessions:
-    """All of them, by the hash of their cookies; nothing of it survives the process."""
+    """All that are in use, by the hash of their cookies; nothing of it survives the process."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._open: dict[str, Session] = {}
         self._codes: dict[str, _Code] = {}
+        self.turn = asyncio.Lock()
+        """Held while a session comes back, lest two pages trade for it at the same time."""
 
     def __len__(self) -> int:
         return len(self._open)
 
     def begin(self, tokens: Tokens, name: str) -> str:
-        """Keep a session that the server has begun; returns what the cookie says."""
+        """Keep a session that the server has begun, or brought back; returns what the cookie says."""
         own = [key for key, session in self._open.items() if session.name == name]
         if len(own) >= MOST_EACH:
             self._end(own[0])
         if len(self._open) >= MOST:
             self._end(next(iter(self._open)))
-        cookie, now = secrets.token_urlsafe(32), self._clock.monotonic()
+        cookie, now = lasting(tokens.refresh), self._clock.monotonic()
         self._open[_hash(cookie)] = Session(tokens, name, now + LONGEST, now)
         return cookie
 

@@ -91,9 +91,14 @@ def trouble(title: str, words: str) -> Screen:
     return Screen(title=title, body=(heading(title), el("p", words, class_="trouble")))
 
 
+def mark() -> Markup:
+    """Our sign, beside our name."""
+    return el("img", src=_at("rune.svg"), alt="", width=24, height=24)
+
+
 def _brand() -> Markup:
     toggle = el("button", "Menu", type="button", id="toggle", aria_expanded="false", aria_controls="menu")
-    return el("div", link("/", "Rune", class_="brand"), toggle, class_="top")
+    return el("div", link("/", mark(), "Rune", class_="brand"), toggle, class_="top")
 
 
 def _menu(ask: Ask, menu: Mapping[str, tuple[Link, ...]]) -> Markup:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from rune.core.clock import ManualClock
 from rune.dashboard.sessions import CODE_SECONDS, IDLE, LONGEST, MOST, MOST_EACH, Sessions, Tokens
 
-TOKENS = Tokens("t", "r", 0.0)
+NUMBERS = count()
+
+
+def tokens() -> Tokens:
+    """Of another session each time."""
+    return Tokens("secret-access", f"session-{next(NUMBERS)}.secret-family.secret-part", 0.0)
 
 
 def test_a_cookie_leads_to_its_session_and_another_text_to_none() -> None:
     sessions = Sessions(ManualClock())
-    session = sessions.find(sessions.begin(Tokens("secret-token", "secret-refresh", 0.0), "ann"))
+    session = sessions.find(sessions.begin(tokens(), "ann"))
     assert session
     assert session.name == "ann"
     assert sessions.find("x") is None
@@ -19,7 +26,7 @@ def test_a_cookie_leads_to_its_session_and_another_text_to_none() -> None:
 
 def test_no_repr_shows_a_token_or_a_cookie() -> None:
     sessions = Sessions(ManualClock())
-    cookie = sessions.begin(Tokens("secret-token", "secret-refresh", 0.0), "ann")
+    cookie = sessions.begin(tokens(), "ann")
     session = sessions.find(cookie)
     assert "secret-" not in repr(session)
     assert cookie not in repr(vars(sessions))
@@ -28,7 +35,7 @@ def test_no_repr_shows_a_token_or_a_cookie() -> None:
 def test_a_session_ends_when_nobody_uses_it() -> None:
     clock = ManualClock()
     sessions = Sessions(clock)
-    cookie = sessions.begin(TOKENS, "ann")
+    cookie = sessions.begin(tokens(), "ann")
     clock.advance(IDLE - 1)
     assert sessions.find(cookie)
     clock.advance(IDLE + 1)
@@ -38,7 +45,7 @@ def test_a_session_ends_when_nobody_uses_it() -> None:
 def test_a_session_ends_however_busy_it_is() -> None:
     clock = ManualClock()
     sessions = Sessions(clock)
-    cookie = sessions.begin(TOKENS, "ann")
+    cookie = sessions.begin(tokens(), "ann")
     session = sessions.find(cookie)
     assert session
     for _ in range(int(LONGEST // 3600)):
@@ -51,7 +58,7 @@ def test_a_session_ends_however_busy_it_is() -> None:
 
 def test_logging_out_ends_it_for_every_open_page() -> None:
     sessions = Sessions(ManualClock())
-    cookie = sessions.begin(TOKENS, "ann")
+    cookie = sessions.begin(tokens(), "ann")
     session = sessions.find(cookie)
     assert session
     sessions.end(session)
@@ -62,8 +69,8 @@ def test_logging_out_ends_it_for_every_open_page() -> None:
 
 def test_who_begins_too_many_ends_their_own() -> None:
     sessions = Sessions(ManualClock())
-    other = sessions.begin(TOKENS, "bob")
-    cookies = [sessions.begin(TOKENS, "ann") for _ in range(MOST_EACH + 1)]
+    other = sessions.begin(tokens(), "bob")
+    cookies = [sessions.begin(tokens(), "ann") for _ in range(MOST_EACH + 1)]
     assert len(sessions) == MOST_EACH + 1
     assert sessions.find(other)
     assert sessions.find(cookies[0]) is None
@@ -71,7 +78,7 @@ def test_who_begins_too_many_ends_their_own() -> None:
 
 def test_there_are_only_so_many_and_the_oldest_goes() -> None:
     sessions = Sessions(ManualClock())
-    cookies = [sessions.begin(TOKENS, f"user-{number}") for number in range(MOST + 1)]
+    cookies = [sessions.begin(tokens(), f"user-{number}") for number in range(MOST + 1)]
     assert len(sessions) == MOST
     assert sessions.find(cookies[0]) is None
     assert sessions.find(cookies[1])

@@ -1,6 +1,7 @@
 // The page in the browser: links and forms without a reload, one connection that keeps the page true, and keys.
 
 import { morph, parse } from "./html.js";
+import { WAYS, list } from "./keys.js";
 import { logs } from "./logs.js";
 import { tables } from "./table.js";
 import { terminals } from "./terminal.js";
@@ -17,6 +18,7 @@ function ready() {
   logs(main);
   terminals(main);
   times();
+  labels();
   editors();
   here();
 }
@@ -28,6 +30,16 @@ function times() {
     const seconds = Math.round((now - Date.parse(time.dateTime)) / 1000);
     const text = ago(seconds);
     if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+/** On a phone a row is a card: its cells say which column they are. */
+function labels() {
+  for (const table of main.querySelectorAll(".table > table")) {
+    const names = [...table.querySelectorAll("thead th")].map((cell) => (cell.querySelector(".hidden") ? "" : cell.textContent));
+    for (const row of table.querySelectorAll("tr[data-key]")) {
+      names.forEach((name, at) => name && row.cells[at] && (row.cells[at].dataset.label = name));
+    }
   }
 }
 
@@ -128,14 +140,14 @@ document.addEventListener("submit", async (event) => {
   }
   if (form.classList.contains("with-yaml")) fields.set("yaml", main.querySelector("textarea[name=yaml]")?.value ?? "");
   if (form.dataset.confirm && !(await confirm(form.dataset.confirm))) return;
-  await send(form, fields);
+  await send(form, fields, event.submitter?.getAttribute("formaction") ?? form.getAttribute("action"));
 });
 
-async function send(form, fields) {
+async function send(form, fields, to) {
   const press = [...form.querySelectorAll("button[type=submit]")];
   press.forEach((button) => (button.disabled = true));
   try {
-    const told = await post(form.getAttribute("action"), fields);
+    const told = await post(to, fields);
     if (!told) return;
     say(told.said);
     if (told.shown) reveal(told.said, told.shown);
@@ -225,7 +237,7 @@ document.addEventListener("change", (event) => {
   if (form && event.target.tagName === "SELECT") form.requestSubmit();
 });
 
-document.addEventListener("grown", times);
+document.addEventListener("grown", () => (times(), labels()));
 
 // ---- the editor
 
@@ -319,28 +331,12 @@ function menu() {
   document.getElementById("toggle").setAttribute("aria-expanded", String(open));
 }
 
-const WAYS = { o: "/", s: "/services", i: "/instances", a: "/agents", l: "/alerts", e: "/events", p: "/policies", n: "/nodes",
-  d: "/deletions", r: "/registries", w: "/webhooks", u: "/settings/sessions", z: "/settings/organizations" };
-const HELP = [
-  ["/", "search"], ["g then o s i a l e p n", "overview, services, instances, agents, alerts, events, policies, nodes"],
-  ["g then d r w u z", "deletions, registries, webhooks, sessions, organizations"],
-  ["j and k", "next and previous row"], ["Enter", "open the row"], ["x", "pick the row"], ["t", "light or dark"], ["?", "this list"],
-];
-
 function help() {
-  const list = document.createElement("dl");
-  for (const [keys, what] of HELP) {
-    const [name, text] = [document.createElement("dt"), document.createElement("dd")];
-    name.textContent = keys;
-    text.textContent = what;
-    list.append(name, text);
-  }
   const form = document.createElement("form");
   form.method = "dialog";
   form.className = "sends";
   form.append(pressed("Close", "primary", ""));
-  list.className = "facts";
-  dialog("Keys", list, form);
+  dialog("Keys", list(), form);
 }
 
 function step(by) {

@@ -2,6 +2,8 @@
 
 const policy = window.trustedTypes?.createPolicy("rune", { createHTML: (text) => text });
 
+const OURS = new Set(["data-in", "data-label"]); // what the page itself notes on elements
+
 /** Parse an answer of our server. Nothing else may come in here: it is the page's only door for HTML. */
 export function parse(text) {
   const page = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html");
@@ -56,7 +58,7 @@ function same(old, fresh) {
   const shown = old.tagName === "TIME" && old.dateTime === fresh.getAttribute("datetime");
   const open = old.tagName === "DETAILS" && old.open;
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !(open && name === "open") && name !== "data-in") old.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && !(open && name === "open") && !OURS.has(name)) old.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   if (shown || old === document.activeElement) return;

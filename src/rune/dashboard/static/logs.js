@@ -20,16 +20,21 @@ function follow(box) {
   let socket = null;
   let typing = 0;
 
+  function tell(words, live = false) {
+    state.textContent = words;
+    state.toggleAttribute("data-on", live);
+  }
+
   function connect() {
     socket?.close();
     lines.replaceChildren();
-    state.textContent = "connecting …";
+    tell("connecting …");
     const at = new URL(box.dataset.logs, location.href);
     at.protocol = at.protocol.replace("http", "ws");
     at.searchParams.set("filter", filter.value);
     const mine = (socket = new WebSocket(at));
     let ended = "";
-    mine.onopen = () => (state.textContent = "live");
+    mine.onopen = () => tell("live", true);
     mine.onmessage = ({ data }) => {
       const told = JSON.parse(data);
       if (told.lines) add(told.lines);
@@ -37,7 +42,7 @@ function follow(box) {
     };
     mine.onclose = () => {
       if (mine !== socket) return;
-      state.textContent = ended || "the connection was lost; coming back …";
+      tell(ended || "the connection was lost; coming back …");
       if (!ended) setTimeout(() => mine === socket && box.isConnected && connect(), 2000);
     };
   }

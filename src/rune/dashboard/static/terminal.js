@@ -45,6 +45,11 @@ class Terminal {
     return [Math.max(20, Math.floor(room / (width / 10 || 8))), Math.max(5, Math.floor(tall / this.lineHeight))];
   }
 
+  tell(words, live = false) {
+    this.state.textContent = words;
+    this.state.toggleAttribute("data-on", live);
+  }
+
   connect() {
     this.socket?.close();
     this.screen = new Screen(...this.size());
@@ -57,9 +62,9 @@ class Terminal {
     const decoder = new TextDecoder("utf-8");
     let ended = "the connection was lost";
     socket.binaryType = "arraybuffer";
-    this.state.textContent = "connecting …";
+    this.tell("connecting …");
     socket.onopen = () => {
-      this.state.textContent = "connected";
+      this.tell("connected", true);
       this.view.focus();
     };
     socket.onmessage = ({ data }) => {
@@ -72,7 +77,7 @@ class Terminal {
       this.draw();
     };
     socket.onclose = () => {
-      if (socket === this.socket) this.state.textContent = ended;
+      if (socket === this.socket) this.tell(ended);
     };
     this.draw();
   }
@@ -116,6 +121,7 @@ class Terminal {
   }
 
   resized() {
+    if (!this.view.isConnected) return; // the page has gone elsewhere
     const [cols, rows] = this.size();
     if (cols === this.screen.cols && rows === this.screen.rows) return;
     this.screen.resize(cols, rows);
