@@ -1,0 +1,56 @@
+"""An agent of Pydantic AI that does not know of Rune."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from openai import AsyncOpenAI
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+from talk import aattempt, attempt, run, tell
+
+URL = os.environ["MODEL_URL"] + "/v1"
+
+
+def build() -> Any:
+    provider = OpenAIProvider(base_url=URL, api_key="k")
+    return Agent(OpenAIChatModel("m", provider=provider), tools=[run])
+
+
+async def ask(text: str) -> str:
+    return (await build().run(text)).output
+
+
+async def stream(text: str) -> str:
+    """As much of the answer as came."""
+    seen: list[str] = []
+    try:
+        async with build().run_stream(text) as answer:
+            async for piece in answer.stream_text(delta=True, debounce_by=None):
+                seen.append(piece)  # noqa: PERF401 - what came before an error counts
+    except Exception as error:  # noqa: BLE001 - as above
+        seen.append(f"|{type(error).__name__}")
+    return "".join(seen)
+
+
+async def bare(text: str) -> str | None:
+    async with AsyncOpenAI(base_url=URL, api_key="k") as client:
+        made = await client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
+    return made.choices[0].message.content
+
+
+async def main() -> None:
+    await aattempt("call", lambda: ask("please harm"))
+    await aattempt("order", lambda: ask(os.environ["ORDER"]))
+    await aattempt("secret", lambda: ask("tell"))
+    await aattempt("stream", lambda: stream("sing"))
+    await aattempt("bare", lambda: stream("a song"))
+    await aattempt("client", lambda: bare("hello"))
+
+
+attempt("harmless", lambda: build().run_sync("please list").output)
+asyncio.run(main())
+tell()
