@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import Any
 
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - theirs
 from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -17,7 +17,7 @@ from talk import aattempt, attempt, run, tell
 URL = os.environ["MODEL_URL"] + "/v1"
 chat: Any = ChatOpenAI(base_url=URL, api_key="k", model="m")  # pyright: ignore[reportArgumentType] - it takes a text
 tool: Any = StructuredTool.from_function(run)
-agent: Any = create_agent(chat, [tool])
+agent: Any = create_agent(chat, [tool])  # pyright: ignore[reportUnknownVariableType] - as above
 
 
 def asked(text: str) -> dict[str, Any]:
@@ -30,11 +30,14 @@ def graph() -> Any:
     def ask(state: MessagesState) -> dict[str, Any]:
         return {"messages": [chat.bind_tools([tool]).invoke(state["messages"])]}
 
-    made = StateGraph(MessagesState)
+    def after(state: Any) -> str:
+        return "tools" if state["messages"][-1].tool_calls else END
+
+    made: Any = StateGraph(MessagesState)
     made.add_node("model", ask)
     made.add_node("tools", ToolNode([tool]))
     made.add_edge(START, "model")
-    made.add_conditional_edges("model", lambda state: "tools" if state["messages"][-1].tool_calls else END)
+    made.add_conditional_edges("model", after)
     made.add_edge("tools", "model")
     return made.compile()
 

@@ -1,4 +1,4 @@
-"""An agent of Pydantic AI that does not know of Rune."""
+"""An agent of Pydantic AI behind an application of FastAPI, neither of which knows of Rune."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import os
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from openai import AsyncOpenAI
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
@@ -51,6 +53,17 @@ async def main() -> None:
     await aattempt("client", lambda: bare("hello"))
 
 
+def post() -> list[int]:
+    """What an application answers on a path that is judged, and on one that is not."""
+    app = FastAPI()
+    app.add_api_route("/chat", lambda: {"answer": "hello"}, methods=["POST"])
+    app.add_api_route("/other", lambda: {"answer": "hello"}, methods=["POST"])
+    client = TestClient(app)
+    said = {"text": os.environ["ORDER"]}
+    return [client.post(path, json=said).status_code for path in ("/chat", "/other")]
+
+
+attempt("posted", post)
 attempt("harmless", lambda: build().run_sync("please list").output)
 asyncio.run(main())
 tell()

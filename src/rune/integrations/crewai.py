@@ -216,8 +216,15 @@ def guard_crews(module: ModuleType, everywhere: Everywhere) -> None:
         patch(kind, "acall", lambda theirs: _judged_acall(theirs, hooks))
 
     every_subclass(base, guard)
-    register(InterceptionPoint.PRE_TOOL_CALL, lambda context: hooks().before_tool(context))
-    register(InterceptionPoint.POST_TOOL_CALL, lambda context: hooks().after_tool(context))
+
+    def before_tool(context: Any) -> None:
+        hooks().before_tool(context)
+
+    def after_tool(context: Any) -> str | None:
+        return hooks().after_tool(context)
+
+    register(InterceptionPoint.PRE_TOOL_CALL, before_tool)
+    register(InterceptionPoint.POST_TOOL_CALL, after_tool)
 
 
 def _judged_call(theirs: Any, hooks: Callable[[], _Hooks]) -> Callable[..., Any]:

@@ -46,23 +46,24 @@ def require(owner: object, *names: str) -> None:
 
 def patch(kind: Any, name: str, wrap: Callable[[Any], Any]) -> None:
     """Put a function around a method that a class itself has, once."""
-    theirs = vars(kind).get(name)
+    theirs: Any = kind.__dict__.get(name)
     if theirs is None or getattr(theirs, PATCHED, False):
         return
-    ours = functools.wraps(theirs)(wrap(theirs))
+    ours: Any = functools.wraps(theirs)(wrap(theirs))
     setattr(ours, PATCHED, True)
     setattr(kind, name, ours)
 
 
 def every_subclass(base: Any, act: Callable[[Any], None]) -> None:
     """Does something with each subclass, those that are there and those that will be defined."""
-    theirs = vars(base).get("__init_subclass__")
+    theirs: Any = base.__dict__.get("__init_subclass__")
+    inherited: Any = super
 
     def init_subclass(cls: Any, **more: Any) -> None:
         if theirs is not None:
             theirs.__get__(None, cls)(**more)
         else:
-            super(base, cls).__init_subclass__(**more)
+            inherited(base, cls).__init_subclass__(**more)
         _act(cls, act)
 
     base.__init_subclass__ = classmethod(init_subclass)

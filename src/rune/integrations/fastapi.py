@@ -268,8 +268,6 @@ async def _say(send: Send, status: int, answer: dict[str, str]) -> None:
 
 def guard_apps(module: ModuleType, everywhere: Everywhere) -> None:
     """Puts the middleware into every application as it is made, for the paths that were asked for."""
-    if not everywhere.paths:
-        return
     kind: Any = module.FastAPI
     require(kind, "add_middleware")
     patch(kind, "__init__", lambda theirs: _inside(theirs, everywhere))

@@ -273,7 +273,7 @@ def _has_rails(tool: object) -> bool:
 def guard_agents(module: ModuleType, everywhere: Everywhere) -> None:
     """Puts every model and every function tool under the Shield, in place."""
     require(module, "Model", "FunctionTool", "ToolInputGuardrail", "ToolOutputGuardrail")
-    model, tool = cast("Any", module.Model), cast("Any", module.FunctionTool)
+    model, tool = module.Model, module.FunctionTool
     require(model, "get_response", "stream_response")
     require(tool, "tool_input_guardrails", "tool_output_guardrails", "__post_init__")
     find = everywhere.check("openai-agents")

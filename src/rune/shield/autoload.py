@@ -109,15 +109,16 @@ def _versioned(name: str) -> str:
 def _guard_framework(module: ModuleType) -> None:
     import os  # noqa: PLC0415 - read when it is needed
 
-    from rune.integrations.everywhere import Everywhere  # noqa: PLC0415 - loads Shield
-
     framework = FRAMEWORKS[module.__name__]
-    integration = import_module(f"rune.integrations.{framework.integration}")
     paths = tuple(filter(None, os.environ.get("RUNE_RUN_HTTP_PATHS", "").split(",")))
+    if framework.integration == "fastapi" and not paths:
+        return  # most of what an application serves is no talk with a model
+    integration = import_module(f"rune.integrations.{framework.integration}")
     tells = os.environ.get("RUNE_RUN_ON_BLOCK") == "tool_error"
-    getattr(integration, framework.guard)(
-        module, Everywhere(shield, "tool_error" if tells else "raise", paths)
+    everywhere = import_module("rune.integrations.everywhere").Everywhere(
+        shield, "tool_error" if tells else "raise", paths
     )
+    getattr(integration, framework.guard)(module, everywhere)
 
 
 def _guard_clients(module: ModuleType) -> None:
