@@ -67,6 +67,10 @@ def image(engine: Engine) -> None:
         tar.add(program, "bin/openssl")
         for path in sorted(set(re.findall(r"/\S+", linked))):
             tar.add(Path(path).resolve(), path.lstrip("/"))
+        names = b"hosts: files\n"  # what the runner says of the machine stands in /etc/hosts
+        conf = tarfile.TarInfo("etc/nsswitch.conf")
+        conf.size, conf.mode = len(names), 0o644
+        tar.addfile(conf, io.BytesIO(names))
     engine.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, given=out.getvalue())
 
 
