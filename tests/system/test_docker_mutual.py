@@ -139,7 +139,7 @@ async def test_a_container_reports_with_a_certificate_until_it_is_quarantined(
     spec: dict[str, Any] = {"image": IMAGE, "command": "/bin/sh", "args": ["-c", WAIT]}
     await server.create("bot", agent=agent, **spec)
     await server.until_running("bot")
-    files = {}
+    files: dict[str, Path] = {}
     for name in ("ca.pem", "pass.pem", "pass-key.pem", "api-key"):
         files[name] = tmp_path / name
         files[name].write_text(await ran(server, "cat", f"/run/rune-agent/{name}"), encoding="utf-8")
@@ -148,7 +148,7 @@ async def test_a_container_reports_with_a_certificate_until_it_is_quarantined(
     harmless = {**ALARM, "event_id": "0", "event_type": "session", "policy_result": None}
     said = await ran(server, "sh", "-c", SEND % json.dumps({"events": [harmless]}))
     assert "HTTP/1.1 202" in said, said
-    found = await server.call(events.list_, events.ListEventsRequest(agent_id="bot"))
+    found = await server.call(events.list_, events.ListSecurityEventsRequest(agent_id="bot"))
     assert [each.event_type for each in found.events] == ["session"]
 
     await ran(server, "sh", "-c", SEND % json.dumps({"events": [ALARM]}))
