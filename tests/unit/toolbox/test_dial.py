@@ -29,9 +29,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[httpx.Req
             asked.append(request)
             return answer(request)
 
-        monkeypatch.setattr(
-            httpx, "AsyncClient", lambda **more: real(transport=httpx.MockTransport(handle), **more)
-        )
+        def client(**more: Any) -> httpx.AsyncClient:
+            return real(transport=httpx.MockTransport(handle), **more)
+
+        monkeypatch.setattr(httpx, "AsyncClient", client)
         return asked
 
     return serve
@@ -121,7 +122,11 @@ async def test_the_servers_of_the_official_sdk_are_understood(monkeypatch: pytes
     assert callable(add)
     app = made.streamable_http_app()
     real = httpx.AsyncClient
-    monkeypatch.setattr(httpx, "AsyncClient", lambda **more: real(transport=httpx.ASGITransport(app), **more))
+
+    def client(**more: Any) -> httpx.AsyncClient:
+        return real(transport=httpx.ASGITransport(app), **more)
+
+    monkeypatch.setattr(httpx, "AsyncClient", client)
     async with app.router.lifespan_context(app):
         (tool,) = await dial.tools("http://127.0.0.1:8000/mcp", {})
     assert tool["name"] == "add"
