@@ -15,10 +15,11 @@ from rune.toolbox import dial
 
 URL = "https://tools.example/mcp"
 Answer = Callable[[httpx.Request], httpx.Response]
+Serve = Callable[[Answer], list[httpx.Request]]
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[httpx.Request]]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Has every client talk to this function; what it was asked."""
     real = httpx.AsyncClient
 
@@ -59,21 +60,21 @@ def speaks(request: httpx.Request, *, stream: bool) -> httpx.Response:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_all_its_tools_are_told_and_the_session_is_ended(server: Any, *, stream: bool) -> None:
+async def test_all_its_tools_are_told_and_the_session_is_ended(server: Serve, *, stream: bool) -> None:
     asked = server(lambda request: speaks(request, stream=stream))
     assert [tool["name"] for tool in await dial.tools(URL, {"Authorization": "Bearer t"})] == ["a", "b"]
     assert {each.headers["Authorization"] for each in asked} == {"Bearer t"}
     assert (asked[-1].method, asked[-1].headers["Mcp-Session-Id"]) == ("DELETE", "s1")
 
 
-async def test_credentials_are_not_taken_to_another_host(server: Any) -> None:
+async def test_credentials_are_not_taken_to_another_host(server: Serve) -> None:
     asked = server(lambda _: httpx.Response(307, headers={"Location": "https://evil.example/mcp"}))
     with pytest.raises(FailedPrecondition, match=r"redirects to evil.example, which is not followed"):
         await dial.tools(URL, {"Authorization": "Bearer t"})
     assert len(asked) == 1
 
 
-async def test_a_redirect_on_the_same_host_is_followed_a_few_times(server: Any) -> None:
+async def test_a_redirect_on_the_same_host_is_followed_a_few_times(server: Serve) -> None:
     def moved(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/mcp":
             return httpx.Response(308, headers={"Location": "/mcp/"})
@@ -87,7 +88,7 @@ async def test_a_redirect_on_the_same_host_is_followed_a_few_times(server: Any) 
     assert len(asked) == 3
 
 
-async def test_plain_text_goes_to_this_machine_alone_unless_it_is_wanted(server: Any) -> None:
+async def test_plain_text_goes_to_this_machine_alone_unless_it_is_wanted(server: Serve) -> None:
     asked = server(lambda request: speaks(request, stream=False))
     with pytest.raises(FailedPrecondition, match="--insecure"):
         await dial.tools("http://tools.example/mcp", {})
@@ -105,7 +106,7 @@ async def test_plain_text_goes_to_this_machine_alone_unless_it_is_wanted(server:
         (httpx.Response(200, content=b"x" * ((16 << 20) + 1)), "more than 16 MiB"),
     ],
 )
-async def test_what_is_no_server_is_said(server: Any, answer: httpx.Response, why: str) -> None:
+async def test_what_is_no_server_is_said(server: Serve, answer: httpx.Response, why: str) -> None:
     server(lambda _: answer)
     with pytest.raises(RuneError, match=why):
         await dial.tools(URL, {})
