@@ -161,6 +161,7 @@ class Engine:
             "--ip-masq=false",
             "--ip-forward=false",
             f"--default-address-pool=base=10.{100 + network}.0.0/16,size=24",
+            f"--host-gateway-ip=10.{100 + network}.0.1",  # of its first network: there is no default bridge
             "--shutdown-timeout=2",
             "--log-level=error",
         ]

@@ -141,7 +141,7 @@ PROMISES = (
         "approvals.bounded", "Many calls wait on one thread; past a bound they are denied at once.", OURS
     ),
     Promise("approvals.cli", "`rune approvals` lists, approves and denies.", OURS),
-    Promise("shield.run", "`rune run` guards the model clients of a program that knows nothing of it.", OURS),
+    Promise("shield.run", "`rune run` guards models and tools of a program that knows nothing of it.", OURS),
     Promise("agents.isolate", "A container in quarantine can go on without a network instead.", OURS),
     Promise("tls.doors", "With auth.tls both doors speak TLS 1.2 or newer, and nothing else.", OURS),
     Promise("tls.mutual", "A client's certificate stands for the subject that it names.", OURS),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +38,20 @@ def _configs(state: State, files: tuple[Path, ...]) -> list[hosts.Config]:
     epilog="Examples: rune mcp scan; rune mcp scan --connect -o json; rune mcp scan .vscode/mcp.json"
 )
 @FILES
-@click.option("--connect", is_flag=True, help="Start the servers, and look at their tools too.")
+@click.option("--connect", is_flag=True, help="Start or call the servers, and look at their tools too.")
+@click.option("--insecure", is_flag=True, help="Call servers of other machines in plain text, too.")
 @click.option("--fail-on", type=click.Choice([*LEVELS, "never"]), default="medium", show_default=True)
 @options.output("text", "json")
 @click.pass_obj
-def scan(state: State, *, files: tuple[Path, ...], connect: bool, fail_on: str, output: str) -> int | None:
+def scan(
+    state: State, *, files: tuple[Path, ...], connect: bool, insecure: bool, fail_on: str, output: str
+) -> int | None:
     """See which servers assistants start, with which tools and risks. Exit code 6 when there are any.
 
     Nothing is started without --connect: a server runs with your rights as soon as it is.
     """
-    found = [_file(state, config, connect=connect) for config in _configs(state, files)]
+    visit = partial(_tools, state, insecure=insecure) if connect else None
+    found = [_file(config, visit) for config in _configs(state, files)]
     if output == "json":
         _write({"files": found})
     else:
@@ -58,8 +64,11 @@ def _write(plain: Any) -> None:  # noqa: ANN401 - plain data
     output.write(plain, "json")
 
 
-def _file(state: State, config: hosts.Config, *, connect: bool) -> dict[str, Any]:
-    tools = {entry.name: _tools(state, entry) for entry in config.entries} if connect else {}
+Visit = Callable[[hosts.Entry], tuple[list[Any], str]]
+
+
+def _file(config: hosts.Config, visit: Visit | None) -> dict[str, Any]:
+    tools = {entry.name: visit(entry) for entry in config.entries} if visit else {}
     return {
         "host": config.host,
         "path": str(config.path),
@@ -67,12 +76,12 @@ def _file(state: State, config: hosts.Config, *, connect: bool) -> dict[str, Any
     }
 
 
-def _tools(state: State, entry: hosts.Entry) -> tuple[list[Any], str]:
-    from rune.toolbox import visit  # noqa: PLC0415 - only who connects needs it
+def _tools(state: State, entry: hosts.Entry, *, insecure: bool) -> tuple[list[Any], str]:
+    from rune.toolbox import dial, remotes, visit  # noqa: PLC0415 - only who connects needs them
 
     command = wrap.upstream_of(entry)
     if not command:
-        return [], "it is at a URL, which is not visited"
+        return dial.listed(wrap.url_of(entry), remotes.sent(entry), insecure=insecure)
     return visit.listed(command, {**state.environ, **entry.env})
 
 

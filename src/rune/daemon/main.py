@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from rune.core.reload import Reload
 from rune.core.runefile import Settings
 from rune.core.store.sqlite import SqliteStore
 from rune.daemon.assembly import KINDS, SEALED, Parts, assemble, event_retention, fleet_of, ground_of
+from rune.daemon.collection import Collection
 from rune.daemon.doors import Doors, certificates_of, open_
 from rune.errors import FailedPrecondition, InvalidArgument, RuneError
 from rune.orchestrator import namespaces, sealing
@@ -117,8 +117,7 @@ async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> 
 
 def _settle_in() -> None:
     """Tell the interpreter what it now is: a server with many short-lived objects and threads that write."""
-    gc.set_threshold(20_000, 20, 20)  # a batch of events alone makes a thousand objects
-    gc.freeze()  # what is there by now stays: no collection has to look at it again
+    Collection(SystemClock()).begin()
     sys.setswitchinterval(SWITCH)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from rune.errors import RuneError
 from rune.shield.asyncs import in_thread
+from rune.shield.faults import our_fault
 from rune.shield.results import PolicyDecision, ScanResult, ShieldBlockedError
 from rune.shield.shield import Shield
 
@@ -34,6 +37,30 @@ class Checkpoint:
         self.context: dict[str, Any] = {name: text for name, text in given.items() if text}
         self._passed = _Recent[bytes, None]()
         self._tools = _Recent[str, str]()
+        self._own = _Recent[str, None]()
+
+    def within(self, session_id: str) -> Checkpoint:
+        """The same, for one session, where none is given and none is open."""
+        if not session_id or self.context.get("session_id") or self.shield.context.session_id:
+            return self
+        ours = copy.copy(self)
+        ours.context = {**self.context, "session_id": session_id}
+        return ours
+
+    def own(self, doing: str, work: Callable[[], T], otherwise: T) -> T:
+        """What comes of reading what is theirs; a fault of ours is counted, `fail_mode` says what then."""
+        stopped: RuneError | None = None
+        with our_fault(doing):
+            try:
+                return work()
+            except RuneError as error:  # said on purpose: a block, or what cannot be guarded
+                stopped = error
+        if stopped is not None:
+            raise stopped
+        self.shield.guard.count_fault()
+        if self.shield.config.fail_mode == "closed":
+            self.shield.enforce(ScanResult(blocked=True, explanation=f"Shield failed while {doing}"))
+        return otherwise
 
     def input(self, text: str, source: str = "chat") -> str:
         """The text for the model, redacted if a policy says so; may raise ShieldBlockedError."""
@@ -68,8 +95,21 @@ class Checkpoint:
         """The tool of a call, or `tool` where nobody told."""
         return self._tools.get(call_id) or "tool"
 
+    def refusal(self, error: ShieldBlockedError) -> str:
+        """What a model is told in the place of a tool's result: that it was stopped, and by which rule."""
+        return self._said(refusal(error))
+
+    def withheld(self, error: ShieldBlockedError) -> str:
+        """What a model is told in the place of a result that it must not read."""
+        return self._said(withheld(error))
+
+    def _said(self, words: str) -> str:
+        """Words of our own, which nobody has to judge."""
+        self._own.put(words, None)
+        return words
+
     def _scanned(self, kind: Literal["input", "output", "tool_result"], text: str, more: Any) -> str:
-        if not text:
+        if not text or (kind == "tool_result" and text in self._own):
             return text
         mark = self._mark(kind, text, more)
         if mark in self._passed:

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple, TypeVar, cast
 from rune.errors import Unimplemented
 from rune.integrations.checkpoint import Checkpoint, beside, refuse_redaction
 from rune.integrations.held import CallWhole, Held, Part, apassing, passing
+from rune.integrations.layers import is_judged_above
 
 C = TypeVar("C")
 RAW = "X-Stainless-Raw-Response"
 """The header by which these libraries tell themselves that the caller wants a response and no model."""
+_ASKING, _ANSWERING = "reading what is asked of a model", "reading what a model answers"
 
 
 class Asked(NamedTuple):
@@ -67,14 +69,15 @@ def guarded(client: C, check: Checkpoint, find: Callable[[str, str], Wire | None
 def _request(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | None]) -> Callable[..., Any]:
     def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
         wire = find(options.method, options.url)
-        if wire is None:
+        if wire is None or is_judged_above(check.shield):
             return kind.request(self, cast_to, options, **more)
-        answer = kind.request(self, cast_to, _before(check, wire, options), **more)
+        options = check.own(_ASKING, lambda: _before(check, wire, options), options)
+        answer = kind.request(self, cast_to, options, **more)
         model = answer.parse() if hasattr(answer, "http_response") else answer
         if more.get("stream"):
             model._iterator = passing(Held(check, wire.streamed), model._iterator)  # noqa: SLF001 - the one thing that both its ways of reading share
         else:
-            _after(check, wire, model, is_raw=model is not answer)
+            check.own(_ANSWERING, lambda: _after(check, wire, model, is_raw=model is not answer), None)
         return answer
 
     return request
@@ -83,9 +86,9 @@ def _request(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | Non
 def _arequest(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | None]) -> Callable[..., Any]:
     async def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
         wire = find(options.method, options.url)
-        if wire is None:
+        if wire is None or is_judged_above(check.shield):
             return await kind.request(self, cast_to, options, **more)
-        options = await beside(lambda: _before(check, wire, options))
+        options = await beside(lambda: check.own(_ASKING, lambda: _before(check, wire, options), options))
         answer = await kind.request(self, cast_to, options, **more)
         model = answer
         if hasattr(answer, "http_response"):
@@ -94,7 +97,11 @@ def _arequest(kind: Any, check: Checkpoint, find: Callable[[str, str], Wire | No
         if more.get("stream"):
             model._iterator = apassing(Held(check, wire.streamed), model._iterator)  # noqa: SLF001 - as above
         else:
-            await beside(lambda: _after(check, wire, model, is_raw=model is not answer))
+            await beside(
+                lambda: check.own(
+                    _ANSWERING, lambda: _after(check, wire, model, is_raw=model is not answer), None
+                )
+            )
         return answer
 
     return request

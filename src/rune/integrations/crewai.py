@@ -11,16 +11,21 @@ held back, so a crew that streams its output is refused.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType
 from typing import Any, TypeVar
 
 from crewai import Crew
-from crewai.hooks.dispatch import HookAborted, InterceptionPoint, get_scoped_hooks, scoped_hooks
+from crewai.hooks.dispatch import HookAborted, InterceptionPoint, get_scoped_hooks, register, scoped_hooks
 
 from rune.errors import FailedPrecondition
-from rune.integrations.checkpoint import Checkpoint, OnBlock, refusal, withheld
+from rune.integrations.checkpoint import Checkpoint, OnBlock, beside
 from rune.integrations.clients import get, put, rows, texts_of
+from rune.integrations.everywhere import Everywhere, every_subclass, patch, require
+from rune.integrations.layers import is_judged_above, judged_by
 from rune.shield.results import ShieldBlockedError
 from rune.shield.shield import Shield
 
@@ -87,7 +92,7 @@ class _Hooks:
     def __init__(
         self, shield: Shield, *, agent_id: str | None, session_id: str | None, tells_model: bool
     ) -> None:
-        self._shield = shield
+        self.shield = shield
         self._agent_id = agent_id
         self._session_id = session_id
         self._tells_model = tells_model
@@ -96,8 +101,8 @@ class _Hooks:
         self._points: dict[InterceptionPoint, Callable[[Any], Any]] = {
             InterceptionPoint.PRE_MODEL_CALL: self._before_model,
             InterceptionPoint.POST_MODEL_CALL: self._after_model,
-            InterceptionPoint.PRE_TOOL_CALL: self._before_tool,
-            InterceptionPoint.POST_TOOL_CALL: self._after_tool,
+            InterceptionPoint.PRE_TOOL_CALL: self.before_tool,
+            InterceptionPoint.POST_TOOL_CALL: self.after_tool,
         }
 
     def inside(self, crew: Any) -> AbstractContextManager[None]:
@@ -115,21 +120,19 @@ class _Hooks:
             return
         hooks = {point: [*get_scoped_hooks(point), hook] for point, hook in self._points.items()}
         hooks |= {point: get_scoped_hooks(point) for point in InterceptionPoint if point not in hooks}
-        session = self._session_id or self._shield.context.session_id or None
-        with self._shield.session(session_id=session), scoped_hooks(hooks):
+        session = self._session_id or self.shield.context.session_id or None
+        with self.shield.session(session_id=session), scoped_hooks(hooks):
             yield
 
-    def _check(self, context: Any) -> Checkpoint:
-        name = self._agent_id or str(get(context.agent, "role") or "crew").strip()
+    def _check(self, agent: object) -> Checkpoint:
+        name = self._agent_id or str(get(agent, "role") or "crew").strip()
         if name not in self._checks:
-            self._checks[name] = Checkpoint(
-                self._shield, "crewai", agent_id=name, session_id=self._session_id
-            )
+            self._checks[name] = Checkpoint(self.shield, "crewai", agent_id=name, session_id=self._session_id)
         return self._checks[name]
 
     def _before_model(self, context: Any) -> None:
         with _stopping():
-            check = self._check(context)
+            check = self._check(context.agent)
             for place in range(len(context.messages)):
                 self._message(check, context.messages, place)
 
@@ -149,29 +152,103 @@ class _Hooks:
     def _after_model(self, context: Any) -> str | None:
         with _stopping():
             said = context.response
-            judged = self._check(context).output(said) if isinstance(said, str) else said
+            judged = self._check(context.agent).output(said) if isinstance(said, str) else said
             return judged if judged is not said else None
 
-    def _before_tool(self, context: Any) -> None:
+    def asked(self, messages: Any, agent: object) -> Any:
+        """What a model is asked, redacted if a policy says so."""
+        check = self._check(agent)
+        with _stopping():
+            if isinstance(messages, str):
+                return check.input(messages)
+            ours = copy.deepcopy(messages)
+            for place in range(len(ours)):
+                check.own("reading a message", lambda place=place: self._message(check, ours, place), None)
+            return ours
+
+    def answered(self, said: Any, agent: object) -> Any:
+        """What a model says, redacted if a policy says so."""
+        with _stopping():
+            return self._check(agent).output(said) if isinstance(said, str) else said
+
+    def before_tool(self, context: Any) -> None:
+        """Stops a call that may not be made."""
         try:
-            self._check(context).call(context.tool_name, context.tool_input)
+            self._check(context.agent).call(context.tool_name, context.tool_input)
         except ShieldBlockedError as error:
             stopped = CrewBlockedError(error)
             self._stopped[id(context.tool_input)] = stopped  # CrewAI asks once more afterwards
             raise stopped from error
 
-    def _after_tool(self, context: Any) -> str | None:
+    def after_tool(self, context: Any) -> str | None:
+        """Takes the place of what a tool returned, where the model must not read that."""
         stopped = self._stopped.pop(id(context.tool_input), None)
         if stopped is not None:
-            return self._told(stopped, refusal(stopped))
+            return self._told(stopped, self._check(context.agent).refusal(stopped))
         said = context.tool_result
         try:
-            judged = self._check(context).result(context.tool_name, said) if isinstance(said, str) else said
+            judged = (
+                self._check(context.agent).result(context.tool_name, said) if isinstance(said, str) else said
+            )
         except ShieldBlockedError as error:
-            return self._told(CrewBlockedError(error), withheld(error))
+            return self._told(CrewBlockedError(error), self._check(context.agent).withheld(error))
         return judged if judged is not said else None
 
     def _told(self, error: CrewBlockedError, words: str) -> str:
         if not self._tells_model:
             raise error
         return words
+
+
+def guard_crews(module: ModuleType, everywhere: Everywhere) -> None:
+    """Puts every model and every tool call of the process under the Shield, in crews and outside of them."""
+    base: Any = module.BaseLLM
+    require(base, "call", "acall", "_effective_stream")
+
+    @functools.cache
+    def hooks() -> _Hooks:
+        shield = everywhere.shield()
+        agent, tells = shield.config.default_agent_id, everywhere.on_block == "tool_error"
+        return _Hooks(shield, agent_id=agent, session_id=None, tells_model=tells)
+
+    def guard(kind: Any) -> None:
+        patch(kind, "call", lambda theirs: _judged_call(theirs, hooks))
+        patch(kind, "acall", lambda theirs: _judged_acall(theirs, hooks))
+
+    every_subclass(base, guard)
+
+    def before_tool(context: Any) -> None:
+        hooks().before_tool(context)
+
+    def after_tool(context: Any) -> str | None:
+        return hooks().after_tool(context)
+
+    register(InterceptionPoint.PRE_TOOL_CALL, before_tool)
+    register(InterceptionPoint.POST_TOOL_CALL, after_tool)
+
+
+def _judged_call(theirs: Any, hooks: Callable[[], _Hooks]) -> Callable[..., Any]:
+    def call(self: Any, messages: Any, *rest: Any, **more: Any) -> Any:
+        shield = hooks().shield
+        # Tokens of a stream are shown while it lasts: only a client below can hold them back.
+        if is_judged_above(shield) or self._effective_stream():
+            return theirs(self, messages, *rest, **more)
+        given = hooks().asked(messages, more.get("from_agent"))
+        with judged_by(shield):
+            answer = theirs(self, given, *rest, **more)
+        return hooks().answered(answer, more.get("from_agent"))
+
+    return call
+
+
+def _judged_acall(theirs: Any, hooks: Callable[[], _Hooks]) -> Callable[..., Any]:
+    async def acall(self: Any, messages: Any, *rest: Any, **more: Any) -> Any:
+        shield = hooks().shield
+        if is_judged_above(shield) or self._effective_stream():
+            return await theirs(self, messages, *rest, **more)
+        given = await beside(lambda: hooks().asked(messages, more.get("from_agent")))
+        with judged_by(shield):
+            answer = await theirs(self, given, *rest, **more)
+        return await beside(lambda: hooks().answered(answer, more.get("from_agent")))
+
+    return acall

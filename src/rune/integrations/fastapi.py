@@ -11,10 +11,12 @@ import codecs
 import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
+from types import ModuleType
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote_plus
 
 from rune.integrations.checkpoint import Checkpoint, beside, refuse_redaction
+from rune.integrations.everywhere import Everywhere, patch, require
 from rune.integrations.held import End, Held, Part, Text
 from rune.policy.values import plain_arguments
 from rune.shield.guard import argument_text
@@ -262,3 +264,19 @@ async def _say(send: Send, status: int, answer: dict[str, str]) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def guard_apps(module: ModuleType, everywhere: Everywhere) -> None:
+    """Puts the middleware into every application as it is made, for the paths that were asked for."""
+    kind: Any = module.FastAPI
+    require(kind, "add_middleware")
+    patch(kind, "__init__", lambda theirs: _inside(theirs, everywhere))
+
+
+def _inside(theirs: Any, everywhere: Everywhere) -> Callable[..., None]:
+    def init(self: Any, *args: Any, **more: Any) -> None:
+        theirs(self, *args, **more)
+        # The first that is added is the innermost: what the program adds, as compression, stays outside.
+        self.add_middleware(ShieldMiddleware, shield=everywhere.shield(), paths=everywhere.paths)
+
+    return init

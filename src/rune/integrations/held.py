@@ -139,7 +139,8 @@ class Held(Generic[E]):
         """Keeps an event; whether there is something to judge before anything can be passed on."""
         needs: list[tuple[_Line, int]] = []
         calls: set[Channel] = set()
-        for part in self._read(event):
+        nothing: Iterable[Part] = ()
+        for part in self._check.own("reading a stream", lambda: list(self._read(event)), nothing):
             match part:
                 case Text():
                     line = self._lines.setdefault(part.channel, _Line())

@@ -7,31 +7,27 @@ but changes nothing: it can stop a chain, neither redact nor hold back tokens.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGenerationChunk, LLMResult
-from langgraph.config import get_config
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.outputs import LLMResult
 from langgraph.types import Command
 
-from rune.integrations.checkpoint import Checkpoint, OnBlock, beside, refusal, refuse_redaction, withheld
-from rune.integrations.clients import get, put, rows, texts_of
-from rune.integrations.held import CallPart, Held, Part, Text, apassing, passing
+from rune.integrations.checkpoint import Checkpoint, OnBlock, beside, refuse_redaction
+from rune.integrations.langchain_messages import judged, rewritten, said, thread
+from rune.integrations.langchain_models import held_model
 from rune.shield.guard import argument_text
 from rune.shield.results import ShieldBlockedError
 from rune.shield.shield import Shield
 
-M = TypeVar("M", bound=BaseMessage)
 ToolAnswer = ToolMessage | Command[Any]
-_TEXTS = frozenset({"text", "input_text", "output_text", "refusal"})
 _MODELS = 32
 """Guarded models that are kept; an agent has one or a few."""
 
@@ -74,12 +70,12 @@ class ShieldMiddleware(AgentMiddleware[Any, Any, Any]):
             try:
                 self._call(request)
             except ShieldBlockedError as error:
-                return self._told(request, error, refusal)
+                return self._told(request, error, self._check.refusal)
             answer = handler(request)
             try:
                 return self._result(request, answer)
             except ShieldBlockedError as error:
-                return self._told(request, error, withheld)
+                return self._told(request, error, self._check.withheld)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
@@ -89,32 +85,32 @@ class ShieldMiddleware(AgentMiddleware[Any, Any, Any]):
             try:
                 await beside(lambda: self._call(request))
             except ShieldBlockedError as error:
-                return self._told(request, error, refusal)
+                return self._told(request, error, self._check.refusal)
             answer = await handler(request)
             try:
                 return await beside(lambda: self._result(request, answer))
             except ShieldBlockedError as error:
-                return self._told(request, error, withheld)
+                return self._told(request, error, self._check.withheld)
 
     def _session(self) -> AbstractContextManager[object]:
         """The session of the LangGraph thread, unless one is given or open."""
         shield = self._check.shield
         if self._check.context.get("session_id") or shield.context.session_id:
             return nullcontext()
-        thread: Any = get_config().get("configurable", {}).get("thread_id")
-        return shield.session(session_id=str(thread)) if thread else nullcontext()
+        session = thread()
+        return shield.session(session_id=session) if session else nullcontext()
 
     def _before(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        messages = [_judged(self._check, message) for message in request.messages]
+        messages = [judged(self._check, message) for message in request.messages]
         return request.override(messages=messages, model=self._held(request.model))
 
     def _after(self, answer: ModelResponse[Any]) -> ModelResponse[Any]:
-        said = [_said(self._check, message) for message in answer.result]
+        answers = [said(self._check, message) for message in answer.result]
         if answer.structured_response is not None:
             text = argument_text(answer.structured_response)
             if self._check.output(text) is not text:
                 refuse_redaction(self._check)
-        return dataclasses.replace(answer, result=said)
+        return dataclasses.replace(answer, result=answers)
 
     def _call(self, request: ToolCallRequest) -> None:
         self._check.call(request.tool_call["name"], request.tool_call["args"])
@@ -122,7 +118,7 @@ class ShieldMiddleware(AgentMiddleware[Any, Any, Any]):
     def _result(self, request: ToolCallRequest, answer: ToolAnswer) -> ToolAnswer:
         if not isinstance(answer, ToolMessage):
             return answer  # a Command's messages are judged on their way to the model
-        return _rewritten(answer, lambda text: self._check.result(request.tool_call["name"], text))
+        return rewritten(answer, lambda text: self._check.result(request.tool_call["name"], text))
 
     def _told(
         self, request: ToolCallRequest, error: ShieldBlockedError, tell: Callable[[ShieldBlockedError], str]
@@ -143,116 +139,6 @@ class ShieldMiddleware(AgentMiddleware[Any, Any, Any]):
         return known[1]
 
 
-def held_model(model: BaseChatModel, check: Checkpoint) -> BaseChatModel:
-    """A model of a subclass of the given one's class, whose streams pass on only what was judged."""
-    kind: Any = type(model)
-    # Without these the base class builds events from `_stream`, which is where we are.
-    own: dict[str, Any] = {"_stream_chat_model_events": None, "_astream_chat_model_events": None}
-    if kind._stream is not vars(BaseChatModel)["_stream"]:  # noqa: SLF001 - what a model class overrides
-        own["_stream"] = _stream(kind, check)
-    if kind._astream is not vars(BaseChatModel)["_astream"]:  # noqa: SLF001 - as above
-        own["_astream"] = _astream(kind, check)
-    twin = model.model_copy()
-    twin.__class__ = type(kind)(kind.__name__, (kind,), {**own, "__module__": kind.__module__})
-    return twin
-
-
-def _stream(kind: Any, check: Checkpoint) -> Callable[..., Any]:
-    def stream(self: Any, messages: Any, *rest: Any, **more: Any) -> Iterator[ChatGenerationChunk]:
-        # The manager would tell listeners of each token before we have seen what follows it.
-        manager, rest, more = _without_manager(rest, more)
-        for chunk in passing(_tokens(check), kind._stream(self, messages, *rest, **more)):  # noqa: SLF001 - as above
-            if manager is not None:
-                manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    return stream
-
-
-def _astream(kind: Any, check: Checkpoint) -> Callable[..., Any]:
-    async def astream(
-        self: Any, messages: Any, *rest: Any, **more: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        manager, rest, more = _without_manager(rest, more)
-        async for chunk in apassing(_tokens(check), kind._astream(self, messages, *rest, **more)):  # noqa: SLF001 - as above
-            if manager is not None:
-                await manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    return astream
-
-
-def _without_manager(
-    rest: tuple[Any, ...], more: dict[str, Any]
-) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """The run manager, which comes by name or after `stop`, and what is left of the arguments."""
-    manager = rest[1] if len(rest) > 1 else more.pop("run_manager", None)
-    return manager, rest[:1], more
-
-
-def _tokens(check: Checkpoint) -> Held[ChatGenerationChunk]:
-    """Calls are only completed here: they are judged when they are about to run."""
-    return Held(check, _parts, judges=lambda _: False)
-
-
-def _parts(chunk: ChatGenerationChunk) -> Iterator[Part]:
-    message: Any = chunk.message
-    for name, text in _texts(message):
-        yield Text(("text", name), text)
-    for call in rows(get(message, "tool_call_chunks")):
-        yield CallPart(("call", get(call, "index")), get(call, "name") or "", get(call, "args") or "")
-
-
-def _texts(message: BaseMessage) -> Iterator[tuple[str, str]]:
-    """What a message says and thinks, under a name for each kind."""
-    content: Any = message.content
-    for _, text in texts_of(content, (), _TEXTS):
-        yield "text", text
-    for block in rows(content):
-        thought = get(block, "thinking") or get(block, "reasoning")
-        if isinstance(thought, str):
-            yield "thought", thought
-    if isinstance(thought := message.additional_kwargs.get("reasoning_content"), str):
-        yield "thought", thought
-
-
-def _judged(check: Checkpoint, message: M) -> M:
-    """A message for the model; system messages are the program's own, and the model's were judged before."""
-    if isinstance(message, HumanMessage):
-        return _rewritten(message, check.input)
-    if isinstance(message, ToolMessage):
-        tool = message.name or check.tool_of(message.tool_call_id)
-        return _rewritten(message, lambda text: check.result(tool, text))
-    for call in rows(get(message, "tool_calls")):
-        check.name_call(call.get("id") or "", call["name"])
-    return message
-
-
-def _said(check: Checkpoint, message: M) -> M:
-    if not isinstance(message, AIMessage):
-        return message
-    used = message.usage_metadata["total_tokens"] if message.usage_metadata else 0
-    for kind, text in _texts(message):
-        if kind == "thought" and check.output(text) is not text:
-            refuse_redaction(check)
-    for call in rows(get(message, "tool_calls")):
-        check.name_call(call.get("id") or "", call["name"])
-    return _rewritten(message, lambda text: check.output(text, used))
-
-
-def _rewritten(message: M, judge: Callable[[str], str]) -> M:
-    """The message itself, or a copy in which texts were redacted."""
-    content: Any = message.content
-    changed: dict[str, Any] | None = None
-    for path, text in texts_of(content, ("content",), _TEXTS):
-        judged = judge(text)
-        if judged is not text:
-            if changed is None:
-                changed = {"content": copy.deepcopy(content)}
-            put(changed, path, judged)
-    return message if changed is None else message.model_copy(update=changed)
-
-
 class ShieldCallbackHandler(BaseCallbackHandler):
     """In `callbacks` it stops chains, models, tools and retrievers: it raises ShieldBlockedError."""
 
@@ -269,7 +155,7 @@ class ShieldCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """Judges the messages."""
         for message in (each for batch in messages for each in batch):
-            if _judged(self._check, message) is not message:
+            if judged(self._check, message) is not message:
                 refuse_redaction(self._check)
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> None:
@@ -282,7 +168,7 @@ class ShieldCallbackHandler(BaseCallbackHandler):
         """Judges what the model said."""
         for answer in (each for batch in response.generations for each in batch):
             message: Any = getattr(answer, "message", None)
-            if (message is not None and _said(self._check, message) is not message) or (
+            if (message is not None and said(self._check, message) is not message) or (
                 message is None and self._check.output(answer.text) is not answer.text
             ):
                 refuse_redaction(self._check)

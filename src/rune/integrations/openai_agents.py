@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Callable
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from agents import (
@@ -28,9 +30,11 @@ from agents import (
     ToolOutputGuardrailData,
 )
 
-from rune.integrations.checkpoint import Checkpoint, OnBlock, beside, refusal, refuse_redaction, withheld
+from rune.integrations.checkpoint import Checkpoint, OnBlock, beside, refuse_redaction
 from rune.integrations.clients import get, put, rows
+from rune.integrations.everywhere import Everywhere, every_subclass, patch, require
 from rune.integrations.held import CallWhole, Held, apassing
+from rune.integrations.layers import astepping, is_judged_above, judged_by
 from rune.integrations.openai import answered, asked, named, streamed
 from rune.shield.guard import argument_text
 from rune.shield.results import ShieldBlockedError
@@ -111,36 +115,41 @@ class _Copier:
     def _tool(self, tool: Any, check: Checkpoint) -> Any:
         if not isinstance(tool, FunctionTool):
             return tool
-        rails = _Rails(check, tells_model=self._tells_model)
         ours = copy.copy(tool)
-        before: ToolInputGuardrail[Any] = ToolInputGuardrail(rails.before, name=GUARDRAIL)
-        after: ToolOutputGuardrail[Any] = ToolOutputGuardrail(rails.after, name=GUARDRAIL)
-        ours.tool_input_guardrails = [*(tool.tool_input_guardrails or []), before]
-        ours.tool_output_guardrails = [*(tool.tool_output_guardrails or []), after]
+        _rail(ours, lambda: check, tells_model=self._tells_model)
         return ours
+
+
+def _rail(tool: FunctionTool, find: Callable[[], Checkpoint], *, tells_model: bool) -> None:
+    """Adds guardrails of ours to a tool's own."""
+    rails = _Rails(find, tells_model=tells_model)
+    before: ToolInputGuardrail[Any] = ToolInputGuardrail(rails.before, name=GUARDRAIL)
+    after: ToolOutputGuardrail[Any] = ToolOutputGuardrail(rails.after, name=GUARDRAIL)
+    tool.tool_input_guardrails = [*(tool.tool_input_guardrails or []), before]
+    tool.tool_output_guardrails = [*(tool.tool_output_guardrails or []), after]
 
 
 class _Rails:
     """What is judged about a function tool."""
 
-    def __init__(self, check: Checkpoint, *, tells_model: bool) -> None:
-        self._check = check
+    def __init__(self, find: Callable[[], Checkpoint], *, tells_model: bool) -> None:
+        self._find = find
         self._tells_model = tells_model
 
     async def before(self, data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
         call = data.context
         try:
-            await beside(lambda: self._check.call(call.tool_name, call.tool_arguments))
+            await beside(lambda: self._find().call(call.tool_name, call.tool_arguments))
         except ShieldBlockedError as error:
-            return self._told(error, refusal(error))
+            return self._told(error, self._find().refusal(error))
         return ToolGuardrailFunctionOutput.allow()
 
     async def after(self, data: ToolOutputGuardrailData) -> ToolGuardrailFunctionOutput:
         text = data.output if isinstance(data.output, str) else argument_text({"": data.output})
         try:
-            judged = await beside(lambda: self._check.result(data.context.tool_name, text))
+            judged = await beside(lambda: self._find().result(data.context.tool_name, text))
         except ShieldBlockedError as error:
-            return self._told(error, withheld(error))
+            return self._told(error, self._find().withheld(error))
         if judged is not text:
             return ToolGuardrailFunctionOutput.reject_content(judged)
         return ToolGuardrailFunctionOutput.allow()
@@ -165,31 +174,18 @@ class _Guarded(Model):
         return self._given
 
     async def get_response(
-        self,
-        system_instructions: Any,
-        input: Any,
-        *rest: Any,
-        **more: Any,
+        self, system_instructions: Any, input: Any, *rest: Any, **more: Any
     ) -> ModelResponse:
         """The answer of the model."""
-        judged = await beside(lambda: self._before(input))
-        answer = await self._model().get_response(system_instructions, judged, *rest, **more)
-        judges = _judged_here(rest, more)
-        await beside(lambda: self._after(answer, judges))
-        return answer
+        theirs = self._model().get_response
+        return await _answer(self._check, theirs, (system_instructions, input, *rest), more=more)
 
     async def stream_response(
-        self,
-        system_instructions: Any,
-        input: Any,
-        *rest: Any,
-        **more: Any,
+        self, system_instructions: Any, input: Any, *rest: Any, **more: Any
     ) -> AsyncIterator[Any]:
         """The answer of the model, as far as it may be passed on."""
-        judged = await beside(lambda: self._before(input))
-        source = self._model().stream_response(system_instructions, judged, *rest, **more)
-        held = Held[Any](self._check, streamed, judges=_judged_here(rest, more))
-        async for event in apassing(held, source):
+        theirs = self._model().stream_response
+        async for event in _stream(self._check, theirs, (system_instructions, input, *rest), more=more):
             yield event
 
     async def close(self) -> None:
@@ -200,32 +196,64 @@ class _Guarded(Model):
         """What the model says about trying again."""
         return self._model().get_retry_advice(request)
 
-    def _before(self, given: Any) -> Any:
+
+async def _answer(
+    check: Checkpoint, theirs: Any, args: tuple[Any, ...], *, more: dict[str, Any]
+) -> ModelResponse:
+    instructions, given, *rest = args
+    judged = await beside(lambda: _asked(check, given))
+    with judged_by(check.shield):
+        answer = await theirs(instructions, judged, *rest, **more)
+    judges = _judged_here(tuple(rest), more)
+    await beside(
+        lambda: check.own("reading what a model answers", lambda: _answered(check, answer, judges), None)
+    )
+    return answer
+
+
+async def _stream(
+    check: Checkpoint, theirs: Any, args: tuple[Any, ...], *, more: dict[str, Any]
+) -> AsyncIterator[Any]:
+    instructions, given, *rest = args
+    judged = await beside(lambda: _asked(check, given))
+    source = astepping(check.shield, theirs(instructions, judged, *rest, **more))
+    held = Held[Any](check, streamed, judges=_judged_here(tuple(rest), more))
+    async for event in apassing(held, source):
+        yield event
+
+
+def _asked(check: Checkpoint, given: Any) -> Any:
+    """What the model is asked, redacted if a policy says so."""
+
+    def read() -> Any:
         body: dict[str, Any] = {"input": given}
         changed: dict[str, Any] | None = None
         for call_id, tool in named(body):
-            self._check.name_call(call_id, tool)
+            check.name_call(call_id, tool)
         for each in asked(body):
             if each.call_id is None:
-                text = self._check.input(each.text)
+                text = check.input(each.text)
             else:
-                text = self._check.result(self._check.tool_of(each.call_id), each.text)
+                text = check.result(check.tool_of(each.call_id), each.text)
             if text is not each.text:
                 changed = copy.deepcopy(body) if changed is None else changed
                 put(changed, each.path, text)
         return given if changed is None else changed["input"]
 
-    def _after(self, answer: ModelResponse, judges: Callable[[str], bool]) -> None:
-        tokens = answer.usage.total_tokens
-        for said in answered(answer):
-            if isinstance(said, CallWhole):
-                self._check.name_call(said.call_id, said.name)
-                if judges(said.name):
-                    self._check.call(said.name, said.arguments)
-                continue
-            if self._check.output(said.text, tokens) is not said.text:
-                refuse_redaction(self._check)
-            tokens = 0
+    return check.own("reading what is asked of a model", read, given)
+
+
+def _answered(check: Checkpoint, answer: ModelResponse, judges: Callable[[str], bool]) -> None:
+    tokens = answer.usage.total_tokens
+    for said in answered(answer):
+        if isinstance(said, CallWhole):
+            check.name_call(said.call_id, said.name)
+            if judges(said.name):
+                check.call(said.name, said.arguments)
+            continue
+        if check.output(said.text, tokens) is not said.text:
+            refuse_redaction(check)
+        tokens = 0
 
 
 def _judged_here(rest: tuple[Any, ...], more: dict[str, Any]) -> Callable[[str], bool]:
@@ -240,3 +268,53 @@ def _judged_here(rest: tuple[Any, ...], more: dict[str, Any]) -> Callable[[str],
 
 def _has_rails(tool: object) -> bool:
     return any(get(rail, "name") == GUARDRAIL for rail in rows(get(tool, "tool_input_guardrails")))
+
+
+def guard_agents(module: ModuleType, everywhere: Everywhere) -> None:
+    """Puts every model and every function tool under the Shield, in place."""
+    require(module, "Model", "FunctionTool", "ToolInputGuardrail", "ToolOutputGuardrail")
+    model, tool = module.Model, module.FunctionTool
+    require(model, "get_response", "stream_response")
+    require(tool, "tool_input_guardrails", "tool_output_guardrails", "__post_init__")
+    find = everywhere.check("openai-agents")
+    patch(tool, "__post_init__", lambda theirs: _railed(theirs, find, everywhere.on_block))
+
+    def guard(kind: Any) -> None:
+        patch(kind, "get_response", lambda theirs: _judged_answer(theirs, find))
+        patch(kind, "stream_response", lambda theirs: _judged_stream(theirs, find))
+
+    every_subclass(model, guard)
+
+
+def _railed(theirs: Any, find: Callable[[], Checkpoint], on_block: OnBlock) -> Callable[..., None]:
+    def post_init(self: Any) -> None:
+        theirs(self)
+        if not _has_rails(self):  # a copy of a tool has those of the tool
+            _rail(self, find, tells_model=on_block == "tool_error")
+
+    return post_init
+
+
+def _judged_answer(theirs: Any, find: Callable[[], Checkpoint]) -> Callable[..., Any]:
+    async def get_response(self: Any, system_instructions: Any, input: Any, *rest: Any, **more: Any) -> Any:
+        check, args = find(), (system_instructions, input, *rest)
+        if is_judged_above(check.shield):
+            return await theirs(self, *args, **more)
+        return await _answer(check, functools.partial(theirs, self), args, more=more)
+
+    return get_response
+
+
+def _judged_stream(theirs: Any, find: Callable[[], Checkpoint]) -> Callable[..., Any]:
+    async def stream_response(
+        self: Any, system_instructions: Any, input: Any, *rest: Any, **more: Any
+    ) -> Any:
+        check, args = find(), (system_instructions, input, *rest)
+        if is_judged_above(check.shield):
+            source = theirs(self, *args, **more)
+        else:
+            source = _stream(check, functools.partial(theirs, self), args, more=more)
+        async for event in source:
+            yield event
+
+    return stream_response

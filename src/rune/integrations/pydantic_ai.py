@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import ModuleType
 from typing import Any, cast
 
 from pydantic_ai.capabilities import AbstractCapability
@@ -31,8 +33,11 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 
-from rune.integrations.checkpoint import Checkpoint, OnBlock, beside, refusal, refuse_redaction, withheld
+from rune.errors import FailedPrecondition
+from rune.integrations.checkpoint import Checkpoint, OnBlock, beside, refuse_redaction
+from rune.integrations.everywhere import Everywhere, patch, require
 from rune.integrations.held import End, Held, Part, Text, apassing
+from rune.integrations.layers import astepping, judged_by
 from rune.shield.guard import argument_text
 from rune.shield.results import ShieldBlockedError
 from rune.shield.shield import Shield
@@ -64,7 +69,7 @@ class ShieldCapability(AbstractCapability[Any]):
         try:
             await beside(lambda: self._check.call(name, args))
         except ShieldBlockedError as error:
-            return self._told(error, refusal(error))
+            return self._told(error, self._check.refusal(error))
         result = await handler(args)
         text = result if isinstance(result, str) else argument_text({"": result})
         try:
@@ -72,7 +77,7 @@ class ShieldCapability(AbstractCapability[Any]):
             if judged is not text and not isinstance(result, str):
                 refuse_redaction(self._check)
         except ShieldBlockedError as error:
-            return self._told(error, withheld(error))
+            return self._told(error, self._check.withheld(error))
         return judged if isinstance(result, str) else result
 
     def _told(self, error: ShieldBlockedError, words: str) -> str:
@@ -90,17 +95,23 @@ class _Guarded(WrapperModel):
 
     async def request(self, messages: list[ModelMessage], *rest: Any, **more: Any) -> ModelResponse:
         """The answer of the model."""
-        judged = await beside(lambda: [_judged(self._check, message) for message in messages])
-        answer = await self.wrapped.request(judged, *rest, **more)
-        return await beside(lambda: _said(self._check, answer))
+        check = self._check
+        judged = await beside(lambda: _asked(check, messages))
+        with judged_by(check.shield):
+            answer = await self.wrapped.request(judged, *rest, **more)
+        return await beside(
+            lambda: check.own("reading what a model answers", lambda: _said(check, answer), answer)
+        )
 
     @asynccontextmanager
     async def request_stream(
         self, messages: list[ModelMessage], *rest: Any, **more: Any
     ) -> AsyncGenerator[StreamedResponse]:
         """The answer of the model, as far as it may be passed on."""
-        judged = await beside(lambda: [_judged(self._check, message) for message in messages])
-        async with self.wrapped.request_stream(judged, *rest, **more) as answer:
+        judged = await beside(lambda: _asked(self._check, messages))
+        async with AsyncExitStack() as stack:
+            with judged_by(self._check.shield):
+                answer = await stack.enter_async_context(self.wrapped.request_stream(judged, *rest, **more))
             yield _held(answer, self._check)
 
 
@@ -108,7 +119,9 @@ def _held(answer: Any, check: Checkpoint) -> StreamedResponse:
     """The same stream, whose events and whose `get` show only what was judged."""
     kind = cast("Any", type(answer))
     seen: dict[int, Any] = {}
-    source = apassing(Held(check, _parts, judges=lambda _: False), answer.__aiter__())
+    source = apassing(
+        Held(check, _parts, judges=lambda _: False), astepping(check.shield, answer.__aiter__())
+    )
     done: list[bool] = []
 
     async def events() -> AsyncIterator[Any]:
@@ -150,6 +163,13 @@ def _parts(event: object) -> Iterator[Part]:
             yield End((place,))
         case _:
             return
+
+
+def _asked(check: Checkpoint, messages: list[ModelMessage]) -> list[ModelMessage]:
+    def read() -> list[ModelMessage]:
+        return [_judged(check, message) for message in messages]
+
+    return check.own("reading what is asked of a model", read, messages)
 
 
 def _judged(check: Checkpoint, message: ModelMessage) -> ModelMessage:
@@ -212,3 +232,20 @@ def _said(check: Checkpoint, answer: ModelResponse) -> ModelResponse:
     if all(ours is theirs for ours, theirs in zip(parts, answer.parts, strict=True)):
         return answer
     return dataclasses.replace(answer, parts=parts)
+
+
+def guard_agents(module: ModuleType, everywhere: Everywhere) -> None:
+    """Gives every agent a `ShieldCapability` as it is made."""
+    kind: Any = module.Agent
+    if "capabilities" not in inspect.signature(kind.__init__).parameters:
+        raise FailedPrecondition("Agent takes no capabilities: this version is unknown")
+    require(AbstractCapability, "get_wrapper_model", "wrap_tool_execute")
+    patch(kind, "__init__", lambda theirs: _capable(theirs, everywhere))
+
+
+def _capable(theirs: Any, everywhere: Everywhere) -> Callable[..., None]:
+    def init(self: Any, *args: Any, capabilities: Any = None, **more: Any) -> None:
+        guard = ShieldCapability(everywhere.shield(), on_block=everywhere.on_block)
+        theirs(self, *args, capabilities=[guard, *(capabilities or [])], **more)
+
+    return init

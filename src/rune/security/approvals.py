@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -25,6 +25,7 @@ from rune.errors import (
     Unavailable,
 )
 from rune.security import following, raising
+from rune.security.deadlines import Deadlines, Who
 from rune.security.detect import Raised
 from rune.security.kinds import Alert, Approval, Step, space
 from rune.security.pages import Cursors, newest_first
@@ -34,8 +35,6 @@ MOST_PENDING: Final = 1_000
 """Calls of an organization that wait at the same time."""
 MOST: Final = 10_000
 """Approvals of an organization; past it the oldest that was decided goes."""
-TICK: Final = 0.5
-"""Seconds between two looks for calls that waited for too long."""
 LONGEST_HISTORY: Final = 100
 
 
@@ -50,6 +49,7 @@ class Approvals:
         self._turn = asyncio.Lock()
         """Calls that ask at the same time share an alert: one after the other, none of them loses its try."""
         self._released = False
+        self._deadlines = Deadlines(clock)
 
     def register(self, dispatcher: Dispatcher) -> None:
         """Make these the handlers of the operations."""
@@ -149,6 +149,7 @@ class Approvals:
 
     async def wait(self, call: Call, ask: api.AwaitApprovalsRequest) -> api.AwaitApprovalsResponse:
         """What was decided since; where nothing was, at the next decision, or when the wait is over."""
+        self._deadlines.look()
         try:
             async with asyncio.timeout(ask.wait):
                 while True:
@@ -190,7 +191,9 @@ class Approvals:
         while True:
             try:
                 self._wake()
-                async for change in self._store.watch(self._store.revision):
+                revision = self._store.revision
+                self._deadlines.add(_deadlines(self._store.list(Approval)))
+                async for change in self._store.watch(revision):
                     self._heed(change)
             except OutOfRange:
                 continue
@@ -198,21 +201,23 @@ class Approvals:
                 return
 
     def _heed(self, change: Change) -> None:
-        if any(mutation.key.kind == Approval.KIND for mutation in change.mutations):
+        found = [each.after for each in change.mutations if each.key.kind == Approval.KIND]
+        if found:
             self._wake()
+            self._deadlines.add(_deadlines(each for each in found if isinstance(each, Approval)))
 
     async def _expire(self) -> None:
         while True:
-            await asyncio.sleep(TICK)
-            late = [each for each in self._store.list(Approval) if self._is_late(each)]
-            try:
-                for each in late:
-                    await settle(self._store, lambda each=each: self._late(each), operation="expire_approval")
-            except Unavailable:
-                return
+            for who in await self._deadlines.due():
+                try:
+                    await settle(self._store, lambda who=who: self._late(*who), operation="expire_approval")
+                except Unavailable:
+                    return
+                left = self._store.find(Approval, *who)
+                self._deadlines.add(_deadlines([left] if left is not None else []))  # the clock went back
 
-    def _late(self, found: Approval) -> list[Write]:
-        now = self._store.find(Approval, found.key.namespace, found.id)
+    def _late(self, namespace: str, approval_id: str) -> list[Write]:
+        now = self._store.find(Approval, namespace, approval_id)
         if now is None or not self._is_late(now):
             return []
         after = replace(now, status=EXPIRED, decided_at=self._clock.now())
@@ -302,6 +307,12 @@ def _raised(ask: api.RequestApprovalRequest) -> Raised:
         rule=ask.rule,
         details={"tool": {"name": ask.tool}, "approval_id": ask.approval_id, "session_id": ask.session_id},
     )
+
+
+def _deadlines(found: Iterable[Approval]) -> Iterator[tuple[datetime, Who]]:
+    for each in found:
+        if each.status == PENDING and each.expires_at is not None:
+            yield each.expires_at, (each.key.namespace, each.id)
 
 
 def _age(approval: Approval) -> datetime:

@@ -1,37 +1,66 @@
-"""Puts clients of model libraries under one Shield as they are made, in a program that knows nothing of it.
+"""Puts model libraries and frameworks under one Shield as they are loaded, in a program that does not know.
 
-Which libraries there are is said in one table; how one is guarded is known to its `rune.integrations` module.
+Which there are is said in two tables; how one is guarded is known to its `rune.integrations` module, which is
+loaded with the library and never before. What cannot be guarded is left as it is, whole, and named on stderr.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
+
+from rune.shield.faults import our_fault
 
 CLIENTS = {
     "openai": ("OpenAI", "AsyncOpenAI"),
     "anthropic": ("Anthropic", "AsyncAnthropic"),
 }
 """By library: the classes whose instances are guarded, those of their subclasses too."""
+
+
+class Framework(NamedTuple):
+    """What is guarded of a framework once a module of it is loaded, and who knows how."""
+
+    name: str
+    integration: str
+    guard: str
+    what: str
+
+
+FRAMEWORKS = {
+    "langchain_core.language_models.chat_models": Framework(
+        "langchain-core", "langchain_models", "guard_models", "models"
+    ),
+    "langchain_core.tools.base": Framework("langchain-core", "langchain_tools", "guard_tools", "tools"),
+    "agents": Framework("openai-agents", "openai_agents", "guard_agents", "models and tools"),
+    "pydantic_ai": Framework("pydantic-ai-slim", "pydantic_ai", "guard_agents", "agents"),
+    "crewai": Framework("crewai", "crewai", "guard_crews", "models and tools"),
+    "fastapi": Framework("fastapi", "fastapi", "guard_apps", "applications"),
+}
+"""By module; it is whole when it is guarded."""
 GUARDED = "__rune_guarded__"
+_faults: list[str] = []
+"""What failed before there was a Shield to count it."""
 
 
 @functools.cache
 def shield() -> Any:  # noqa: ANN401 - a Shield, whose module is slow to import
-    """The Shield of this process, made of the environment at the first client; alone without a key."""
+    """The Shield of this process, made of the environment when it is first needed; alone without a key."""
     import os  # noqa: PLC0415 - as below
 
-    from rune.shield.shield import Shield  # noqa: PLC0415 - only programs that make a client pay for it
+    from rune.shield.shield import Shield  # noqa: PLC0415 - only programs that use a model pay for it
 
     has_key = any(os.environ.get(name) for name in ("RUNE_API_KEY", "RUNE_API_KEY_FILE"))
-    return Shield() if has_key else Shield(events_enabled=False)
+    made = Shield() if has_key else Shield(events_enabled=False)
+    for _ in _faults:
+        made.guard.count_fault()
+    return made
 
 
 def install() -> None:
@@ -39,20 +68,63 @@ def install() -> None:
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())
-    for name in CLIENTS:
+    for name in (*CLIENTS, *FRAMEWORKS):
         if name in sys.modules:
             guard(sys.modules[name])
 
 
 def guard(module: ModuleType) -> None:
-    """Guard a library's clients; where that cannot be, say so on stderr: nobody should believe otherwise."""
+    """Guard a library; where that cannot be, say so on stderr: nobody should believe otherwise."""
+    framework = FRAMEWORKS.get(module.__name__)
+    name, what = (framework.name, framework.what) if framework else (module.__name__, "clients")
+    why = "a fault of Rune's own"
+    with our_fault(f"guarding {name}") as fault:
+        why = _refused(_guard_framework if framework else _guard_clients, module)
+    if fault.happened:
+        _faults.append(name)
+    if why:
+        print(f"rune run: {what} of {_versioned(name)} are NOT guarded: {why}", file=sys.stderr)  # noqa: T201 - as the sentence says
+
+
+def _refused(act: Callable[[ModuleType], None], module: ModuleType) -> str:
+    """Why a library is not guarded, where it was found out before anything was changed."""
+    from rune.errors import RuneError  # noqa: PLC0415 - loaded with the first library
+
     try:
-        shield_client = import_module(f"rune.integrations.{module.__name__}").shield_client
-    except (ImportError, AttributeError) as error:
-        print(f"rune run: clients of {module.__name__} are NOT guarded: {error}", file=sys.stderr)  # noqa: T201 - as the sentence says
-        return
-    for name in CLIENTS[module.__name__]:
-        _guard_class(getattr(module, name), shield_client)
+        act(module)
+    except (ImportError, AttributeError, RuneError) as error:
+        return str(error)
+    return ""
+
+
+def _versioned(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - only who reports pays for it
+
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return name
+
+
+def _guard_framework(module: ModuleType) -> None:
+    import os  # noqa: PLC0415 - read when it is needed
+
+    framework = FRAMEWORKS[module.__name__]
+    paths = tuple(filter(None, os.environ.get("RUNE_RUN_HTTP_PATHS", "").split(",")))
+    if framework.integration == "fastapi" and not paths:
+        return  # most of what an application serves is no talk with a model
+    integration = import_module(f"rune.integrations.{framework.integration}")
+    tells = os.environ.get("RUNE_RUN_ON_BLOCK") == "tool_error"
+    everywhere = import_module("rune.integrations.everywhere").Everywhere(
+        shield, "tool_error" if tells else "raise", paths
+    )
+    getattr(integration, framework.guard)(module, everywhere)
+
+
+def _guard_clients(module: ModuleType) -> None:
+    shield_client = import_module(f"rune.integrations.{module.__name__}").shield_client
+    for kind in [getattr(module, name) for name in CLIENTS[module.__name__]]:
+        _guard_class(kind, shield_client)
 
 
 def _guard_class(kind: Any, shield_client: Any) -> None:  # noqa: ANN401 - a class of theirs
@@ -76,16 +148,16 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in CLIENTS:
+        if fullname not in CLIENTS and fullname not in FRAMEWORKS:
             return None
-        sys.meta_path.remove(self)
-        try:
-            spec = find_spec(fullname)
-        finally:
-            sys.meta_path.insert(0, self)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(fullname, path, target) if find is not None and finder is not self else None
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader)
+                return spec
+        return None
 
 
 class _Loader(Loader):

@@ -99,6 +99,10 @@ class Guard:
         now = self._clock.monotonic()
         self.rulebook.evaluator.record(counted, ledger=self._ledger, now=now)
 
+    def count_fault(self) -> None:
+        """Counts a fault of ours outside of the judge, as where a framework is read."""
+        self._stats.add("faults_total")
+
     def after_fork(self) -> None:
         """The lock may have been held by a thread that the child does not have."""
         self._ledger.lock = RLock()

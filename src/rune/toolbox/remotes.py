@@ -44,6 +44,11 @@ def headers_of(entry: Entry) -> dict[str, str]:
         return {}
 
 
+def sent(entry: Entry) -> dict[str, str]:
+    """The headers that its host, or the guard, sends to a server at a URL."""
+    return headers_of(entry) if is_wrapped(entry.command) else entry.headers
+
+
 def headers(given: str) -> dict[str, str]:
     """The headers in a text, with comments as in hosts' files; raises InvalidArgument, without quoting it."""
     try:

@@ -18,7 +18,7 @@ PATIENCE = 30.0
 GRACE = 2.0
 MOST_LINE = 16 << 20
 MOST_PAGES = 50
-_HELLO = {
+HELLO = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},
     "clientInfo": {"name": "rune mcp scan", "version": __version__},
@@ -60,7 +60,7 @@ class _Talk:
 
     async def tools(self) -> list[Any]:
         """All pages of its list."""
-        await self._ask("initialize", _HELLO)
+        await self._ask("initialize", HELLO)
         await self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         found: list[Any] = []
         cursor: Any = None
