@@ -250,7 +250,7 @@ class Instances:
     def _is_own(self, record: Record) -> bool:
         """Nobody else has the pid by now. One that was not recorded with its birth is a child of ours."""
         born = records.birth(record.pid)
-        return not born or (born == record.birth if record.birth else self._is_child(record.pid))
+        return not born or (born <= record.birth if record.birth else self._is_child(record.pid))
 
     def _mains(self, but: int) -> set[int]:
         alive = {instance.record.pid for instance in self.known.values() if instance.alive}

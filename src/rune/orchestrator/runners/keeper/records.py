@@ -13,6 +13,9 @@ import sys
 import time
 from typing import Any
 
+_BOOTTIME, _TICK = time.CLOCK_BOOTTIME, 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_clock, _write = time.clock_gettime_ns, os.write
+
 STARTING, RUNNING, EXITED = "starting", "running", "exited"
 
 Message = dict[str, Any]
@@ -28,6 +31,7 @@ class Record:
         self.state = STARTING
         self.pid = 0
         self.birth = 0
+        """When it was put on record: the process of this pid was born by then. In ticks since boot."""
         self.boot = boot()
         self.started_at = now()
         self.ended_at: str | None = None
@@ -81,18 +85,23 @@ def load(folder: str) -> Record | None:
     return record
 
 
-def write_pid(folder: str, attempt: int, pid: int, holder: int = 0) -> None:
-    """Put a process on record as the one of this attempt, with that which holds its sandbox."""
-    fd = os.open(f"{folder}/pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    line = b"%d %d %d %d %d\n" % (attempt, pid, birth(pid), holder, birth(holder) if holder else 0)
-    written = os.write(fd, line)
-    os.close(fd)
-    if not written:
-        raise OSError(28, "the disk is full", folder)
+def open_pid(folder: str) -> int:
+    """The file in which a new process puts itself on record, empty; the caller's to close."""
+    return os.open(f"{folder}/pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+
+def write_pid(fd: int, attempt: int, pid: int, holder: int = 0) -> None:
+    """Put a process on record as the one of this attempt, with that which holds its sandbox.
+
+    Beside the pid stands the time now, to which nobody who gets the same pid later was born.
+    """
+    since = _clock(_BOOTTIME) // _TICK
+    if not _write(fd, b"%d %d %d %d %d\n" % (attempt, pid, since, holder, birth(holder) if holder else 0)):
+        raise OSError(28, "the disk is full")
 
 
 def read_pid(folder: str, attempt: int) -> tuple[int, int, int, int]:
-    """Pid and time of birth of an attempt and of what holds its sandbox; zeros when it never came so far."""
+    """Pid and latest time of birth of an attempt, and pid and time of birth of what holds its sandbox; zeros when it never came so far."""
     try:
         with open(f"{folder}/pid", "rb") as file:
             text = file.read()
@@ -121,7 +130,7 @@ def birth(pid: int) -> int:
 def lives(record: Record) -> bool:
     """Whether the recorded process is there and still running (a zombie is not)."""
     fields = stat(record.pid) if record.pid else []
-    same = bool(fields) and int(fields[19]) == record.birth and record.boot == boot()
+    same = bool(fields) and int(fields[19]) <= record.birth and record.boot == boot()
     return same and fields[0] not in b"ZX"
 
 
