@@ -152,7 +152,6 @@ class Instances:
         record.uid, record.gid, record.groups = asked["uid"], asked["gid"], asked["groups"]
         if _made(folder):
             os.chmod(folder, 0o711)  # noqa: S103 - a workload's user must reach its scratch folder
-        _made(f"{folder}/log")
         record.workdir = asked["workdir"] or f"{folder}/scratch"
         if not asked["workdir"]:
             _made(record.workdir)
@@ -168,13 +167,12 @@ class Instances:
         if sandbox:
             record.sandbox = {name: sandbox[name] for name in ("capabilities", "filter")}
         streams.make(folder, record.uid, record.gid)
-        record.save(folder)
         instance.streams = self._streams(folder)
         plan = spawn.Plan(asked["command"], asked["env"], record.workdir)
         plan.uid, plan.gid, plan.groups, plan.cgroup = record.uid, record.gid, record.groups, record.cgroup
-        plan.folder, plan.attempt = folder, record.attempt
         plan.joins, plan.sandbox = record.joins, record.sandbox
         plan.wrap = sandbox["wrap"] if sandbox else []
+        plan.folder, plan.record = folder, record.begin(folder)
         return plan
 
     def _reported(self, instance: Instance, report: spawn.Report, why: str) -> None:

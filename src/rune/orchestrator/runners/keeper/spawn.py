@@ -17,7 +17,7 @@ import signal
 import termios
 
 from . import cgroups, privileges, sandbox
-from .records import Message, open_pid, write_pid
+from .records import Message, write_pid
 
 CLONE3, INTO_CGROUP = 435, 0x200000000
 
@@ -42,10 +42,9 @@ class Plan:
         self.holder = 0
         """Instead of `wrap`: what holds the sandbox that is there already."""
         self.folder = ""
-        """Of a workload: where its pipes are and its pid is put on record."""
-        self.attempt = 0
+        """Of a workload: where its pipes are."""
         self.record = -1
-        """Of a workload: the file in which its pid is put on record."""
+        """Of a workload: the open file in which its pid is put on record; `spawn` closes it."""
         self.stdio: list[int] = []
         """Its three descriptors; of a command perhaps one terminal. A workload's are opened by `spawn`."""
 
@@ -124,38 +123,32 @@ def spawn(plan: Plan) -> Report:
     All that can be done for the new process is done before it is there: each object that it touches is copied,
     a page at a time.
     """
-    ours, theirs = os.pipe()
-    opened = [theirs]
+    opened: list[int] = []
     try:
-        os.set_blocking(ours, False)
         if plan.folder:
-            opened += _open(plan)
-        pid = _fork(plan.cgroup)
+            opened.append(plan.record)
+            plan.stdio = _open(plan.folder, opened)
+        ours, theirs = os.pipe()
+        opened.append(theirs)
+        os.set_blocking(ours, False)
+        try:
+            pid = _fork(plan.cgroup)
+        except OSError:
+            os.close(ours)
+            raise
         if pid == 0:
             _become(plan, theirs)
-    except OSError:
-        os.close(ours)
-        raise
     finally:
         for fd in opened:
             os.close(fd)
     return Report(plan, pid, ours)
 
 
-def _open(plan: Plan) -> list[int]:
-    """Its pipes, for reading too, so that writing never fails for want of a reader; and its record."""
-    opened: list[int] = []
-    try:
-        opened.append(os.open("/dev/null", os.O_RDONLY))
-        opened += [os.open(f"{plan.folder}/{name}", os.O_RDWR) for name in ("out", "err")]
-        plan.stdio = list(opened)
-        opened.append(open_pid(plan.folder))
-        plan.record = opened[-1]
-    except OSError:
-        for fd in opened:
-            os.close(fd)
-        raise
-    return opened
+def _open(folder: str, opened: list[int]) -> list[int]:
+    """The ends of a workload's pipes: for reading too, so that writing never fails for want of a reader."""
+    for path, mode in (("/dev/null", os.O_RDONLY), (f"{folder}/out", os.O_RDWR), (f"{folder}/err", os.O_RDWR)):
+        opened.append(os.open(path, mode))
+    return opened[-3:]
 
 
 def _reason(plan: Plan, told: bytes) -> str:
@@ -267,7 +260,7 @@ def _step_inside(plan: Plan, report: int) -> None:
     pid = os.fork()
     if pid:
         if plan.folder:
-            write_pid(plan.record, plan.attempt, pid, plan.holder)
+            write_pid(plan.record, pid, plan.holder)
         os.write(report, b"pid\0%d\n" % pid)
         os.write(going, b"g")
         os._exit(0)
@@ -283,7 +276,7 @@ def _prepare(plan: Plan, report: int, stage: list[str]) -> None:
     if plan.folder:
         stage[0] = "record"
         if not plan.sandbox:
-            write_pid(plan.record, plan.attempt, os.getpid())
+            write_pid(plan.record, os.getpid())
         _live_with_the_keeper(report)
         for target, fd in enumerate(plan.stdio):
             os.dup2(fd, target)
