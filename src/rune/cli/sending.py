@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from rune.api.orchestrator import configmaps, namespaces, secrets, services
 from rune.client.client import Client
@@ -17,8 +18,7 @@ AT_ONCE = 64
 """How many calls are open at the same time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for besides the files."""
 
     tag: str = ""
@@ -26,8 +26,7 @@ class Order:
     create_namespace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """One resource as the server has it now."""
 
     item: Item
@@ -50,16 +49,16 @@ def send(client: Client, items: Sequence[Item], order: Order) -> Awaitable[list[
     """
     left = list(waves(items))
     begun = {id(item): client.begin(*_requests(item, order)[0]) for item in left[0][:AT_ONCE]}
-    return _sent(client, left, order, begun)
+    return _sent(client, left, order, begun=begun)
 
 
 async def _sent(
-    client: Client, left: list[list[Item]], order: Order, begun: dict[int, Create]
+    client: Client, left: list[list[Item]], order: Order, *, begun: dict[int, Create]
 ) -> list[Sent]:
     done: list[Sent] = []
     while left:
         wave = left.pop(0)
-        sent, failures = await _at_once(client, wave, order, begun)
+        sent, failures = await _at_once(client, wave, order, begun=begun)
         done += sent
         if failures:
             raise _told(failures, done, [item for later in left for item in later])
@@ -83,7 +82,7 @@ def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 
 async def _at_once(
-    client: Client, items: Sequence[Item], order: Order, begun: dict[int, Create]
+    client: Client, items: Sequence[Item], order: Order, *, begun: dict[int, Create]
 ) -> tuple[list[Sent], list[tuple[Item, RuneError]]]:
     import asyncio  # noqa: PLC0415 - 20 ms, while what was begun is on its way
 
@@ -93,7 +92,7 @@ async def _at_once(
     async def one(item: Item) -> Sent | None:
         async with gate:
             try:
-                return await _upsert(client, item, order, begun.get(id(item)))
+                return await _upsert(client, item, order, begun=begun.get(id(item)))
             except RuneError as error:
                 failures.append((item, error))
                 return None
@@ -103,7 +102,7 @@ async def _at_once(
     return [sent for task in tasks if (sent := task.result())], failures
 
 
-async def _upsert(client: Client, item: Item, order: Order, begun: Create | None) -> Sent:
+async def _upsert(client: Client, item: Item, order: Order, *, begun: Create | None) -> Sent:
     create, update = _requests(item, order)
     answer = begun or partial(client.call, *create)
     try:

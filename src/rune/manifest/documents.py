@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rune.api.fields import Message
 from rune.api.orchestrator.configmaps import Configmap
@@ -27,8 +28,7 @@ KINDS: dict[str, type[Message]] = {
 TOP = {key: kind for kind in KINDS for key in (kind, f"{kind}s")}
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One resource of a file."""
 
     kind: str

@@ -169,7 +169,8 @@ async def test_a_keeper_of_a_version_that_is_no_longer_there_is_named_and_left_a
 
 def _record(record: records.Record, folder: Path, pid: int, since: int) -> None:
     """Put a process on record as if it had done that itself."""
-    with open(record.begin(str(folder)), "w", encoding="ascii") as file:
+    record.save(str(folder))
+    with (folder / "state.json").open("a", encoding="ascii") as file:
         file.write(f"{pid} {since} 0 0\n")
 
 

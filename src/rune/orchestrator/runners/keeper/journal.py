@@ -43,7 +43,7 @@ class Stamps:
 
 
 class Journal:
-    """The newest file of one instance's log, open for appending; folder and file are made by the first line."""
+    """The newest file of one instance's log, open for appending; the first line makes it, and the folder."""
 
     def __init__(self, folder: str, limits: Limits, stamps: Stamps) -> None:
         self._folder = folder

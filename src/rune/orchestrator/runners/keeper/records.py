@@ -13,8 +13,7 @@ import sys
 import time
 from typing import Any
 
-_BOOTTIME, _TICK = time.CLOCK_BOOTTIME, 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_clock, _write = time.clock_gettime_ns, os.write
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 STARTING, RUNNING, EXITED = "starting", "running", "exited"
 
@@ -70,7 +69,7 @@ class Record:
         os.close(self.begin(folder))
 
     def begin(self, folder: str) -> int:
-        """As `save`; a new process puts itself on record in what this returns, which is the caller's to close."""
+        """As `save`; returns the file, where a new process puts itself on record, for the caller to close."""
         return replace(f"{folder}/state.json", json.dumps(vars(self)).encode() + b"\n")
 
 
@@ -94,10 +93,8 @@ def write_pid(fd: int, pid: int, holder: int = 0) -> None:
 
     Beside the pid stands the time now: who gets the same pid later was not born by then.
     """
-    since = _clock(_BOOTTIME) // _TICK
-    line = b"%d %d %d %d\n" % (pid, since, holder, birth(holder) if holder else 0)
-    if _write(fd, line) < len(line):
-        raise OSError(28, "the disk is full")
+    since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK
+    _write_all(fd, b"%d %d %d %d\n" % (pid, since, holder, birth(holder) if holder else 0), "state.json")
 
 
 def _pids(line: bytes) -> tuple[int, int, int, int]:
@@ -160,13 +157,17 @@ def now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:06d}Z"
 
 
+def _write_all(fd: int, data: bytes, path: str) -> None:
+    if os.write(fd, data) < len(data):
+        raise OSError(28, "the disk is full", path)
+
+
 def replace(path: str, data: bytes) -> int:
     """Write a file so that a reader sees the old or the new content, never half of it; returns it, open."""
     fresh = f"{path}.new"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        if os.write(fd, data) < len(data):
-            raise OSError(28, "the disk is full", path)
+        _write_all(fd, data, path)
         os.rename(fresh, path)
     except OSError:
         os.close(fd)

@@ -120,8 +120,8 @@ class Report:
 def spawn(plan: Plan) -> Report:
     """Start it; the report's descriptor is the caller's to read and close.
 
-    All that can be done for the new process is done before it is there: each object that it touches is copied,
-    a page at a time.
+    All that can be done for the new process is done before it is there: each object that it touches is
+    copied, a page at a time.
     """
     opened: list[int] = []
     try:
@@ -146,7 +146,11 @@ def spawn(plan: Plan) -> Report:
 
 def _open(folder: str, opened: list[int]) -> list[int]:
     """The ends of a workload's pipes: for reading too, so that writing never fails for want of a reader."""
-    for path, mode in (("/dev/null", os.O_RDONLY), (f"{folder}/out", os.O_RDWR), (f"{folder}/err", os.O_RDWR)):
+    for path, mode in (
+        ("/dev/null", os.O_RDONLY),
+        (f"{folder}/out", os.O_RDWR),
+        (f"{folder}/err", os.O_RDWR),
+    ):
         opened.append(os.open(path, mode))
     return opened[-3:]
 
