@@ -38,14 +38,11 @@ def assemble(model: type[M], data: Mapping[str, Any]) -> M:
     return _assembled(model, data)
 
 
-def _assembled(model: type[M], data: Mapping[str, Any]) -> M:
-    return model(
-        **{
-            field.name: _assembled_value(field, data[field.wire])
-            for field in fields(model)
-            if field.wire in data
-        }
-    )
+def _assembled(model: type[Any], data: Mapping[str, Any]) -> Any:
+    values = {
+        field.name: _assembled_value(field, data[field.wire]) for field in fields(model) if field.wire in data
+    }
+    return model(**values)
 
 
 def _assembled_value(field: Field, value: Any) -> Any:

@@ -174,6 +174,27 @@ def _record(record: records.Record, folder: Path, pid: int, since: int) -> None:
         file.write(f"{pid} {since} 0 0\n")
 
 
+async def test_a_stop_right_behind_its_start_ends_it_and_no_other(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    workload: dict[str, object] = {"attempt": 0, "command": ["/bin/sleep", "3600"], "env": {}, "workdir": "/"}
+    workload |= {"uid": -1, "gid": -1, "groups": []}
+    names = [f"i{number}" for number in range(20)]
+    async with machine(data) as runner:
+        await runner.close()
+        keeper = await link.connect(data, Options(), lambda _: None)
+        starts = [keeper.ask("ensure", {"instance": name, **workload}, within=5) for name in names]
+        stop = keeper.ask("stop", {"instance": names[-1], "grace": 5}, within=5)
+        *started, stopped = await asyncio.gather(*starts, stop)  # all in one packet
+        assert stopped.seen
+        assert (stopped.seen.state, stopped.seen.exit_code) == (State.EXITED, 143)
+        pids = {answer.seen.pid for answer in started[:-1] if answer.seen}
+        assert len(pids) == len(names) - 1
+        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+        keeper.close()
+        await keeper.lost.wait()
+        await runner.start()
+
+
 @KINDS
 async def test_a_pid_that_another_process_has_now_is_left_alone(tmp_path: Path, *, cgroups: bool) -> None:
     data = tmp_path / "data"
