@@ -27,6 +27,32 @@ def build(model: type[M], data: Mapping[str, Any]) -> M:
         raise InvalidArgument.of(found[:MOST_VIOLATIONS]) from error
 
 
+def assemble(model: type[M], data: Mapping[str, Any]) -> M:
+    """As `build`, for who builds few messages once: only what is there has to be worked out.
+
+    `build` waits until msgspec has a plan for every message that could be in there, 6 ms for a service.
+    """
+    found = violations(model, data)
+    if found:
+        raise InvalidArgument.of(found[:MOST_VIOLATIONS])
+    return _assembled(model, data)
+
+
+def _assembled(model: type[Any], data: Mapping[str, Any]) -> Any:
+    values = {
+        field.name: _assembled_value(field, data[field.wire]) for field in fields(model) if field.wire in data
+    }
+    return model(**values)
+
+
+def _assembled_value(field: Field, value: Any) -> Any:
+    if not field.is_message or field.mapping or value is None:
+        return msgspec.convert(value, field.hint)
+    if field.repeated:
+        return [_assembled(field.python, item) for item in value]
+    return _assembled(field.python, value)
+
+
 def violations(model: type[Message], data: Mapping[str, Any], path: str = "") -> list[Violation]:
     """Everything that keeps the data from being this message, each with its dotted path."""
     found: list[Violation] = []

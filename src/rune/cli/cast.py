@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import click
@@ -11,10 +12,8 @@ import msgspec
 
 from rune.cli import options
 from rune.cli.connect import connected
-from rune.cli.live import Board
-from rune.cli.rollout import wait_for
 from rune.cli.runeset import Ask, ask_of, found_in, runeset_options
-from rune.cli.sending import Order, send
+from rune.cli.sending import Order, Sent, send
 from rune.cli.state import State
 from rune.client.client import Client
 from rune.errors import InvalidArgument
@@ -58,7 +57,8 @@ def cast(state: State, files: tuple[str, ...], **given: Any) -> None:  # noqa: A
         return
     order = Order(tag=given["tag"], force=given["force"], create_namespace=given["create_namespace"])
     waits = given["wait"] and not given["detach"]
-    connected(state, lambda client: _cast(client, items, order, timeout=given["timeout"] if waits else None))
+    timeout = given["timeout"] if waits else None
+    connected(state, lambda client: _cast(client, send(client, items, order), timeout=timeout))
 
 
 def checked(files: tuple[str, ...], ask: Ask) -> list[Item]:
@@ -89,8 +89,11 @@ def _render(files: tuple[str, ...], ask: Ask) -> None:
         raise Malformed(found.problems)
 
 
-async def _cast(client: Client, items: list[Item], order: Order, *, timeout: float | None) -> None:
-    sent = await send(client, items, order)
+async def _cast(client: Client, sending: Awaitable[Sequence[Sent]], *, timeout: float | None) -> None:
+    from rune.cli.live import Board  # noqa: PLC0415 - while what was sent is on its way
+    from rune.cli.rollout import wait_for  # noqa: PLC0415 - as above
+
+    sent = await sending
     for one in sent:
         if one.item.kind != "service" or timeout is None or one.outcome == "unchanged":
             click.echo(str(one))

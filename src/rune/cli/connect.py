@@ -17,18 +17,22 @@ T = TypeVar("T")
 
 
 def connected(state: State, work: Callable[[Client], Awaitable[T]]) -> T:
-    """What the work gives; its client is closed afterwards."""
+    """What the work gives; its client is closed afterwards.
+
+    What the work begins before it is awaited is on its way to the server while the event loop is imported.
+    """
     renewed(state)
+    client = Client(transport(state))
+    begun = work(client)
+    import asyncio  # noqa: PLC0415 - 20 ms that `asked` does without
 
     async def go() -> T:
-        async with Client(transport(state)) as client:
-            return await work(client)
+        async with client:
+            return await begun
 
     if not gc.isenabled():  # see main.py: from here on there may be a long wait
         gc.freeze()
         gc.enable()
-    import asyncio  # noqa: PLC0415 - 20 ms that `asked` does without
-
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:  # leaves the thread's own loop alone
         return runner.run(go())
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import glob
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from rune.errors import InvalidArgument
 from rune.manifest.documents import Item, read
 from rune.positions.spots import Malformed, Problem, Spot
 from rune.positions.tree import FILES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUFFIXES = (".yaml", ".yml")
 ARCHIVES = (".tgz", ".tar.gz")
@@ -20,17 +24,16 @@ MOST_FILES = 10_000
 MANIFEST = "runeset.yaml"
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """What files and runesets declare, and what is wrong with them."""
 
-    items: list[Item] = field(default_factory=list[Item])
-    problems: list[Problem] = field(default_factory=list[Problem])
+    items: list[Item] = []
+    problems: list[Problem] = []
     count: int = 0
     """How many files were read; a runeset's templates count each."""
-    hints: list[Problem] = field(default_factory=list[Problem])
+    hints: list[Problem] = []
     """What is no mistake, and probably not meant."""
-    shown: list[tuple[str, str]] = field(default_factory=list["tuple[str, str]"])
+    shown: list[tuple[str, str]] = []
     """The text of each file by its name, without what is sensitive."""
 
 
@@ -60,15 +63,17 @@ def sources(names: Iterable[str], *, is_recursive: bool) -> Iterator[str]:
 
 def is_runeset(name: str) -> bool:
     """It is a runeset's folder, archive or address, not a file of resources."""
-    return name.startswith(REMOTE) or name.endswith(ARCHIVES) or (Path(name) / MANIFEST).is_file()
+    return name.startswith(REMOTE) or name.endswith(ARCHIVES) or os.path.isfile(f"{name}/{MANIFEST}")  # noqa: PTH113 - pathlib takes 4 ms to import
 
 
 def _expanded(name: str, *, is_recursive: bool) -> list[str]:
-    path = Path(name)
-    if name == "-" or name.startswith(REMOTE) or path.is_file():
+    if name == "-" or name.startswith(REMOTE) or os.path.isfile(name):  # noqa: PTH113 - pathlib takes 4 ms to import
         return [name]
-    if path.is_dir():
-        return _folder(path, is_recursive=is_recursive)
+    import glob  # noqa: PLC0415 - the plain file above does without
+    from pathlib import Path  # noqa: PLC0415 - as above, 4 ms
+
+    if Path(name).is_dir():
+        return _folder(Path(name), is_recursive=is_recursive)
     found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - the pattern may be absolute
     matched = [file for file in found if Path(file).is_file() or is_runeset(file)]
     if not matched:
@@ -113,7 +118,7 @@ def content(name: str, *, most: int) -> bytes:
         if name == "-":
             data = sys.stdin.buffer.read(most + 1)
         else:
-            with Path(name).open("rb") as file:
+            with open(name, "rb") as file:  # noqa: PTH123 - as above
                 data = file.read(most + 1)
     except OSError as error:
         raise InvalidArgument(error.strerror or "it cannot be read") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from rune.cli import options
 from rune.cli.files import Found, add_file, content, is_runeset, sources
@@ -17,8 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 MOST_VALUES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What was said about runesets."""
 
     settings: Sequence[tuple[str, str]] = ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from rune.api.fields import Message
@@ -54,6 +55,17 @@ class HasNow(Protocol):
         ...
 
 
+@runtime_checkable
+class HasBegin(Protocol):
+    """A transport that can send before there is an event loop in which the answer is awaited."""
+
+    def begin(
+        self, operation: Operation[Any, Any], request: Message, *, timeout: float
+    ) -> Callable[[], Awaitable[Message]]:
+        """Send the request now; what this returns is called once, and gives the answer."""
+        ...
+
+
 class Client:
     """Calls operations. Use it as `async with Client(transport) as client`."""
 
@@ -65,6 +77,16 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         await self._transport.close()
+
+    def begin(
+        self, operation: Operation[In, Out], request: In, *, timeout: float = CALL_SECONDS
+    ) -> Callable[[], Awaitable[Out]]:
+        """As `call`, but the request is on its way at once where the transport has a way for that."""
+        if not isinstance(self._transport, HasBegin):
+            return partial(self.call, operation, request, timeout=timeout)
+        return cast(
+            "Callable[[], Awaitable[Out]]", self._transport.begin(operation, request, timeout=timeout)
+        )
 
     async def call(self, operation: Operation[In, Out], request: In, *, timeout: float = CALL_SECONDS) -> Out:
         """The answer; `timeout` is in seconds, after which DeadlineExceeded is raised."""

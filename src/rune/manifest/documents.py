@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rune.api.fields import Message
 from rune.api.orchestrator.configmaps import Configmap
 from rune.api.orchestrator.namespaces import Namespace
 from rune.api.orchestrator.secrets import Secret
 from rune.api.orchestrator.services import Service
-from rune.api.validate import build
+from rune.api.validate import assemble
 from rune.errors import InvalidArgument
 from rune.manifest.values import Reading, nearest, yaml_path
 from rune.positions.nodes import Node, Origin, Source
@@ -27,8 +28,7 @@ KINDS: dict[str, type[Message]] = {
 TOP = {key: kind for kind in KINDS for key in (kind, f"{kind}s")}
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One resource of a file."""
 
     kind: str
@@ -110,7 +110,7 @@ class _Found:
 def _built(model: type[Message], data: dict[str, Any], node: Node, *, reading: Reading) -> Message | None:
     told = {problem.path for problem in reading.problems}
     try:
-        built = build(model, data)
+        built = assemble(model, data)
     except InvalidArgument as error:
         for violation in error.details:
             if violation.field not in told:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
 
 from rune.manifest.documents import Item
 from rune.manifest.references import circles, doubled, strangers, waits_for_ever
@@ -13,8 +14,7 @@ from rune.manifest.slips import slips_in, spilled
 from rune.positions.spots import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """A problem, and whether a server would refuse it (`error`) or it is probably not meant (`warning`)."""
 
     problem: Problem
@@ -33,4 +33,4 @@ def check(items: Sequence[Item]) -> list[Finding]:
 
 def _blind(problem: Problem) -> Problem:
     """Without the line it stands on, which holds what should not be read by others."""
-    return replace(problem, excerpt="")
+    return msgspec.structs.replace(problem, excerpt="")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from rune.positions.spots import Problem, Spot, problem_at
 
@@ -16,8 +17,7 @@ Mark = tuple[int, int]
 """Line and column in the text that is parsed, from 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much one text may hold. Nodes count with every use of an alias, which is what stops a bomb."""
 
     size: int = 4 << 20
@@ -30,16 +30,15 @@ class Limits:
     """Whether `<<` is read as a merge; a key like any other if not."""
 
 
-@dataclass(slots=True)
-class Node:
+class Node(msgspec.Struct):
     """A part of a document: `kind` is scalar, list or mapping."""
 
     kind: str
     spot: Spot
     text: str = ""
     quoted: bool = False
-    items: list[Node] = field(default_factory=list["Node"])
-    entries: list[tuple[Node, Node]] = field(default_factory=list["tuple[Node, Node]"])
+    items: list[Node] = []
+    entries: list[tuple[Node, Node]] = []
     size: int = 1
     """How many nodes it is, aliases written out."""
     depth: int = 1
@@ -63,8 +62,7 @@ class Node:
         return next((value for name, value in self.entries if name.text == key), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A file's documents, and its lines for excerpts."""
 
     name: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from rune.errors import InvalidArgument, Violation
 
@@ -13,8 +14,7 @@ EXCERPT = 100
 SEALED = "what stands here does not fit; it comes from a sensitive value, so it is not shown"
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """A place in a file; line and column count from 1."""
 
     file: str
@@ -27,8 +27,7 @@ class Spot:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong, and where."""
 
     spot: Spot

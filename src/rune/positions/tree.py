@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import yaml
 
 from rune.positions.nodes import BREAK, Limits, Mark, Node, Origin, Source, Written
@@ -135,7 +135,7 @@ class _Builder:
         """Note a problem at a place of the text; whatever stands in its line may be quoted by it."""
         line, _ = mark
         is_sealed = self._origin.spot((line, 1), (line + 1, 1)).is_sealed
-        self._found(replace(self._origin.spot(mark, mark), is_sealed=is_sealed), message)
+        self._found(msgspec.structs.replace(self._origin.spot(mark, mark), is_sealed=is_sealed), message)
 
     def _found(self, spot: Spot, message: str) -> None:
         if len(self.problems) <= MOST_PROBLEMS:

@@ -38,9 +38,10 @@ async def test_after_kill_9_of_runed_everything_is_as_it_was(tmp_path: Path) -> 
     counting = "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo done; exec sleep 3600"
     short = f"while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; echo bye; exit 7"
     await killed_runed(data, shell("long", counting), shell("short", short), meanwhile=f"{tmp_path}/go")
-    pid = records.read_pid(str(data / "instances" / "long"), 0)[0]
+    kept = records.load(str(data / "instances" / "long"))
+    assert kept
     async with machine(data) as runner:
-        assert runner.observe("long").pid == pid
+        assert runner.observe("long").pid == kept.pid > 0
         assert runner.observe("long").state is State.RUNNING
         assert (await ended(runner, "short")).exit_code == 7
         assert (await texts(runner, "short")) == ["bye"]
@@ -166,6 +167,34 @@ async def test_a_keeper_of_a_version_that_is_no_longer_there_is_named_and_left_a
         assert (runner.keeper_pid, runner.observe("a").pid) == (keeper, running.pid)
 
 
+def _record(record: records.Record, folder: Path, pid: int, since: int) -> None:
+    """Put a process on record as if it had done that itself."""
+    record.save(str(folder))
+    with (folder / "state.json").open("a", encoding="ascii") as file:
+        file.write(f"{pid} {since} 0 0\n")
+
+
+async def test_a_stop_right_behind_its_start_ends_it_and_no_other(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    workload: dict[str, object] = {"attempt": 0, "command": ["/bin/sleep", "3600"], "env": {}, "workdir": "/"}
+    workload |= {"uid": -1, "gid": -1, "groups": []}
+    names = [f"i{number}" for number in range(20)]
+    async with machine(data) as runner:
+        await runner.close()
+        keeper = await link.connect(data, Options(), lambda _: None)
+        starts = [keeper.ask("ensure", {"instance": name, **workload}, within=5) for name in names]
+        stop = keeper.ask("stop", {"instance": names[-1], "grace": 5}, within=5)
+        *started, stopped = await asyncio.gather(*starts, stop)  # all in one packet
+        assert stopped.seen
+        assert (stopped.seen.state, stopped.seen.exit_code) == (State.EXITED, 143)
+        pids = {answer.seen.pid for answer in started[:-1] if answer.seen}
+        assert len(pids) == len(names) - 1
+        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+        keeper.close()
+        await keeper.lost.wait()
+        await runner.start()
+
+
 @KINDS
 async def test_a_pid_that_another_process_has_now_is_left_alone(tmp_path: Path, *, cgroups: bool) -> None:
     data = tmp_path / "data"
@@ -173,8 +202,7 @@ async def test_a_pid_that_another_process_has_now_is_left_alone(tmp_path: Path, 
     folder = data / "instances" / "a"
     (folder / "log").mkdir(parents=True)
     record = records.Record("a", 0)
-    record.save(str(folder))
-    (folder / "pid").write_text(f"0 {stranger.pid} {records.birth(stranger.pid) - 1}\n")
+    _record(record, folder, stranger.pid, records.birth(stranger.pid) - 1)
     async with machine(data, cgroups=cgroups) as runner:
         over = runner.observe("a")
         assert (over.state, over.exit_code) == (State.EXITED, None)
@@ -192,8 +220,7 @@ async def test_after_a_restart_of_the_machine_nothing_runs_and_nobody_is_taken_f
     (folder / "log").mkdir(parents=True)
     record = records.Record("a", 0)
     record.boot = "another"
-    record.save(str(folder))
-    (folder / "pid").write_text(f"0 {os.getpid()} {records.birth(os.getpid())}\n")
+    _record(record, folder, os.getpid(), records.birth(os.getpid()))
     async with machine(tmp_path / "data") as runner:
         assert runner.observe("a").message == "the machine was restarted"
         assert stranger.returncode is None

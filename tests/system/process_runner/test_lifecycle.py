@@ -101,7 +101,7 @@ async def test_the_environment_is_what_was_asked_and_is_nowhere_on_disk(
     said = await texts(runner, "a")
     assert sorted(said) == sorted(["SECRET=hunter2", "NAME=ä€", f"PATH={os.environ['PATH']}"])
     files = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and path.suffix != ".log"]
-    assert len(files) > 2
+    assert len(files) > 1
     assert not any("hunter2" in path.read_text() for path in files)
 
 

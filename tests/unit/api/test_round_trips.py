@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rune.api import OPERATIONS, codec, wirejson
+from rune.api import OPERATIONS, codec, validate, wirejson
 from rune.api.fields import Message
 from rune.api.orchestrator import services
 from rune.api.shape import Field, fields
@@ -34,6 +35,16 @@ def test_a_message_comes_back_as_it_was(model: type[Message], data: st.DataObjec
     assert wirejson.from_plain(model, snaked(message)) == wirejson.from_plain(
         model, wirejson.to_plain(message)
     )
+
+
+@every_model
+@EXAMPLES
+@given(data=st.data())
+def test_a_message_put_together_part_by_part_is_the_one_that_is_built(
+    model: type[Message], data: st.DataObject
+) -> None:
+    plain = msgspec.to_builtins(data.draw(messages(model)))
+    assert validate.assemble(model, plain) == validate.build(model, plain)
 
 
 def snaked(message: Message) -> dict[str, Any]:

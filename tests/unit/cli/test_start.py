@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,13 @@ def test_a_list_needs_no_yaml_no_http_and_only_its_own_noun(served: Served) -> N
     ]
     environ = {"RUNE_SERVER": served.address, "RUNE_TOKEN": TOKEN}
     assert loaded(["rune", "get", "services"], names, **environ) == ["0"]
+
+
+@pytest.mark.system
+def test_what_a_file_declares_is_read_without_an_event_loop(tmp_path: Path) -> None:
+    names = ["asyncio", "dataclasses", "pathlib", "grpc", "rich", "rune.cli.rollout"]
+    (tmp_path / "web.yaml").write_text("service: {name: web, process: {command: /bin/sleep}}\n")
+    assert loaded(["rune", "cast", str(tmp_path / "web.yaml"), "--render"], names) == ["0"]
 
 
 @pytest.mark.system

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -51,6 +52,31 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
 async def test_an_answer_is_the_operations_message(client: Client) -> None:
     answer = await client.call(whoami, WhoAmIRequest())
     assert (answer.subject_name, answer.policies) == ("root", ["root"])
+
+
+async def test_a_call_may_be_begun_before_it_is_awaited(client: Client) -> None:
+    begun = [
+        client.begin(services.create, services.CreateServiceRequest(service=service(name)))
+        for name in ("a", "b", "a")
+    ]
+    found = await asyncio.gather(*(answer() for answer in begun), return_exceptions=True)
+    failed = [each for each in found if isinstance(each, BaseException)]
+    assert {each.service.name for each in found if not isinstance(each, BaseException) and each.service} == {
+        "a",
+        "b",
+    }
+    assert [type(each) for each in failed] == [AlreadyExists]
+
+
+def test_a_call_is_begun_without_an_event_loop(served: Served) -> None:
+    client = Client(GrpcTransport(served.address, token=TOKEN))
+    answer = client.begin(whoami, WhoAmIRequest())
+
+    async def waited() -> str:
+        async with client:
+            return (await answer()).subject_name
+
+    assert asyncio.run(waited()) == "root"
 
 
 async def test_a_failure_is_raised_as_the_class_that_was_raised(client: Client) -> None:

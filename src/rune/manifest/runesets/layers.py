@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import msgspec
 import yaml
 
 from rune.errors import InvalidArgument
@@ -81,7 +82,7 @@ class _Layers:
 
     def _told(self, problem: Problem) -> Problem:
         """Where values may be sensitive, the line they stand on is not repeated."""
-        return replace(problem, excerpt="") if self._metadata.has_secrets else problem
+        return msgspec.structs.replace(problem, excerpt="") if self._metadata.has_secrets else problem
 
     def known_is_settled(self) -> None:
         """What comes now must be a value that there is, by declaration or in values.yaml."""

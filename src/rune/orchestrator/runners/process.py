@@ -228,9 +228,11 @@ class ProcessRunner:
         """Batches of lines, read from the instance's files; keeper and workload notice nothing."""
         checks.instance_id(instance)
         folder = self._log_folder(instance)
-        if not folder.is_dir():
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)  # the first line would, and may not have been written yet
+        except FileNotFoundError as error:
             message = f"instance {instance!r} has no logs on this machine"
-            raise NotFound(message)
+            raise NotFound(message) from error
         reader = logs.Reader(instance, folder, since=since, until=until)
         try:
             async for batch in reader.kept(tail):

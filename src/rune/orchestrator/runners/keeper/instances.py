@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 from . import cgroups, groups, records, spawn, streams
 from .children import Children, outcome
@@ -54,6 +55,9 @@ class Instances:
         self.limits = Limits()
         self.known: dict[str, Instance] = {}
         self.children = Children(loop)
+        self._prepared: list[tuple[Instance, spawn.Plan]] = []
+        """Starts whose process is not there yet. They are born together: after each fork every page of ours
+        that is written to costs a fault, so between two of them there should be nothing else to do."""
         self.dying: set[str] = set()
         """Cgroups to remove once the last of what was killed in them is reaped."""
         self.push: Callable[[Message], None] = lambda _: None
@@ -80,6 +84,7 @@ class Instances:
 
     def stop(self, name: str, grace: float, answer: Answer) -> None:
         """SIGTERM, then SIGKILL to all of it after the grace; answers `seen` once it has ended."""
+        self._bear()
         instance = self.known.get(name)
         if not instance or not instance.alive:
             answer({"seen": instance.record.seen() if instance else None})
@@ -118,14 +123,28 @@ class Instances:
         instance.started.append(answer)
         self.known[name] = instance
         try:
-            plan = self._prepare(instance, asked)
-            instance.record.pid = self.children.bear(
-                plan,
-                lambda status: self._reaped(instance, status),
-                lambda report, why: self._reported(instance, report, why),
-            )
+            self._prepared.append((instance, self._prepare(instance, asked)))
         except OSError as error:
-            self._refuse(instance, f"{error.filename or self._folder}: {os.strerror(error.errno or 0)}")
+            self._fail(instance, error)
+            return
+        if len(self._prepared) == 1:
+            self._loop.later(0, self._bear)
+
+    def _bear(self) -> None:
+        """Start what is prepared; whatever else came in the same round has been prepared as well."""
+        prepared, self._prepared = self._prepared, []
+        for instance, plan in prepared:
+            try:
+                instance.record.pid = self.children.bear(
+                    plan,
+                    partial(self._reaped, instance),
+                    partial(self._reported, instance),
+                )
+            except OSError as error:
+                self._fail(instance, error)
+
+    def _fail(self, instance: Instance, error: OSError) -> None:
+        self._refuse(instance, f"{error.filename or self._folder}: {os.strerror(error.errno or 0)}")
 
     def _prepare(self, instance: Instance, asked: Message) -> spawn.Plan:
         record = instance.record
@@ -133,7 +152,6 @@ class Instances:
         record.uid, record.gid, record.groups = asked["uid"], asked["gid"], asked["groups"]
         if _made(folder):
             os.chmod(folder, 0o711)  # noqa: S103 - a workload's user must reach its scratch folder
-        _made(f"{folder}/log")
         record.workdir = asked["workdir"] or f"{folder}/scratch"
         if not asked["workdir"]:
             _made(record.workdir)
@@ -149,13 +167,12 @@ class Instances:
         if sandbox:
             record.sandbox = {name: sandbox[name] for name in ("capabilities", "filter")}
         streams.make(folder, record.uid, record.gid)
-        record.save(folder)
         instance.streams = self._streams(folder)
         plan = spawn.Plan(asked["command"], asked["env"], record.workdir)
         plan.uid, plan.gid, plan.groups, plan.cgroup = record.uid, record.gid, record.groups, record.cgroup
-        plan.folder, plan.attempt = folder, record.attempt
         plan.joins, plan.sandbox = record.joins, record.sandbox
         plan.wrap = sandbox["wrap"] if sandbox else []
+        plan.folder, plan.record = folder, record.begin(folder)
         return plan
 
     def _reported(self, instance: Instance, report: spawn.Report, why: str) -> None:
@@ -250,7 +267,7 @@ class Instances:
     def _is_own(self, record: Record) -> bool:
         """Nobody else has the pid by now. One that was not recorded with its birth is a child of ours."""
         born = records.birth(record.pid)
-        return not born or (born == record.birth if record.birth else self._is_child(record.pid))
+        return not born or (born <= record.birth if record.birth else self._is_child(record.pid))
 
     def _mains(self, but: int) -> set[int]:
         alive = {instance.record.pid for instance in self.known.values() if instance.alive}

@@ -43,7 +43,7 @@ class Stamps:
 
 
 class Journal:
-    """The newest file of one instance's log, open for appending; made by the first line."""
+    """The newest file of one instance's log, open for appending; the first line makes it, and the folder."""
 
     def __init__(self, folder: str, limits: Limits, stamps: Stamps) -> None:
         self._folder = folder
@@ -118,7 +118,11 @@ class Journal:
 
     def _open(self, number: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        fd = os.open(path(self._folder, number), flags, 0o600)
+        try:
+            fd = os.open(path(self._folder, number), flags, 0o600)
+        except FileNotFoundError:
+            os.mkdir(self._folder, 0o700)
+            fd = os.open(path(self._folder, number), flags, 0o600)
         self.close()
         self._fd = fd
         self._length = os.fstat(fd).st_size
@@ -148,6 +152,8 @@ def path(folder: str, number: int) -> str:
 
 def numbers(folder: str) -> list[int]:
     """The files that are there, oldest first."""
-    return sorted(
-        int(name[:-4]) for name in os.listdir(folder) if name.endswith(".log") and name[:-4].isdigit()
-    )
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(int(name[:-4]) for name in names if name.endswith(".log") and name[:-4].isdigit())

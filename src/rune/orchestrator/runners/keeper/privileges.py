@@ -19,7 +19,10 @@ AMBIENT_RAISE, AMBIENT_CLEAR_ALL = 2, 4
 VERSION_3 = 0x20080522
 WORD = 32
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)
+_control = _libc.prctl
+"""Found here and now: whatever ctypes makes in a new process is made for each one."""
+_ONE, _ZERO = ctypes.c_ulong(1), ctypes.c_ulong(0)
 
 
 class _Header(ctypes.Structure):
@@ -36,7 +39,7 @@ class _Program(ctypes.Structure):
 
 def no_new() -> None:
     """From now on nothing that is executed gains rights, whatever its file says."""
-    _prctl(SET_NO_NEW_PRIVS, 1)
+    _check(_control(SET_NO_NEW_PRIVS, _ONE, _ZERO, _ZERO, _ZERO))
 
 
 def unreadable() -> None:
@@ -47,7 +50,7 @@ def unreadable() -> None:
 def bound(kept: int) -> None:
     """Nothing this process executes may ever have more than these capabilities, a bit each."""
     number = 0
-    while _libc.prctl(CAPBSET_READ, number, 0, 0, 0) >= 0:
+    while _control(CAPBSET_READ, number, 0, 0, 0) >= 0:
         if not kept >> number & 1:
             _prctl(CAPBSET_DROP, number)
         number += 1
@@ -69,7 +72,7 @@ def confine(program: bytes) -> None:
     """Make only those system calls from now on that the filter allows; after `no_new`."""
     buffer = ctypes.create_string_buffer(program, len(program))
     filter_ = _Program(len(program) // 8, ctypes.addressof(buffer))
-    _check(_libc.prctl(SET_SECCOMP, FILTER, ctypes.byref(filter_), 0, 0))
+    _check(_control(SET_SECCOMP, FILTER, ctypes.byref(filter_), 0, 0))
 
 
 def setns(fd: int, kinds: int) -> None:
@@ -79,7 +82,7 @@ def setns(fd: int, kinds: int) -> None:
 
 def _prctl(option: int, *values: int) -> None:
     given = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0)[:4]]
-    _check(_libc.prctl(option, *given))
+    _check(_control(option, *given))
 
 
 def _check(result: int) -> None:

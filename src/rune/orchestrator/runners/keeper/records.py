@@ -1,7 +1,7 @@
-"""What is known of one instance, and the files that keep it across a crash of the keeper.
+"""What is known of one instance, and the file that keeps it across a crash of the keeper.
 
-`state.json` is written before an attempt starts and after it ended; `pid` is written by the new process
-itself before it becomes the workload. So there is no moment at which a workload runs and is not on record.
+`state.json` is written before an attempt starts and after it ended; the new process itself adds a line with
+its pid before it becomes the workload. So there is no moment at which a workload runs and is not on record.
 The environment, which may hold secrets, is never written.
 """
 
@@ -12,6 +12,8 @@ import os
 import sys
 import time
 from typing import Any
+
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 STARTING, RUNNING, EXITED = "starting", "running", "exited"
 
@@ -28,6 +30,7 @@ class Record:
         self.state = STARTING
         self.pid = 0
         self.birth = 0
+        """When it was put on record: the process of this pid was born by then. In ticks since boot."""
         self.boot = boot()
         self.started_at = now()
         self.ended_at: str | None = None
@@ -63,44 +66,47 @@ class Record:
 
     def save(self, folder: str) -> None:
         """Replace the file in one step."""
-        replace(f"{folder}/state.json", json.dumps(vars(self)).encode())
+        os.close(self.begin(folder))
+
+    def begin(self, folder: str) -> int:
+        """As `save`; returns the file, where a new process puts itself on record, for the caller to close."""
+        return replace(f"{folder}/state.json", json.dumps(vars(self)).encode() + b"\n")
 
 
 def load(folder: str) -> Record | None:
     """The record of a folder, with the pid that the process itself wrote; None when there is none."""
     try:
         with open(f"{folder}/state.json", "rb") as file:
-            stored: Message = json.load(file)
+            said, pids = file.readline(), file.readline()
+        stored: Message = json.loads(said)
         record = Record(stored["instance"], stored["attempt"])
         vars(record).update({name: stored[name] for name in vars(record) if name in stored})
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if record.state != EXITED:
-        known = read_pid(folder, record.attempt)
-        record.pid, record.birth, record.holder, record.holder_birth = known
+        record.pid, record.birth, record.holder, record.holder_birth = _pids(pids)
     return record
 
 
-def write_pid(folder: str, attempt: int, pid: int, holder: int = 0) -> None:
-    """Put a process on record as the one of this attempt, with that which holds its sandbox."""
-    fd = os.open(f"{folder}/pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    line = b"%d %d %d %d %d\n" % (attempt, pid, birth(pid), holder, birth(holder) if holder else 0)
-    written = os.write(fd, line)
-    os.close(fd)
-    if not written:
-        raise OSError(28, "the disk is full", folder)
+def write_pid(fd: int, pid: int, holder: int = 0) -> None:
+    """Put a process on record as the one of the attempt, with that which holds its sandbox.
+
+    Beside the pid stands the time now: who gets the same pid later was not born by then.
+    """
+    since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK
+    _write_all(fd, b"%d %d %d %d\n" % (pid, since, holder, birth(holder) if holder else 0), "state.json")
 
 
-def read_pid(folder: str, attempt: int) -> tuple[int, int, int, int]:
-    """Pid and time of birth of an attempt and of what holds its sandbox; zeros when it never came so far."""
-    try:
-        with open(f"{folder}/pid", "rb") as file:
-            text = file.read()
-            of, pid, born, *rest = map(int, text.split()) if text.endswith(b"\n") else (-1, 0, 0)
-    except (OSError, ValueError):
+def _pids(line: bytes) -> tuple[int, int, int, int]:
+    """Pid and latest time of birth of a workload, pid and time of birth of what holds its sandbox; zeros when
+    it never came so far.
+    """
+    words = line.split()
+    whole = len(words) == 4 and line.endswith(b"\n")  # noqa: PLR2004 - as write_pid writes them
+    if not whole or not all(word.isdigit() for word in words):
         return 0, 0, 0, 0
-    holder, holder_born, *_ = *rest, 0, 0
-    return (pid, born, holder, holder_born) if of == attempt else (0, 0, 0, 0)
+    pid, born, holder, holder_born = map(int, words)
+    return pid, born, holder, holder_born
 
 
 def stat(pid: int) -> list[bytes]:
@@ -121,7 +127,7 @@ def birth(pid: int) -> int:
 def lives(record: Record) -> bool:
     """Whether the recorded process is there and still running (a zombie is not)."""
     fields = stat(record.pid) if record.pid else []
-    same = bool(fields) and int(fields[19]) == record.birth and record.boot == boot()
+    same = bool(fields) and int(fields[19]) <= record.birth and record.boot == boot()
     return same and fields[0] not in b"ZX"
 
 
@@ -151,14 +157,19 @@ def now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:06d}Z"
 
 
-def replace(path: str, data: bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never half of it."""
+def _write_all(fd: int, data: bytes, path: str) -> None:
+    if os.write(fd, data) < len(data):
+        raise OSError(28, "the disk is full", path)
+
+
+def replace(path: str, data: bytes) -> int:
+    """Write a file so that a reader sees the old or the new content, never half of it; returns it, open."""
     fresh = f"{path}.new"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        written = os.write(fd, data)
-    finally:
+        _write_all(fd, data, path)
+        os.rename(fresh, path)
+    except OSError:
         os.close(fd)
-    if written < len(data):
-        raise OSError(28, "the disk is full", path)
-    os.rename(fresh, path)
+        raise
+    return fd

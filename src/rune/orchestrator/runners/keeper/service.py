@@ -160,6 +160,7 @@ def main(argv: list[str]) -> None:
     lock = _alone()
     _log_to("keeper.log")
     spawn.raise_limits()
+    spawn.heed_signals()
     spawn.subreaper()
     tree = cgroups.Tree("", {}) if "--no-cgroups" in argv else cgroups.tree(data)
     Service(data, lock, tree).run()

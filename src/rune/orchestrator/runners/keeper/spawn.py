@@ -21,9 +21,6 @@ from .records import Message, write_pid
 
 CLONE3, INTO_CGROUP = 435, 0x200000000
 
-IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
-"""Set back for the workload: Python ignores SIGPIPE, whoever started runed may have ignored SIGHUP."""
-
 
 class Plan:
     """What a new process does before it execs; all descriptors are the keeper's."""
@@ -45,10 +42,11 @@ class Plan:
         self.holder = 0
         """Instead of `wrap`: what holds the sandbox that is there already."""
         self.folder = ""
-        """Of a workload: where its pipes are and its pid is put on record."""
-        self.attempt = 0
+        """Of a workload: where its pipes are."""
+        self.record = -1
+        """Of a workload: the open file in which its pid is put on record; `spawn` closes it."""
         self.stdio: list[int] = []
-        """Of a command: its three descriptors, or one terminal."""
+        """Its three descriptors; of a command perhaps one terminal. A workload's are opened by `spawn`."""
 
 
 class _CloneArgs(ctypes.Structure):
@@ -71,6 +69,21 @@ def raise_limits() -> None:
     """Allow ourselves as many open files as we may; new processes get what we were given."""
     hard = _limits[0][1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def heed_signals() -> None:
+    """Block none and ignore none from now on: what is handled is the default again for what we execute.
+
+    Python ignores SIGPIPE, and whoever started runed may have ignored SIGHUP.
+    """
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _unheeded)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _unheeded(*_: object) -> None:
+    """As good as ignored."""
 
 
 def subreaper() -> None:
@@ -105,19 +118,41 @@ class Report:
 
 
 def spawn(plan: Plan) -> Report:
-    """Start it; the report's descriptor is the caller's to read and close."""
-    ours, theirs = os.pipe()
-    os.set_blocking(ours, False)
+    """Start it; the report's descriptor is the caller's to read and close.
+
+    All that can be done for the new process is done before it is there: each object that it touches is
+    copied, a page at a time.
+    """
+    opened: list[int] = []
     try:
-        pid = _fork(plan.cgroup)
-    except OSError:
-        os.close(ours)
-        os.close(theirs)
-        raise
-    if pid == 0:
-        _become(plan, theirs)
-    os.close(theirs)
+        if plan.folder:
+            opened.append(plan.record)
+            plan.stdio = _open(plan.folder, opened)
+        ours, theirs = os.pipe()
+        opened.append(theirs)
+        os.set_blocking(ours, False)
+        try:
+            pid = _fork(plan.cgroup)
+        except OSError:
+            os.close(ours)
+            raise
+        if pid == 0:
+            _become(plan, theirs)
+    finally:
+        for fd in opened:
+            os.close(fd)
     return Report(plan, pid, ours)
+
+
+def _open(folder: str, opened: list[int]) -> list[int]:
+    """The ends of a workload's pipes: for reading too, so that writing never fails for want of a reader."""
+    for path, mode in (
+        ("/dev/null", os.O_RDONLY),
+        (f"{folder}/out", os.O_RDWR),
+        (f"{folder}/err", os.O_RDWR),
+    ):
+        opened.append(os.open(path, mode))
+    return opened[-3:]
 
 
 def _reason(plan: Plan, told: bytes) -> str:
@@ -181,7 +216,7 @@ def _become(plan: Plan, report: int) -> None:
     """In the child: never returns, whatever happens."""
     stage = ["prepare"]
     try:
-        door = _placed(plan, report, stage)
+        door = _placed(plan, report, stage) if plan.joins or plan.sandbox else None
         _prepare(plan, report, stage)
         _settle(plan, door, stage)
         _exec(plan, stage)
@@ -229,7 +264,7 @@ def _step_inside(plan: Plan, report: int) -> None:
     pid = os.fork()
     if pid:
         if plan.folder:
-            write_pid(plan.folder, plan.attempt, pid, plan.holder)
+            write_pid(plan.record, pid, plan.holder)
         os.write(report, b"pid\0%d\n" % pid)
         os.write(going, b"g")
         os._exit(0)
@@ -241,16 +276,14 @@ def _step_inside(plan: Plan, report: int) -> None:
 
 def _prepare(plan: Plan, report: int, stage: list[str]) -> None:
     os.setsid()
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     resource.setrlimit(resource.RLIMIT_NOFILE, _limits[0])
     if plan.folder:
         stage[0] = "record"
         if not plan.sandbox:
-            write_pid(plan.folder, plan.attempt, os.getpid())
+            write_pid(plan.record, os.getpid())
         _live_with_the_keeper(report)
-        _pipes(plan.folder)
+        for target, fd in enumerate(plan.stdio):
+            os.dup2(fd, target)
     else:
         _stdio(plan.stdio)
     os.umask(0o022)
@@ -287,13 +320,6 @@ def _live_with_the_keeper(report: int) -> None:
     poll.register(report, 0)
     if poll.poll(0):
         os._exit(127)
-
-
-def _pipes(folder: str) -> None:
-    """Open for reading too, so that writing never fails for want of a reader."""
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-    os.dup2(os.open(f"{folder}/out", os.O_RDWR), 1)
-    os.dup2(os.open(f"{folder}/err", os.O_RDWR), 2)
 
 
 def _stdio(given: list[int]) -> None:
