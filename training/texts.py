@@ -55,7 +55,7 @@ MOST_INSIDE, LONGEST_INSIDE = WINDOW - 8, 900
 """Tokens of the longest text that a window is cut around, and characters of one that a document holds."""
 STRETCHES, FROM_LIBRARY = 4_000, 0.5
 """Stretches of the library that documents draw from, and the share of what surrounds a text that they are."""
-QUOTED = 0.09
+QUOTED = 0.06
 """The share of harmless texts that quote an attack of ours."""
 
 _LEAK = ("leak", "exfil", "secret", "password", "reveal", "extract", "prompt_theft")

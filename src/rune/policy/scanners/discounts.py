@@ -19,7 +19,7 @@ FLOOR = 0.12
 
 def discounts(text: str, start: int, end: int) -> Iterator[tuple[str, float]]:
     """The discounts that apply to a match at these characters of lower-cased text, as (name, factor)."""
-    while start < end and text[start] in _MARKS:
+    while start < end and not text[start].isalnum():
         start += 1  # a rule that wants a border may match the very mark that opens a quotation
     before, after = text[max(0, start - BEFORE) : start], text[end : end + AFTER]
     sentence = _SENTENCE_END.split(before[-160:])[-1]
@@ -90,7 +90,6 @@ def _in_code(text: str, start: int, *, before: str) -> bool:
 _EDGES = " \t\r\n\"'*_#>-"
 _SENTENCE_END = re.compile(r"[?？][\"'”]?(?:\s|$)|[.!;。！](?:\s|$)|\n")
 _OPENING = re.compile(r"""(?:^|(?<=[\s(\[{=:,>*]))(["'\x60“«„‘「])["'\x60]{0,2}(?=\S|$)""")
-_MARKS = " \n\"'`“„«‘「"
 _PARTNERS = {'"': '"', "'": "'", "`": "`", "“": "”", "«": "»", "„": "“", "‘": "’", "「": "」"}
 _CLOSING = {one: re.compile(rf"{two}(?=[\s.,;:!?)\]}}<{two}]|$)") for one, two in _PARTNERS.items()}
 _CODE_NEAR = re.compile(

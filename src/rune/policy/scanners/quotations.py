@@ -1,14 +1,28 @@
 """Finds what a text quotes, and whether the rest of it is talk about attacks or code that tests for them.
 
-L2 scores a text once more without its quotations: where the rest is calm and is such talk, the attack is quoted.
+L2 scores a text once more without its quotations: where the rest is calm, the attack is quoted; where the rest
+speaks of attacks besides, it is an example.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-TALK, QUOTED = ("quoted in talk about attacks", 0.2), ("what speaks for it is quoted", 0.45)
-"""What the discounts are called, and how much of a confidence they leave."""
+
+class Kind(NamedTuple):
+    """A discount: how much it leaves of the confidence in the whole, and of that in what is not quoted.
+
+    The second counts only where a quotation itself reads like an attack, so that none is a disguise.
+    """
+
+    name: str
+    quoted: float
+    rest: float
+
+
+TALK = Kind("quoted in talk about attacks", quoted=0.2, rest=0.6)
+QUOTED = Kind("what speaks for it is quoted", quoted=0.45, rest=1.0)
 LONGEST = 800
 """Characters of a quotation; the text between two marks further apart is not one."""
 
@@ -16,6 +30,11 @@ LONGEST = 800
 def left_out(text: str) -> str:
     """The text with a blank in the place of each quotation."""
     return _QUOTATION.sub(" ", text)
+
+
+def only(text: str) -> str:
+    """The quotations alone, a line for each."""
+    return "\n".join(found[0] for found in _QUOTATION.finditer(text))
 
 
 def is_talk(rest: str) -> bool:

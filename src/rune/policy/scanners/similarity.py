@@ -129,16 +129,23 @@ class SimilarityScanner:
         """The finding, worth less where the place is calm without what it quotes."""
         region = text[max(0, place.words[0].start - 1) : place.words[-1].end + 1]
         rest = quotations.left_out(region)
-        words = [word for word in (plain(token) for token, _, _ in cut(rest)) if word]
-        if rest == region or len(words) < SHORTEST:
+        if rest == region:
             return finding
-        alone = self.calibration.confidence(self._classifier.score(words), place.windows)
-        name, factor = quotations.TALK if quotations.is_talk(_lowered(rest)) else quotations.QUOTED
-        left = max(alone, finding.confidence * factor)
+        alone = self._alone(rest, place.windows)
+        kind = quotations.TALK if quotations.is_talk(_lowered(rest)) else quotations.QUOTED
+        is_example = self._alone(quotations.only(region), place.windows) >= self.calibration.flag_at
+        left = max(alone * (kind.rest if is_example else 1.0), finding.confidence * kind.quoted)
         if left >= finding.confidence:
             return finding
-        why = f"{finding.explanation} (discounted: {name})"
+        why = f"{finding.explanation} (discounted: {kind.name})"
         return msgspec.structs.replace(finding, confidence=round(left, 4), explanation=why)
+
+    def _alone(self, part: str, windows: int) -> float:
+        """The confidence that a part of a place is an attack; a few words are as likely one as not."""
+        words = [word for word in (plain(token) for token, _, _ in cut(part)) if word]
+        if len(words) < SHORTEST:
+            return 0.5
+        return self.calibration.confidence(self._classifier.score(words), windows)
 
     def narrowed(self, words: Sequence[Word]) -> tuple[int, int]:
         """The characters of the run of words that speaks most for an attack."""
