@@ -146,7 +146,7 @@ def _sources(measured: Sequence[Measured], rows: Sequence[Row], inside: Marked) 
 
 def _classes(measured: Sequence[Measured], rows: Sequence[Row], marks: Sequence[list[float] | None]) -> None:
     """Kinds of harmless text: what is flagged, blocked, and above the threshold that 1 % of all reach."""
-    kinds = {
+    kinds: dict[str, Callable[[Row], bool]] = {
         "plain": lambda row: row["kind"] == "benign",
         "hard": lambda row: row["kind"] == "benign_hard" and not row["source"].startswith("own_"),
         "quoting documents (ours)": lambda row: row["source"] == "own_quoting",
@@ -156,10 +156,10 @@ def _classes(measured: Sequence[Measured], rows: Sequence[Row], marks: Sequence[
     for each, mark in zip(measured, marks, strict=True):
         sys.stdout.write(f"\n{each.name:44} rows  flag %  block %  > 1 %\n")
         for title, belongs in kinds.items():
-            _class(each, title, [at for at, row in enumerate(rows) if belongs(row)], mark)
+            _class(each, title, [at for at, row in enumerate(rows) if belongs(row)], mark=mark)
 
 
-def _class(each: Measured, title: str, inside: list[int], mark: list[float] | None) -> None:
+def _class(each: Measured, title: str, inside: list[int], *, mark: list[float] | None) -> None:
     if not inside:
         return
     above = f"{100 * (each.scores[inside] > mark[0]).mean():7.1f}" if mark else ""
@@ -178,13 +178,15 @@ def _documents(rows: Sequence[Row], marks: Sequence[list[float]]) -> None:
             clean = texts.joined(rows, size=size, count=count)
             line = f"{f'{name}, {size} characters':30} {count:4}"
             for made in (clean, texts.hidden(clean, rows)):
-                found = _flagged(shield.scan_input, shield.config.flag_threshold, made, mark[0])
+                found = _flagged(
+                    shield.scan_input, made, threshold=shield.config.flag_threshold, mark=mark[0]
+                )
                 line += " |" + "".join(f"{figure:8.1f}" for figure in found)
             sys.stdout.write(line + "\n")
 
 
 def _flagged(
-    scan: Callable[[str], ScanResult], threshold: float, made: Sequence[str], mark: float
+    scan: Callable[[str], ScanResult], made: Sequence[str], *, threshold: float, mark: float
 ) -> tuple[float, float, float]:
     found = [scan(text) for text in made]
     risks = np.array([result.risk_score for result in found])

@@ -29,9 +29,8 @@ def main(one: Path, two: Path) -> int:
     gains = np.stack([first.gain.astype(np.float64), second.gain.astype(np.float64)])
     alike = float(np.corrcoef(gains)[0, 1])
     furthest = float(np.abs(gains[0] - gains[1]).max())
-    sys.stdout.write(
-        f"features {'the same' if same else 'differ'}, weights correlate by {alike:.7f}, furthest {furthest:.4f}\n"
-    )
+    kept = "the same" if same else "differ"
+    sys.stdout.write(f"features {kept}, weights correlate by {alike:.7f}, furthest {furthest:.4f}\n")
     return 0 if same and alike >= ALIKE else 1
 
 

@@ -1,4 +1,4 @@
-"""The texts that detection is measured on: development data, sets of our own, and documents joined of both."""
+"""The texts that detection is measured on: development data, sets of our own, and long documents."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def development(folder: Path) -> Iterator[Row]:
 
 def origin(row: Row) -> str:
     """Where a row comes from: sources that somebody made together count as one."""
-    return ORIGINS.get(row["source"], row["source"])
+    source: str = row["source"]
+    return ORIGINS.get(source, source)
 
 
 def is_plain(row: Row) -> bool:
@@ -51,10 +52,12 @@ def is_plain(row: Row) -> bool:
 
 def sample(rows: Sequence[Row], limit: int) -> list[Row]:
     """At most so many rows of each source, the same ones each time; all of them for a limit of 0."""
+    if not limit:
+        return list(rows)
     chosen: dict[tuple[str, bool], list[Row]] = defaultdict(list)
     for row in random.Random(7).sample(rows, len(rows)):  # noqa: S311 - repeatable, not secret
         group = chosen[row["source"], row["attack"]]
-        if len(group) < limit or not limit:
+        if len(group) < limit:
             group.append(row)
     return [row for group in chosen.values() for row in group]
 

@@ -25,7 +25,7 @@ ALIGN = 64
 BLOCK = 32
 """Tokens of half a window: in a long paragraph windows are two blocks long and begin at each block."""
 LEAST, MOST = 8, 4 * BLOCK
-"""Tokens of a paragraph that is a window of its own: one shorter is read with what follows, one longer is cut."""
+"""Tokens of a paragraph that is a window of its own: a shorter is read with the next, a longer cut."""
 WHOLE = 10 * BLOCK
 """Tokens of the longest text that is one window."""
 IDF_STEP = 16
@@ -63,7 +63,8 @@ class Classifier:
         window = np.concatenate([one[one >= 0], two[two >= 0] + len(apart)])
         bounds = apart + between
         scores = self._scores(window, np.concatenate([number[one >= 0], number[two >= 0]]), len(bounds))
-        return [Window(score, *bound) for score, bound in zip(scores, bounds, strict=True)]
+        found = [Window(score, *bound) for score, bound in zip(scores, bounds, strict=True)]
+        return sorted(found, key=lambda window: window.first)
 
     def score(self, words: list[str]) -> float:
         """How much a short text reads like an attack."""

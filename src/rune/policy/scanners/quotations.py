@@ -1,7 +1,7 @@
 """Finds what a text quotes, and whether the rest of it is talk about attacks or code that tests for them.
 
-L2 scores a text once more without its quotations: where the rest is calm, the attack is quoted; where the rest
-speaks of attacks besides, it is an example.
+L2 scores a text once more without its quotations: where the rest is calm, the attack is quoted; where the
+rest speaks of attacks besides, it is an example.
 """
 
 from __future__ import annotations

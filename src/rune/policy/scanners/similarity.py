@@ -16,7 +16,7 @@ import msgspec
 
 from rune.policy.scanners import quotations, roles
 from rune.policy.scanners.discounts import discounted, discounts
-from rune.policy.scanners.finding import Finding, Severity
+from rune.policy.scanners.finding import FLAG_AT, Finding, Severity
 from rune.policy.scanners.tokens import cut, plain
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ class SimilarityScanner:
             risk = max(risk, finding.weight)
             if confidence < calibration.flag_at:
                 break
-            findings.append(finding)
+            if finding.weight >= FLAG_AT:  # what is discounted adds nothing to what L1 found there
+                findings.append(finding)
         findings.sort(key=lambda each: each.start)
         return Judgement(risk=round(risk, 4), findings=findings, complete=complete)
 

@@ -1,18 +1,20 @@
-"""The harmless sets of our own that only measure: large enough, the same each time, apart from the training."""
+"""The harmless sets of our own that only measure: many, the same each time, not trained on."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[4]
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from scans import texts  # noqa: E402 - a package of the benchmarks
+texts: Any = importlib.import_module("scans.texts")  # of the benchmarks, which are no package
 
 
-@pytest.mark.parametrize("name", texts.OWN)
+@pytest.mark.parametrize("name", ["quoting", "roles"])
 def test_a_set_has_two_hundred_different_texts_and_is_the_same_each_time(name: str) -> None:
     rows = texts.own(name)
     assert len({row["text"] for row in rows}) >= 200
