@@ -1,123 +1,201 @@
-"""How much of known attacks Rune finds, per source, and how often it errs on harmless text; beside peers.
+"""How much of known attacks Rune finds, and how often it errs on harmless text; beside peers.
 
-    python benchmarks/scan_detect.py DATA_FOLDER [--sample N] [--look SOURCE]
+    python benchmarks/scan_detect.py [DATA_FOLDER] [--peers .venv-peers] [--sample N] [--look SOURCE]
 
 The folder holds `attacks.jsonl.gz` and `benign.jsonl.gz`, one object a line with `text`, `source`, `kind`
-and an optional `tier`. The weights that ship were trained on our own texts alone and have seen none of it.
-Long documents are joined of harmless texts, with and without an attack. Peers are measured where installed
-(`pip install ai-injection-guard clawguard-core`). `--look` prints what L1 and L2 together get wrong.
+and an optional `tier`; without it only the harmless sets of our own are measured. The weights that ship were
+trained on our own texts alone and have seen none of it, so that every source is one left out; what the data
+could still flatter is the threshold, and each source is measured at one that all other origins set.
+Peers run in an environment of their own (benchmarks/scans/peers.py says how it is made). `--look` prints what
+L1 and L2 together get wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import importlib
-import json
-import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scans import peers, texts
+from scans.texts import Row
 
-from rune import Shield
+from rune import ScanResult, Shield
 
-Row = dict[str, Any]
-Detector = Callable[[str], float]
 Scores = NDArray[np.float64]
+Marked = NDArray[np.bool_]
 DOCUMENTS = ((4_000, 200), (100_000, 20))
 SHARES = (0.01, 0.05)
-HIDDEN = 600
-"""Characters that an attack hidden in a document has at most."""
-PEERS = {
-    "ai-injection-guard": ("prompt_shield", "PromptScanner"),
-    "clawguard-core": ("clawguard_core", "Scanner"),
-}
-"""Rule scanners that work offline: the module, and the class whose `scan` gives a `risk_score`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a detector says of each text: a score, what it flags and what it blocks by its own default."""
+
+    name: str
+    scores: Scores
+    flagged: Marked
+    blocked: Marked
 
 
 def main() -> None:
-    """Prints a table of totals, then one per source and for long documents."""
+    """Prints totals, each source, harmless classes and long documents."""
     options = _options()
-    rows = list(_rows(options.data))
+    data = texts.sample(list(texts.development(options.data)), options.sample) if options.data else []
     if options.look:
-        return _look([row for row in rows if row["source"] == options.look])
-    chosen = _sample(rows, options.sample)
-    names, scores = list[str](), list[Scores]()
-    for name, detector in _detectors():
-        began = time.perf_counter()
-        scores.append(np.array([detector(row["text"]) for row in chosen]))
-        names.append(f"{name} ({(time.perf_counter() - began) / len(chosen) * 1e3:.2f} ms a text)")
-    _totals(names, scores, chosen)
-    _sources(names, scores, chosen)
-    _documents(chosen)
-    return None
+        return _look([row for row in data if row["source"] == options.look])
+    own = [row for name in texts.OWN for row in texts.own(name)]
+    rows = [*data, *own]
+    measured = [*_layers(rows), *_beside(rows, options.peers)]
+    if not data:
+        sys.stdout.write("no folder of data is given: only our own harmless sets are measured\n")
+        return _classes(measured, rows, [None] * len(measured))
+    inside = np.arange(len(rows)) < len(data)
+    marks = [[_mark(each.scores[inside & _harmless(rows)], share) for share in SHARES] for each in measured]
+    _totals(measured, rows, inside)
+    _sources(measured, rows, inside)
+    _classes(measured, rows, marks)
+    return _documents(data, marks[:2])
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--peers", type=Path, default=Path(".venv-peers"), help="their environment")
     parser.add_argument("--sample", type=int, default=0, help="rows per source, 0 for all")
     parser.add_argument("--look", default="", help="print what one source gets wrong")
     return parser.parse_args()
 
 
-def _rows(folder: Path) -> Iterator[Row]:
-    for name in ("attacks", "benign"):
-        with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-            for line in lines:
-                yield json.loads(line) | {"attack": name == "attacks"}
-
-
-def _sample(rows: list[Row], limit: int) -> list[Row]:
-    if not limit:
-        return rows
-    chosen: dict[tuple[str, bool], list[Row]] = defaultdict(list)
-    for row in random.Random(7).sample(rows, len(rows)):  # noqa: S311 - repeatable, not secret
-        group = chosen[row["source"], row["attack"]]
-        if len(group) < limit:
-            group.append(row)
-    return [row for group in chosen.values() for row in group]
-
-
-def _detectors() -> Iterator[tuple[str, Detector]]:
-    """L1, both layers as they ship, and the peers that are installed."""
-    for name, l2 in (("L1", False), ("L1 + L2 as shipped", True)):
+def _layers(rows: Sequence[Row]) -> list[Measured]:
+    """L1, and both layers as they ship."""
+    found: list[Measured] = []
+    for name, l2 in (("L1", False), ("L1 + L2", True)):
         shield = Shield(events_enabled=False, l2_enabled=l2)
-        yield name, lambda text, shield=shield: shield.scan_input(text).risk_score
-    for name, (module, scanner) in PEERS.items():
-        try:
-            peer: Any = getattr(importlib.import_module(module), scanner)()
-        except ImportError:
-            sys.stdout.write(f"{name} is not installed and is left out\n")
-            continue
-        yield name, lambda text, peer=peer: float(peer.scan(text).risk_score)
+        shield.scan_input("the first scan loads what is needed")
+        began = time.process_time()
+        results = [shield.scan_input(row["text"]) for row in rows]
+        spent = (time.process_time() - began) / len(rows) * 1e3
+        scores = np.array([result.risk_score for result in results])
+        flagged, blocked = scores >= shield.config.flag_threshold, [result.blocked for result in results]
+        title = f"{name} ({spent:.2f} ms)"
+        found.append(Measured(name=title, scores=scores, flagged=flagged, blocked=np.array(blocked)))
+    return found
 
 
-def _totals(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row]) -> None:
-    attack = np.array([row["attack"] for row in rows])
-    explicit = np.array([row["attack"] and row.get("tier") != "implicit" for row in rows])
-    hard = np.array([row["kind"] == "benign_hard" for row in rows])
-    header = "AUROC  at 1 %  explicit  hard fp  at 5 %  explicit  hard fp"
-    sys.stdout.write(
-        f"{len(rows)} texts, {attack.sum()} attacks, {explicit.sum()} explicit, {hard.sum()} hard\n"
-    )
-    sys.stdout.write(f"\n{'recall at a share of harmless texts':52} {header}\n")
-    for name, score in zip(names, scores, strict=True):
-        line = f"{name:52} {_auroc(score, attack):5.3f}"
+def _beside(rows: Sequence[Row], folder: Path) -> list[Measured]:
+    """The peers; they know one verdict, which counts as flagged and blocked."""
+    return [
+        Measured(
+            name=f"{each.name} ({each.milliseconds:.2f} ms)",
+            scores=np.array(each.scores),
+            flagged=np.array(each.flagged),
+            blocked=np.array(each.flagged),
+        )
+        for each in peers.measured(folder, [row["text"] for row in rows])
+    ]
+
+
+def _harmless(rows: Sequence[Row]) -> Marked:
+    return np.array([not row["attack"] for row in rows])
+
+
+def _totals(measured: Sequence[Measured], rows: Sequence[Row], inside: Marked) -> None:
+    """Recall at shares of all harmless texts, and what the product's own defaults find."""
+    attack = ~_harmless(rows)
+    plain = np.array([texts.is_plain(row) for row in rows])
+    hard = inside & np.array([row["kind"] == "benign_hard" for row in rows])
+    counts = f"{attack.sum()} attacks, {plain.sum()} of them plain, {(inside & ~attack).sum()} harmless texts"
+    sys.stdout.write(f"{counts}, {hard.sum()} of them hard\n\n{'recall at a share of harmless texts':36} ")
+    sys.stdout.write("AUROC |  1 %  plain   hard fp |  5 %  plain  hard fp | defaults: flag  plain  block\n")
+    for each in measured:
+        line = f"{each.name:36} {_auroc(each.scores[inside], attack[inside]):5.3f}"
         for share in SHARES:
-            mark = _mark(score[~attack], share)
-            line += "".join(
-                f" {100 * (score[group] > mark).mean():7.1f}" for group in (attack, explicit, hard)
+            above = each.scores > _mark(each.scores[inside & ~attack], share)
+            line += " |" + "".join(f"{_share(above, group):7.1f}" for group in (attack, plain, hard))
+        shown = [(each.flagged, attack), (each.flagged, plain), (each.blocked, attack)]
+        sys.stdout.write(line + " |" + "".join(f"{_share(*pair):7.1f}" for pair in shown) + "\n")
+
+
+def _sources(measured: Sequence[Measured], rows: Sequence[Row], inside: Marked) -> None:
+    """Each source at the defaults, and at thresholds that the harmless texts of all other origins set."""
+    origins = np.array([texts.origin(row) for row in rows])
+    harmless = inside & _harmless(rows)
+    groups: dict[tuple[bool, str, str], list[int]] = defaultdict(list)
+    for at, row in enumerate(rows):
+        if inside[at]:
+            groups[not row["attack"], f"{row['source']} {row.get('tier') or ''}", texts.origin(row)].append(
+                at
             )
-        sys.stdout.write(line + "\n")
+    for each in measured:
+        sys.stdout.write(f"\n{each.name:44} rows  flag %  block %  > 1 %  > 5 %, by all other origins\n")
+        for (calm, group, origin), at in sorted(groups.items()):
+            others = each.scores[harmless & (origins != origin)]
+            above = [100 * (each.scores[at] > _mark(others, share)).mean() for share in SHARES]
+            shown = (100 * each.flagged[at].mean(), 100 * each.blocked[at].mean(), *above)
+            title = f"{'harmless' if calm else 'attack'} {group}"
+            sys.stdout.write(f"{title:44} {len(at):4} " + "".join(f"{x:7.1f}" for x in shown) + "\n")
+
+
+def _classes(measured: Sequence[Measured], rows: Sequence[Row], marks: Sequence[list[float] | None]) -> None:
+    """Kinds of harmless text: what is flagged, blocked, and above the threshold that 1 % of all reach."""
+    kinds: dict[str, Callable[[Row], bool]] = {
+        "plain": lambda row: row["kind"] == "benign",
+        "hard": lambda row: row["kind"] == "benign_hard" and not row["source"].startswith("own_"),
+        "quoting documents (ours)": lambda row: row["source"] == "own_quoting",
+        "act as (ours)": lambda row: row["source"] == "own_roles",
+        "act as (awesome_chatgpt_prompts)": lambda row: row["source"] == "awesome_chatgpt_prompts",
+    }  # fmt: skip
+    for each, mark in zip(measured, marks, strict=True):
+        sys.stdout.write(f"\n{each.name:44} rows  flag %  block %  > 1 %\n")
+        for title, belongs in kinds.items():
+            _class(each, title, [at for at, row in enumerate(rows) if belongs(row)], mark=mark)
+
+
+def _class(each: Measured, title: str, inside: list[int], *, mark: list[float] | None) -> None:
+    if not inside:
+        return
+    above = f"{100 * (each.scores[inside] > mark[0]).mean():7.1f}" if mark else ""
+    flagged, blocked = 100 * each.flagged[inside].mean(), 100 * each.blocked[inside].mean()
+    sys.stdout.write(f"{title:44} {len(inside):4} {flagged:7.1f}{blocked:7.1f}{above}\n")
+
+
+def _documents(rows: Sequence[Row], marks: Sequence[list[float]]) -> None:
+    """Long documents joined of harmless texts: as they are, and with one plain and short attack inside."""
+    sys.stdout.write(
+        f"\n{'documents':30} rows | clean: flag  block  > 1 % | attack inside: flag  block  > 1 %\n"
+    )
+    for (name, l2), mark in zip((("L1", False), ("L1 + L2", True)), marks, strict=True):
+        shield = Shield(events_enabled=False, l2_enabled=l2)
+        for size, count in DOCUMENTS:
+            clean = texts.joined(rows, size=size, count=count)
+            line = f"{f'{name}, {size} characters':30} {count:4}"
+            for made in (clean, texts.hidden(clean, rows)):
+                found = _flagged(
+                    shield.scan_input, made, threshold=shield.config.flag_threshold, mark=mark[0]
+                )
+                line += " |" + "".join(f"{figure:8.1f}" for figure in found)
+            sys.stdout.write(line + "\n")
+
+
+def _flagged(
+    scan: Callable[[str], ScanResult], made: Sequence[str], *, threshold: float, mark: float
+) -> tuple[float, float, float]:
+    found = [scan(text) for text in made]
+    risks = np.array([result.risk_score for result in found])
+    blocked = 100 * sum(result.blocked for result in found) / len(found)
+    return 100 * (risks >= threshold).mean(), blocked, 100 * (risks > mark).mean()
+
+
+def _share(above: Marked, group: Marked) -> float:
+    return 100 * float(above[group].mean())
 
 
 def _mark(harmless: Scores, share: float) -> float:
@@ -125,77 +203,18 @@ def _mark(harmless: Scores, share: float) -> float:
     return float(np.quantile(harmless, 1 - share, method="higher"))
 
 
-def _auroc(score: Scores, attack: NDArray[np.bool_]) -> float:
+def _auroc(score: Scores, attack: Marked) -> float:
     """The chance that an attack scores higher than a harmless text; a draw counts half."""
     harmless = np.sort(score[~attack])
-    below = np.searchsorted(harmless, score[attack], "left") + np.searchsorted(
-        harmless, score[attack], "right"
-    )
-    return float(below.mean() / 2 / len(harmless))
-
-
-def _sources(names: Sequence[str], scores: Sequence[Scores], rows: Sequence[Row]) -> None:
-    groups: dict[str, list[int]] = defaultdict(list)
-    attack = np.array([row["attack"] for row in rows])
-    for at, row in enumerate(rows):
-        groups[f"{'attack' if row['attack'] else 'harmless'} {row['source']} {row.get('tier') or ''}"].append(
-            at
-        )
-    for name, score in zip(names, scores, strict=True):
-        marks = [_mark(score[~attack], share) for share in SHARES]
-        sys.stdout.write(f"\n{name:60} rows  % above 1 %  % above 5 %\n")
-        for group, inside in sorted(groups.items()):
-            above = [100 * (score[inside] > mark).mean() for mark in marks]
-            sys.stdout.write(f"{group:60} {len(inside):4}  {above[0]:11.1f}  {above[1]:11.1f}\n")
-
-
-def _documents(rows: Sequence[Row]) -> None:
-    """Long documents joined of harmless texts: as they are, and with one plain and short attack inside."""
-    texts = [row["text"] for row in rows if row["kind"] == "benign"]
-    attacks = [
-        row["text"]
-        for row in rows
-        if row["attack"] and row.get("tier") != "implicit" and len(row["text"]) < HIDDEN
-    ]
-    sys.stdout.write(f"\n{'documents':40}   rows  clean: flag %  block %  with an attack: flag %  block %\n")
-    for l2 in (False, True):
-        shield = Shield(events_enabled=False, l2_enabled=l2)
-        for size, count in DOCUMENTS:
-            clean = list(_joined(texts, size=size, count=count))
-            figures = [*_flagged(shield, clean), *_flagged(shield, list(_hidden(clean, attacks)))]
-            title = f"{'L1 + L2' if l2 else 'L1'}, {size} characters"
-            shown = "  ".join(f"{figure:12.1f}" for figure in figures)
-            sys.stdout.write(f"{title:40}   {count:4}  {shown}\n")
-
-
-def _flagged(shield: Shield, texts: Sequence[str]) -> tuple[float, float]:
-    found = [shield.scan_input(text) for text in texts]
-    flagged = sum(result.risk_score >= shield.config.flag_threshold for result in found)
-    return 100 * flagged / len(texts), 100 * sum(result.blocked for result in found) / len(texts)
-
-
-def _hidden(clean: Sequence[str], attacks: Sequence[str]) -> Iterator[str]:
-    chance = random.Random(4)  # noqa: S311 - repeatable, not secret
-    for text in clean:
-        at = max(text.find("\n\n", chance.randrange(len(text))), 0)
-        yield f"{text[:at]}\n\n{chance.choice(attacks)}\n\n{text[at:]}"
-
-
-def _joined(texts: Sequence[str], *, size: int, count: int) -> Iterator[str]:
-    chance = random.Random(3)  # noqa: S311 - repeatable, not secret
-    for _ in range(count):
-        parts, length = list[str](), 0
-        while length < size:
-            parts.append(chance.choice(texts))
-            length += len(parts[-1]) + 2
-        yield "\n\n".join(parts)[:size]
+    low, high = (np.searchsorted(harmless, score[attack], side) for side in ("left", "right"))
+    return float((low + high).mean() / 2 / len(harmless))
 
 
 def _look(rows: Sequence[Row]) -> None:
     shield = Shield(events_enabled=False, l2_enabled=True)
     for row in rows:
         result = shield.scan_input(row["text"])
-        if row["attack"] != (result.risk_score >= 0.5):
+        if row["attack"] != (result.risk_score >= shield.config.flag_threshold):
             found = [(threat["rule"], threat["confidence"]) for threat in result.threats_detected]
             shown = row["text"][:500].replace("\n", "\\n")
             sys.stdout.write(f"{result.risk_score:.2f} {found} {shown}\n")

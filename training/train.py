@@ -1,20 +1,25 @@
 """Trains the classifier that ships: on our own texts, the standard library and, if given, development data.
 
+    python train.py OUT --points FOLDER --rise 0.75        the weights that ship
     python train.py OUT [--data FOLDER] [--begin-with FITTED.npz] [--scores SCORES.npz] [--size N]
 
-OUT is the file of weights; beside it stand the weights before rounding (`.npz`). The folder holds
-`attacks.jsonl.gz` and `benign.jsonl.gz` (see README.md); it is read, and never stored.
+OUT is the file of weights; beside it stand the weights before rounding (`.npz`). A folder holds
+`attacks.jsonl.gz` and `benign.jsonl.gz` (see README.md); it is read, and never stored. `--points` only sets
+where flagging and blocking begin, `--data` trains as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import linear
 import numpy as np
+import scipy
 import texts
 from calibrate import fitted, risen, scored
 
@@ -30,7 +35,10 @@ def main() -> None:
     rows = trainable(texts.development(options.data)) if options.data else []
     made = linear.load(options.begin_with) if options.begin_with else _trained(rows, options)
     linear.save(made, options.out.with_suffix(".npz"))
-    header = {"trained_on": "own corpus, standard library" + (", development data" if rows else "")}
+    header: dict[str, Any] = {
+        "trained_on": "own corpus, standard library" + (", development data" if rows else ""),
+        "made_with": f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}",
+    }
     linear.write(made, options.out, header)
     header["calibration"] = points(options)
     linear.write(made, options.out, header)
@@ -48,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--begin-with", type=Path, help="an earlier .npz: only set the operating points")
+    parser.add_argument("--points", type=Path, help="a folder of data to set the operating points by")
     parser.add_argument("--scores", type=Path, help="of evaluate.py, to set the operating points by")
     parser.add_argument(
         "--data", type=Path, help="a folder of development data whose licence allows training"
@@ -89,9 +98,15 @@ def points(options: argparse.Namespace) -> dict[str, float]:
             way = "left_out" if options.data else "own"
             rise = float(kept[f"{way}_rise"]) if options.rise is None else options.rise
             return fitted(kept[way][kept["may_train"]], rise=rise)
+    if options.points is not None:
+        known = [row for row in trainable(texts.development(options.points)) if not row.is_attack]
+        return _fitted(options, [row.text for row in known])
     fresh = own_texts(size=2_000, seed=options.seed + 99)
-    harmless = [text.text for text in fresh if not text.is_attack]
-    rise = risen(options.out, harmless)
+    return _fitted(options, [text.text for text in fresh if not text.is_attack])
+
+
+def _fitted(options: argparse.Namespace, harmless: Sequence[str]) -> dict[str, float]:
+    rise = risen(options.out, harmless) if options.rise is None else options.rise
     return fitted(scored(options.out, harmless).fair(rise), rise=rise)
 
 

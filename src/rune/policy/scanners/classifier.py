@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from rune.policy.scanners.grams import BITS, HALF, Numbers, Places, grams
 MAGIC = b"RUNE-L2\x02"
 ALIGN = 64
 BLOCK = 32
-"""Tokens of half a window: windows are two blocks long and begin at each block."""
+"""Tokens of half a window: in a long paragraph windows are two blocks long and begin at each block."""
+LEAST, MOST = 8, 4 * BLOCK
+"""Tokens of a paragraph that is a window of its own: a shorter is read with the next, a longer cut."""
 WHOLE = 10 * BLOCK
 """Tokens of the longest text that is one window."""
 IDF_STEP = 16
@@ -47,31 +50,34 @@ class Classifier:
     def __init__(self, path: Path) -> None:
         """Maps the file; raises FailedPrecondition for a file of another version."""
         self.header, arrays = _open(path)
-        self._gain, self._rarity, self._family = arrays["gain"], arrays["rarity"], arrays["family"]
+        self.gain, self.rarity, self._family = arrays["gain"], arrays["rarity"], arrays["family"]
         self._bias = float(self.header["bias"])
 
     def read(self, words: list[str]) -> list[Window]:
         """The windows of a text of plain tokens, none of them empty; a short text is one window."""
-        owner, number = self._known(words)
         if len(words) <= WHOLE:
-            (score,) = self._scores(np.zeros(len(owner), np.int64), number, 1)
-            return [Window(score, 0, len(words))]
-        block = owner // BLOCK
-        count = -(-len(words) // BLOCK) - 1
-        early, late = block < count, block > 0
-        window = np.concatenate([block[early], block[late] - 1])
-        scores = self._scores(window, np.concatenate([number[early], number[late]]), count)
-        return [
-            Window(score, at * BLOCK, min((at + 2) * BLOCK, len(words))) for at, score in enumerate(scores)
-        ]
+            return [Window(self.score(words), 0, len(words))]
+        owner, number = self._known(words)
+        apart, between = borders(words)
+        one, two = _inside(owner, apart), _inside(owner, between)
+        window = np.concatenate([one[one >= 0], two[two >= 0] + len(apart)])
+        bounds = apart + between
+        scores = self._scores(window, np.concatenate([number[one >= 0], number[two >= 0]]), len(bounds))
+        found = [Window(score, *bound) for score, bound in zip(scores, bounds, strict=True)]
+        return sorted(found, key=lambda window: window.first)
+
+    def score(self, words: list[str]) -> float:
+        """How much a short text reads like an attack."""
+        owner, number = self._known(words)
+        return self._scores(np.zeros(len(owner), np.int64), number, 1)[0]
 
     def gains(self, words: list[str]) -> Array:
         """How much each token speaks for an attack."""
         owner, number = self._known(words)
-        rarity = self._rarity[number].astype(np.float32)
+        rarity = self.rarity[number].astype(np.float32)
         upper = number >= HALF
         length = np.sqrt(np.bincount(upper, rarity * rarity, 2)).clip(1e-9)
-        gain = self._gain[number].astype(np.float32) / length[upper.astype(np.int64)]
+        gain = self.gain[number].astype(np.float32) / length[upper.astype(np.int64)]
         return np.bincount(owner, gain, len(words)).astype(np.float32)
 
     def family(self, words: list[str]) -> int:
@@ -82,7 +88,7 @@ class Classifier:
 
     def _known(self, words: list[str]) -> tuple[Places, Numbers]:
         owner, number = grams(words)
-        known = self._rarity[number] > 0
+        known = self.rarity[number] > 0
         return owner[known], number[known]
 
     def _scores(self, window: Places, number: Numbers, count: int) -> list[float]:
@@ -91,10 +97,42 @@ class Classifier:
         feature = keys % (2 * HALF)
         part = keys // HALF
         weight = 1 + np.log(often)
-        rare = weight * self._rarity[feature] / IDF_STEP
+        rare = weight * self.rarity[feature] / IDF_STEP
         length = np.sqrt(np.bincount(part, rare * rare, 2 * count)).clip(1e-9)
-        total = np.bincount(part, weight * self._gain[feature], 2 * count) / length
+        total = np.bincount(part, weight * self.gain[feature], 2 * count) / length
         return (total.reshape(count, 2).sum(1) + self._bias).tolist()
+
+
+def borders(words: list[str]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The windows of a long text: those that lie apart, and those half-way between two in long paragraphs."""
+    apart, between = list[tuple[int, int]](), list[tuple[int, int]]()
+    for first, last in _paragraphs(words):
+        if last - first <= MOST:
+            apart.append((first, last))
+            continue
+        starts = range(first, last, 2 * BLOCK)
+        apart += [(start, min(start + 2 * BLOCK, last)) for start in starts]
+        between += [(start + BLOCK, min(start + 3 * BLOCK, last)) for start in starts if start + BLOCK < last]
+    return apart, between
+
+
+def _paragraphs(words: list[str]) -> Iterator[tuple[int, int]]:
+    first = 0
+    for at, word in enumerate(words):
+        if word == "\n" and at - first >= LEAST:
+            yield first, at
+            first = at + 1
+    if first < len(words):
+        yield first, len(words)
+
+
+def _inside(owner: Places, bounds: list[tuple[int, int]]) -> Places:
+    """The number of the window that each token lies in, -1 for one in none; the windows are in order."""
+    if not bounds:
+        return np.full(len(owner), -1)
+    edges = np.array(bounds)
+    found = np.searchsorted(edges[:, 0], owner, "right") - 1
+    return np.where((found >= 0) & (owner < edges[found, 1]), found, -1)
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

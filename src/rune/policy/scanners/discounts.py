@@ -19,6 +19,8 @@ FLOOR = 0.12
 
 def discounts(text: str, start: int, end: int) -> Iterator[tuple[str, float]]:
     """The discounts that apply to a match at these characters of lower-cased text, as (name, factor)."""
+    while start < end and not text[start].isalnum():
+        start += 1  # a rule that wants a border may match the very mark that opens a quotation
     before, after = text[max(0, start - BEFORE) : start], text[end : end + AFTER]
     sentence = _SENTENCE_END.split(before[-160:])[-1]
     if _NEGATION.search(sentence[-48:]):
@@ -29,7 +31,7 @@ def discounts(text: str, start: int, end: int) -> Iterator[tuple[str, float]]:
     if quotation is not None and reported:
         yield "quoted as an example", 0.2
     elif quotation is not None:
-        yield "quoted", 0.45
+        yield "quoted", 0.3
     elif reported:
         yield "reported", 0.5
     if _asked(_SENTENCE_END.split(intro[-160:])[-1], after):

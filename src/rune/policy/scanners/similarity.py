@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from rune.policy.scanners import roles
+from rune.policy.scanners import quotations, roles
 from rune.policy.scanners.discounts import discounted, discounts
-from rune.policy.scanners.finding import Finding, Severity
+from rune.policy.scanners.finding import FLAG_AT, Finding, Severity
 from rune.policy.scanners.tokens import cut, plain
 
 if TYPE_CHECKING:
@@ -117,12 +117,36 @@ class SimilarityScanner:
                 continue
             family = self._classifier.family([word.plain for word in place.words])
             finding = _finding(text, family, (start, end), confidence=confidence, count=place.windows)
+            finding = self._unquoted(text, place, finding)
             risk = max(risk, finding.weight)
             if confidence < calibration.flag_at:
                 break
-            findings.append(finding)
+            if finding.weight >= FLAG_AT:  # what is discounted adds nothing to what L1 found there
+                findings.append(finding)
         findings.sort(key=lambda each: each.start)
         return Judgement(risk=round(risk, 4), findings=findings, complete=complete)
+
+    def _unquoted(self, text: str, place: Place, finding: Finding) -> Finding:
+        """The finding, worth less where the place is calm without what it quotes."""
+        region = text[max(0, place.words[0].start - 1) : place.words[-1].end + 1]
+        rest = quotations.left_out(region)
+        if rest == region:
+            return finding
+        alone = self._alone(rest, place.windows)
+        kind = quotations.TALK if quotations.is_talk(_lowered(rest)) else quotations.QUOTED
+        is_example = self._alone(quotations.only(region), place.windows) >= self.calibration.flag_at
+        left = max(alone * (kind.rest if is_example else 1.0), finding.confidence * kind.quoted)
+        if left >= finding.confidence:
+            return finding
+        why = f"{finding.explanation} (discounted: {kind.name})"
+        return msgspec.structs.replace(finding, confidence=round(left, 4), explanation=why)
+
+    def _alone(self, part: str, windows: int) -> float:
+        """The confidence that a part of a place is an attack; a few words are as likely one as not."""
+        words = [word for word in (plain(token) for token, _, _ in cut(part)) if word]
+        if len(words) < SHORTEST:
+            return 0.5
+        return self.calibration.confidence(self._classifier.score(words), windows)
 
     def narrowed(self, words: Sequence[Word]) -> tuple[int, int]:
         """The characters of the run of words that speaks most for an attack."""
@@ -208,7 +232,6 @@ COUNTED = {
     "quoted as an example",
     "quoted",
     "in code",
-    "documentation about attacks",
     "asked about",
     "negated",
     "reported",
