@@ -74,7 +74,10 @@ def install() -> None:
 
 
 def guard(module: ModuleType) -> None:
-    """Guard a library; where that cannot be, say so on stderr: nobody should believe otherwise."""
+    """Guard a library; where that cannot be, say so on stderr: nobody should believe otherwise.
+
+    Raises ImportError instead where the fail mode is closed, so that the program does without the library.
+    """
     framework = FRAMEWORKS.get(module.__name__)
     name, what = (framework.name, framework.what) if framework else (module.__name__, "clients")
     why = "a fault of Rune's own"
@@ -83,7 +86,15 @@ def guard(module: ModuleType) -> None:
     if fault.happened:
         _faults.append(name)
     if why:
-        print(f"rune run: {what} of {_versioned(name)} are NOT guarded: {why}", file=sys.stderr)  # noqa: T201 - as the sentence says
+        _tell(f"rune run: {what} of {_versioned(name)} are NOT guarded: {why}")
+
+
+def _tell(words: str) -> None:
+    import os  # noqa: PLC0415 - only who reports pays for it
+
+    if os.environ.get("RUNE_FAIL_MODE") == "closed":
+        raise ImportError(f"{words}; RUNE_FAIL_MODE is closed, so it is not loaded")
+    print(words, file=sys.stderr)  # noqa: T201 - there is no logger that anybody reads
 
 
 def _refused(act: Callable[[ModuleType], None], module: ModuleType) -> str:

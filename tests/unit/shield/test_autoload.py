@@ -57,6 +57,19 @@ def test_an_unknown_version_is_named_and_left_whole(
     assert Kind().ask() == "plain"
 
 
+def test_with_a_closed_fail_mode_a_library_that_cannot_be_guarded_is_not_loaded(
+    framework: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act(module: ModuleType, everywhere: object) -> None:
+        require(Model, "ask", "answer")
+
+    monkeypatch.setenv("RUNE_FAIL_MODE", "closed")
+    with pytest.raises(
+        ImportError, match=r"toys of toy-dist are NOT guarded: .*is closed, so it is not loaded"
+    ):
+        autoload.guard(framework(act))
+
+
 def test_a_fault_of_ours_is_counted_and_the_program_goes_on(
     framework: Callable[..., ModuleType], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
