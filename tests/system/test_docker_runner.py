@@ -96,7 +96,7 @@ async def test_what_needs_more_memory_than_its_limit_is_killed_and_says_so(runne
         limits=Limits(memory=16 << 20),
     )
     await runner.ensure(workload)
-    seen = await until(runner, over, "greedy")
+    seen = await until(runner, lambda seen: over(seen) and bool(seen.message), "greedy")
     assert (seen.exit_code, seen.message) == (137, "killed by the kernel: out of memory of 16 MiB")
 
 

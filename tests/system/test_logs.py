@@ -50,6 +50,7 @@ async def wrong_lines(server: Runed) -> list[str]:
 
 
 @promise("logs.readers")
+@pytest.mark.timeout(150)
 async def test_a_reader_that_stalls_holds_up_neither_the_service_nor_three_who_get_every_line(
     server: Runed,
 ) -> None:
@@ -57,7 +58,7 @@ async def test_a_reader_that_stalls_holds_up_neither_the_service_nor_three_who_g
     async with aclosing(server.client.stream(logs.get, ASK)) as stalled:
         first = await anext(stalled)
         assert first.content.startswith("line 0 ")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             assert await asyncio.gather(*(wrong_lines(server) for _ in range(3))) == [[], [], []]
             ended = await server.until(
                 "chatty", lambda seen: any(copy.status is InstanceStatus.EXITED for copy in seen.instances)

@@ -29,7 +29,9 @@ _LIMITS = {
     "min_length": "minLength",
     "max_length": "maxLength",
     "ge": "minimum",
+    "gt": "exclusiveMinimum",
     "le": "maximum",
+    "lt": "exclusiveMaximum",
 }
 
 
@@ -121,7 +123,7 @@ def _limits(field: Field) -> Json:
     inner = _parts(field)[-1] if field.repeated or field.mapping else field.hint
     if field.python is str:
         return _texts(inner)
-    return _read(metas(inner), ("ge", "le")) if field.python in (int, float) else {}
+    return _read(metas(inner), ("ge", "gt", "le", "lt")) if field.python in (int, float) else {}
 
 
 def _texts(hint: Any) -> Json:  # noqa: ANN401 - an annotation is of any type

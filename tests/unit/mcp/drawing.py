@@ -39,11 +39,17 @@ def _value(schema: Json, known: Json) -> st.SearchStrategy[Any]:  # noqa: PLR091
             return st.integers(schema.get("minimum", -(2**31)), schema.get("maximum", 2**31 - 1))
         case kind:
             simple = {
-                "number": st.floats(schema.get("minimum", 0), schema.get("maximum", 1e6)),
+                "number": _number(schema),
                 "boolean": st.booleans(),
                 "null": st.none(),
             }
             return simple[str(kind)]
+
+
+def _number(schema: Json) -> st.SearchStrategy[float]:
+    above = schema.get("exclusiveMinimum")
+    least = schema.get("minimum", 0) if above is None else above
+    return st.floats(least, schema.get("maximum", 1e6), exclude_min=above is not None)
 
 
 def _object(schema: Json, known: Json) -> st.SearchStrategy[Any]:

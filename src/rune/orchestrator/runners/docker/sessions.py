@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 START = 10.0
 """Seconds a command may take to start."""
 
+LAST = 5.0
+"""Seconds of silence after a command's end past which nothing more comes: what it started may hold its pipe,
+and the Engine has been seen to leave the pipe open when a container ends."""
+
 LOOKS = (0.002, 0.005, 0.01, 0.02, 0.05)
 """Seconds between looks whether it has started: the Engine tells of that to nobody."""
 
@@ -165,8 +169,21 @@ class DockerSession:
 
     async def output(self) -> AsyncIterator[tuple[str, bytes]]:
         """Chunks as they come; a slow reader slows the command."""
-        while chunk := await (self._pipe.raw() if self._tty else self._pipe.frame()):
+        while chunk := await self._chunk():
             yield chunk
+
+    async def _chunk(self) -> tuple[str, bytes] | None:
+        """The next; None at the end, also where the command has ended and the pipe does not."""
+        reading = asyncio.ensure_future(self._pipe.raw() if self._tty else self._pipe.frame())
+        try:
+            await asyncio.wait((reading, self._exit), return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(LAST):
+                return await reading
+        except TimeoutError:
+            logger.warning("output of an ended command did not end", extra={"instance": self.instance})
+            return None
+        finally:
+            reading.cancel()
 
     async def write(self, data: bytes) -> None:
         """To its stdin; waits while it does not read. What it will never read is dropped."""

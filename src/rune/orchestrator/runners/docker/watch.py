@@ -27,7 +27,8 @@ BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
 PING = 15.0
 """Seconds between questions whether the Engine still answers."""
 
-EVENTS = ("start", "die", "destroy", "exec_die")
+EVENTS = ("start", "die", "oom", "destroy", "exec_die")
+"""`oom` may come after `die`, and only then is the reason known."""
 
 
 class Actor(msgspec.Struct, frozen=True, rename="pascal"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection, Iterable
 from itertools import count
 
 from .records import stat
@@ -102,6 +103,13 @@ def send_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except ProcessLookupError:
         send(pid, number)
+
+
+def strangers(bases: Iterable[str], living: Collection[str]) -> list[str]:
+    """The cgroups in the bases that are none of the living, and those of lost sessions inside the living."""
+    found = [entry for base in bases for entry in os.scandir(base) if entry.path not in living]
+    found += [entry for cgroup in living for entry in os.scandir(cgroup)]
+    return [entry.path for entry in found if entry.is_dir()]
 
 
 def _members(main: int, instance: str, folder: str, spare: set[int]) -> set[int]:

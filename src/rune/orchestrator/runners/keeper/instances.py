@@ -150,11 +150,11 @@ class Instances:
         record = instance.record
         folder = self.folder(record.instance)
         record.uid, record.gid, record.groups = asked["uid"], asked["gid"], asked["groups"]
-        if _made(folder):
+        if records.made(folder):
             os.chmod(folder, 0o711)  # noqa: S103 - a workload's user must reach its scratch folder
         record.workdir = asked["workdir"] or f"{folder}/scratch"
         if not asked["workdir"]:
-            _made(record.workdir)
+            records.made(record.workdir)
             if record.uid >= 0:
                 os.chown(record.workdir, record.uid, record.gid)
         record.limits = asked.get("limits") or {}
@@ -338,18 +338,9 @@ class Instances:
         """Kill what is left in cgroups of ours that no living attempt has, and commands of lost sessions."""
         records_ = [instance.record for instance in self.known.values() if instance.alive]
         living = {path for record in records_ for path in (record.cgroup, *record.joins) if path}
-        for base in self._tree.bases():
-            for entry in os.scandir(base):
-                if entry.is_dir() and entry.path not in living:
-                    self._bury(entry.path)
-        for cgroup in living:
-            for entry in os.scandir(cgroup):
-                if entry.is_dir():
-                    self._bury(entry.path)
-
-    def _bury(self, cgroup: str) -> None:
-        groups.kill(cgroup)
-        self.forget(cgroup)
+        for cgroup in groups.strangers(self._tree.bases(), living):
+            groups.kill(cgroup)
+            self.forget(cgroup)
 
     def usage(self, name: str) -> Message:
         """What an instance that runs has used; `seen` alone for one that does not."""
@@ -401,12 +392,3 @@ class Instances:
         waiting, answers[:] = list(answers), []
         for answer in waiting:
             answer({"seen": record.seen() if record else None})
-
-
-def _made(path: str) -> bool:
-    """Make a folder that only we may read; False when it was there."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return False
-    return True

@@ -173,3 +173,12 @@ def replace(path: str, data: bytes) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def made(path: str) -> bool:
+    """Make a folder that only we may read; False when it was there."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return False
+    return True
