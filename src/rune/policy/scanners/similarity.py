@@ -74,7 +74,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     rise: float
     """What one of two windows must score above a short text; each doubling costs as much again."""
     flag_at: float
-    """The confidence that about one in twenty-five harmless texts reaches, hard ones included."""
+    """The confidence that about one in fifty harmless texts reaches, hard ones included."""
     block_at: float
     """The confidence that less than one in a hundred harmless texts reaches."""
 
