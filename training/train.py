@@ -1,6 +1,6 @@
 """Trains the classifier that ships: on our own texts, the standard library and, if given, development data.
 
-    python train.py OUT --points FOLDER --rise 0.75        the weights that ship
+    python train.py OUT --points FOLDER --rise 0.5         the weights that ship
     python train.py OUT [--data FOLDER] [--begin-with FITTED.npz] [--scores SCORES.npz] [--size N]
 
 OUT is the file of weights; beside it stand the weights before rounding (`.npz`). A folder holds
