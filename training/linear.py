@@ -35,7 +35,7 @@ ROUNDS = 200
 
 
 PROCESSES = 2
-"""Draws that are read and fitted at once; each takes about a gigabyte."""
+"""Draws that are read and fitted at once; each takes some gigabytes."""
 ENOUGH = 96_000
 """Texts of a draw from which on `WORDS` and `PIECES` hold; of fewer, features need be in fewer."""
 
