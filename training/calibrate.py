@@ -14,7 +14,7 @@ from rune.policy.scanners.classifier import Classifier
 from rune.policy.scanners.finding import BLOCK_AT, FLAG_AT, WEIGHTS
 from rune.policy.scanners.similarity import SEVERITY, places
 
-FLAGGED, BLOCKED = 0.04, 0.006
+FLAGGED, BLOCKED = 0.02, 0.004
 """The share of harmless texts, hard ones included, that may be flagged, and blocked."""
 NOTHING = -20.0
 """The score of a text without a word."""

@@ -118,7 +118,7 @@ def _fold(fold: frozenset[str]) -> tuple[list[int], Scores, float]:
     inside = [at for at, row in enumerate(course.rows) if not fold or row.source in fold]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights"
-        linear.write(linear.fit(vstack(parts).tocsr(), training), path, {})
+        linear.write(linear.fit([linear.Draw(vstack(parts).tocsr(), training)]), path, {})
         found = scored(path, [course.rows[at].text for at in inside])
         calm = [
             row.text

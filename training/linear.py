@@ -8,7 +8,9 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,20 @@ LOOSE = 12.0
 """How little large weights are held back: the C of logistic regression."""
 ROUNDS = 200
 """Steps towards the least loss: 50 stop early, and find three in a hundred attacks less."""
+
+
+PROCESSES = 2
+"""Draws that are read and fitted at once; each takes some gigabytes."""
+ENOUGH = 96_000
+"""Texts of a draw from which on `WORDS` and `PIECES` hold; of fewer, features need be in fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Texts to train on, and how often each feature stands in each of them."""
+
+    found: csr_matrix
+    texts: Sequence[Text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +70,39 @@ def features(texts: Sequence[str]) -> csr_matrix:
     return csr_matrix((np.concatenate(values), np.concatenate(columns), np.array(ends)), (len(texts), SIZE))
 
 
-def fit(found: csr_matrix, texts: Sequence[Text]) -> Fitted:
-    """Logistic regression over the features that enough texts hold."""
+def fit(draws: Sequence[Draw]) -> Fitted:
+    """The mean of a logistic regression for each draw, all over the features that enough texts hold."""
     began = time.monotonic()
-    held = np.bincount(found.indices, minlength=SIZE)
-    least = np.where(np.arange(SIZE) < HALF, WORDS, PIECES) * min(1.0, len(texts) / 96_000)
-    kept = np.flatnonzero(held >= np.maximum(least, 2))
-    rarity = np.log((1 + len(texts)) / (1 + held[kept])) + 1
-    rarity = np.clip(np.round(rarity * classifier.IDF_STEP), 1, 255) / classifier.IDF_STEP
+    kept, rarity = _kept(draws)
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        parts = list(pool.map(partial(_fit, kept=kept, rarity=rarity), draws))
+    made = Fitted(*(np.mean(each, 0) for each in zip(*parts, strict=True)))
+    count = sum(len(draw.texts) for draw in draws)
+    sys.stderr.write(f"{count} texts, {len(kept)} features, {time.monotonic() - began:.0f} s\n")
+    return Fitted(made.gain, made.rarity, made.family, float(made.bias))
+
+
+def _kept(draws: Sequence[Draw]) -> tuple[np.ndarray, np.ndarray]:
+    """The features that enough texts of all draws hold, and how rare each is."""
+    held = sum((np.bincount(draw.found.indices, minlength=SIZE) for draw in draws), np.zeros(SIZE))
+    count = sum(len(draw.texts) for draw in draws)
+    least = np.where(np.arange(SIZE) < HALF, WORDS, PIECES) * min(len(draws), count / ENOUGH)
+    kept = np.flatnonzero(held >= np.maximum(least, 2 * len(draws)))
+    rarity = np.log((1 + count) / (1 + held[kept])) + 1
+    return kept, np.clip(np.round(rarity * classifier.IDF_STEP), 1, 255) / classifier.IDF_STEP
+
+
+def _fit(draw: Draw, *, kept: np.ndarray, rarity: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The fields of `Fitted` for one draw."""
     border = int(np.searchsorted(kept, HALF))
-    scaled = (found[:, kept] @ diags(rarity)).tocsr().astype(np.float32)
+    scaled = (draw.found[:, kept] @ diags(rarity)).tocsr().astype(np.float32)
     scaled = hstack([normalize(scaled[:, :border]), normalize(scaled[:, border:])]).tocsr()
-    label = np.array([text.is_attack for text in texts])
+    label = np.array([text.is_attack for text in draw.texts])
     with threadpool_limits(1):  # sums in the order of one thread, so that a training can be repeated
-        weights, bias = _logistic(scaled, label, np.array([text.weight for text in texts], np.float32))
+        weights, bias = _logistic(scaled, label, np.array([text.weight for text in draw.texts], np.float32))
     full = [np.zeros(SIZE, np.float32), np.zeros(SIZE, np.float32)]
     full[0][kept], full[1][kept] = weights * rarity, rarity
-    family = _families(scaled[:, :border], kept[:border], texts)
-    sys.stderr.write(f"{len(texts)} texts, {len(kept)} features, {time.monotonic() - began:.0f} s\n")
-    return Fitted(full[0], full[1], family, bias)
+    return full[0], full[1], _families(scaled[:, :border], kept[:border], draw.texts), np.float64(bias)
 
 
 def _logistic(rows: csr_matrix, label: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:

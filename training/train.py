@@ -1,6 +1,6 @@
 """Trains the classifier that ships: on our own texts, the standard library and, if given, development data.
 
-    python train.py OUT --points FOLDER --rise 0.75        the weights that ship
+    python train.py OUT --points FOLDER --rise 0.5         the weights that ship
     python train.py OUT [--data FOLDER] [--begin-with FITTED.npz] [--scores SCORES.npz] [--size N]
 
 OUT is the file of weights; beside it stand the weights before rounding (`.npz`). A folder holds
@@ -14,6 +14,8 @@ import argparse
 import platform
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,16 @@ def main() -> None:
 
 
 def _trained(rows: Sequence[texts.Text], options: argparse.Namespace) -> linear.Fitted:
-    size, seed = options.size, options.seed
+    seeds = range(options.seed, options.seed + options.draws)
+    with ProcessPoolExecutor(linear.PROCESSES) as pool:
+        draws = list(pool.map(partial(_draw, rows, options.size), seeds))
+    return linear.fit(draws)
+
+
+def _draw(rows: Sequence[texts.Text], size: int, seed: int) -> linear.Draw:
     found = [*own_texts(size=size, seed=seed), *drawn(rows, size=size, seed=seed)]
     found += joined(rows, size=size, seed=seed)
-    return linear.fit(linear.features([text.text for text in found]), found)
+    return linear.Draw(linear.features([text.text for text in found]), found)
 
 
 def _options() -> argparse.Namespace:
@@ -65,7 +73,8 @@ def _options() -> argparse.Namespace:
         "--size", type=int, default=36_000, help="attacks that are spun, and as many harmless texts"
     )
     parser.add_argument("--rise", type=float, help="what length costs, instead of what was measured")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the first draw")
+    parser.add_argument("--draws", type=int, default=5, help="trainings whose mean is written")
     return parser.parse_args()
 
 

@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 
 TALK = Kind("quoted in talk about attacks", quoted=0.2, rest=0.6)
-QUOTED = Kind("what speaks for it is quoted", quoted=0.45, rest=1.0)
+QUOTED = Kind("what speaks for it is quoted", quoted=0.45, rest=0.8)
 LONGEST = 800
 """Characters of a quotation; the text between two marks further apart is not one."""
 

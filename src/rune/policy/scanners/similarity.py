@@ -74,7 +74,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     rise: float
     """What one of two windows must score above a short text; each doubling costs as much again."""
     flag_at: float
-    """The confidence that about one in twenty-five harmless texts reaches, hard ones included."""
+    """The confidence that about one in fifty harmless texts reaches, hard ones included."""
     block_at: float
     """The confidence that less than one in a hundred harmless texts reaches."""
 
@@ -124,7 +124,7 @@ class SimilarityScanner:
             if finding.weight >= FLAG_AT:  # what is discounted adds nothing to what L1 found there
                 findings.append(finding)
         findings.sort(key=lambda each: each.start)
-        return Judgement(risk=round(risk, 4), findings=findings, complete=complete)
+        return Judgement(risk=round(risk, 6), findings=findings, complete=complete)
 
     def _unquoted(self, text: str, place: Place, finding: Finding) -> Finding:
         """The finding, worth less where the place is calm without what it quotes."""
@@ -220,7 +220,7 @@ def _finding(text: str, family: int, span: tuple[int, int], *, confidence: float
         type=threat,
         rule=RULE,
         severity=SEVERITY,
-        confidence=discounted(confidence, less),
+        confidence=discounted(confidence, less) if less else round(confidence, 6),
         start=start,
         end=end,
         explanation=why,

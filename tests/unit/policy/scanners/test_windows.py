@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rune.policy.scanners.classifier import BLOCK, LEAST, MOST, Classifier, borders
+from rune.policy.scanners.classifier import BLOCK, BRIEF, LEAST, MOST, Classifier, borders, brief
 from rune.policy.scanners.similarity import WEIGHTS_FILE, places
 
 CLASSIFIER = Classifier(WEIGHTS_FILE)
@@ -46,9 +46,20 @@ def test_a_short_paragraph_is_read_with_the_next() -> None:
     assert borders(_words([2, LEAST]))[0] == [(0, 2 + 1 + LEAST)]
 
 
-def test_an_attack_in_a_paragraph_of_its_own_scores_about_as_it_does_alone() -> None:
+@given(st.integers(1, BLOCK))
+def test_each_halving_of_a_window_costs_it_the_same(count: int) -> None:
+    assert brief(7, 7 + count) - brief(7, 7 + 2 * count) == pytest.approx(BRIEF)
+
+
+@given(st.integers(2 * BLOCK, 20 * BLOCK))
+def test_a_window_of_two_blocks_or_more_pays_nothing_for_its_length(count: int) -> None:
+    assert brief(0, count) == 0
+
+
+def test_an_attack_in_a_paragraph_of_its_own_scores_as_alone_but_for_its_length() -> None:
     clean = "\n\n".join([PARAGRAPH * 3] * 12)
     text = f"{clean}\n\n{ATTACK}\n\n{clean}"
     best = max(places(CLASSIFIER, text), key=lambda place: place.score)
     assert text[best.words[0].start : best.words[-1].end] == ATTACK
-    assert best.score == pytest.approx(next(places(CLASSIFIER, ATTACK)).score, abs=0.5)
+    paid = brief(0, len(best.words))
+    assert best.score + paid == pytest.approx(next(places(CLASSIFIER, ATTACK)).score, abs=0.5)
