@@ -147,8 +147,21 @@ class Engine:
                 subprocess.run(["umount", "-l", line.split()[1]], check=False)
         shutil.rmtree(self.folder)
 
+    def hold_gateway(self) -> None:
+        """Make the address by which containers reach the machine, which a default bridge would have."""
+        subnet = f"{self._network}.255.0/24"
+        self.docker("network", "create", f"--subnet={subnet}", f"--gateway={self._gateway}", "gateway")
+
+    @property
+    def _network(self) -> str:
+        """The first half of the addresses of its networks."""
+        return f"10.{100 + os.getpid() % 120}"
+
+    @property
+    def _gateway(self) -> str:
+        return f"{self._network}.255.1"
+
     def _command(self) -> list[str]:
-        network = os.getpid() % 120
         return [
             "dockerd",
             f"--host={self.url}",
@@ -160,8 +173,8 @@ class Engine:
             "--iptables=false",
             "--ip-masq=false",
             "--ip-forward=false",
-            f"--default-address-pool=base=10.{100 + network}.0.0/16,size=24",
-            f"--host-gateway-ip=10.{100 + network}.0.1",  # of its first network: there is no default bridge
+            f"--default-address-pool=base={self._network}.0.0/16,size=24",
+            f"--host-gateway-ip={self._gateway}",  # see `hold_gateway`
             "--shutdown-timeout=2",
             "--log-level=error",
         ]

@@ -84,6 +84,7 @@ def free_port() -> int:
 async def server(docker_engine: Engine, tmp_path: Path) -> AsyncGenerator[Runed]:
     """A runed that lets nobody in without a certificate, and that containers reach."""
     image(docker_engine)
+    docker_engine.hold_gateway()
     authority = Authority(tmp_path / "certs", datetime.now(UTC))
     authority.init("test")
     authority.issue_server(("localhost", "host.docker.internal"), days=90)

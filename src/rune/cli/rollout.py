@@ -16,6 +16,10 @@ from rune.client.client import Client
 from rune.client.watch import Change, Watched, follow
 from rune.errors import DeadlineExceeded, FailedPrecondition, NotFound, RuneError
 
+A_START, LONGEST_START = 0.003, 0.2
+"""Seconds that a process takes to start, and the most that is waited for: whoever watches from the first
+moment on is told each step of each service, which takes both sides longer than the starts themselves."""
+
 Key = tuple[str, str]
 SERVICES = Watched(services.list_, services.watch)
 
@@ -38,6 +42,7 @@ async def wait_for(client: Client, wanted: Sequence[Service], board: Board, *, t
         return
     try:
         async with asyncio.timeout(timeout):
+            await asyncio.sleep(min(A_START * len(wanted), LONGEST_START))
             await _watch(client, rollout, board)
     except TimeoutError as error:
         raise _late(rollout, timeout) from error
