@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 
+from .records import made
+
 STREAMS = (b"stdout", b"stderr")
 
 TAIL = 256 * 1024
@@ -121,7 +123,7 @@ class Journal:
         try:
             fd = os.open(path(self._folder, number), flags, 0o600)
         except FileNotFoundError:
-            os.mkdir(self._folder, 0o700)
+            made(self._folder)
             fd = os.open(path(self._folder, number), flags, 0o600)
         self.close()
         self._fd = fd
