@@ -7,6 +7,7 @@ loaded with the library and never before. What cannot be guarded is left as it i
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -52,8 +53,6 @@ _faults: list[str] = []
 @functools.cache
 def shield() -> Any:  # noqa: ANN401 - a Shield, whose module is slow to import
     """The Shield of this process, made of the environment when it is first needed; alone without a key."""
-    import os  # noqa: PLC0415 - as below
-
     from rune.shield.shield import Shield  # noqa: PLC0415 - only programs that use a model pay for it
 
     has_key = any(os.environ.get(name) for name in ("RUNE_API_KEY", "RUNE_API_KEY_FILE"))
@@ -90,8 +89,6 @@ def guard(module: ModuleType) -> None:
 
 
 def _tell(words: str) -> None:
-    import os  # noqa: PLC0415 - only who reports pays for it
-
     if os.environ.get("RUNE_FAIL_MODE") == "closed":
         raise ImportError(f"{words}; RUNE_FAIL_MODE is closed, so it is not loaded")
     print(words, file=sys.stderr)  # noqa: T201 - there is no logger that anybody reads
@@ -118,8 +115,6 @@ def _versioned(name: str) -> str:
 
 
 def _guard_framework(module: ModuleType) -> None:
-    import os  # noqa: PLC0415 - read when it is needed
-
     framework = FRAMEWORKS[module.__name__]
     paths = tuple(filter(None, os.environ.get("RUNE_RUN_HTTP_PATHS", "").split(",")))
     if framework.integration == "fastapi" and not paths:

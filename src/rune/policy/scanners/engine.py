@@ -191,9 +191,8 @@ def _spans(search: Search, data: bytes, stretches: Sequence[Span], *, found: Fou
         while found is not None:
             span, start = found
             yield span
-            found = search(
-                data, max(span[1], start + 1), end
-            )  # what follows a group may begin the next match
+            # What follows a group may begin the next match.
+            found = search(data, max(span[1], start + 1), end)
 
 
 def compile_pattern(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
