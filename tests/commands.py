@@ -6,8 +6,10 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-from runed import Runed
+from runed import PATIENCE, Runed
 
 
 async def rune(server: Runed, *words: str, text: str = "") -> tuple[int, str]:
@@ -29,3 +31,27 @@ async def rune(server: Runed, *words: str, text: str = "") -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def at_home(home: Path, *words: str, given: str = "", token: str = "") -> Said:
+    """Run a command with a home of its own."""
+    environ = {"HOME": str(home), **({"RUNE_TOKEN": token} if token else {})}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "rune.cli.main", *words),
+        env=environ,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate(given.encode())
+    return Said(process.returncode or 0, out.decode(), err.decode())

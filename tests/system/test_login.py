@@ -4,46 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import stat
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from commands import at_home
 from promises import promise
 from rune.api.orchestrator import admin, sessions
 from rune.client.contexts import load, save
-from runed import PATIENCE, Runed, runed
+from runed import Runed, runed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
 WORD = "correct horse battery"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command said, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def rune(home: Path, *words: str, given: str = "", token: str = "") -> Said:
-    """Run a command with a home of its own."""
-    environ = {"HOME": str(home), **({"RUNE_TOKEN": token} if token else {})}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "rune.cli.main", *words),
-        env=environ,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(PATIENCE):
-        out, err = await process.communicate(given.encode())
-    return Said(process.returncode or 0, out.decode(), err.decode())
 
 
 async def ann(server: Runed, home: Path) -> None:
@@ -51,9 +26,9 @@ async def ann(server: Runed, home: Path) -> None:
     at = ("--server", server.grpc)
     await server.call(admin.create_user, admin.UserCreateRequest(name="ann"))
     words = (*at, "admin", "user", "set-password", "ann", "--password-file", "-")
-    made = await rune(home, *words, given=f"{WORD}\n", token=server.token)
+    made = await at_home(home, *words, given=f"{WORD}\n", token=server.token)
     assert made.code == 0, made.err
-    said = await rune(
+    said = await at_home(
         home, "login", "--server", server.grpc, "--user", "ann", "--password-file", "-", given=f"{WORD}\n"
     )
     assert said.code == 0, said.err
@@ -68,15 +43,15 @@ async def test_a_session_goes_on_with_the_commands_and_ends_with_logout(tmp_path
         file = tmp_path / ".rune/config.yaml"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         before = load(str(file))
-        assert "***" in (await rune(tmp_path, "config", "view")).out
-        assert before.chosen().refresh not in (await rune(tmp_path, "config", "view")).out
+        assert "***" in (await at_home(tmp_path, "config", "view")).out
+        assert before.chosen().refresh not in (await at_home(tmp_path, "config", "view")).out
         soon = replace(before.chosen(), expires=str(int(time.time()) + 5))
         save(str(file), before.having(before.current, soon))
-        both = await asyncio.gather(rune(tmp_path, "whoami"), rune(tmp_path, "whoami"))
+        both = await asyncio.gather(at_home(tmp_path, "whoami"), at_home(tmp_path, "whoami"))
         assert [each.code for each in both] == [0, 0], both
         after = load(str(file)).chosen()
         assert {after.token, after.refresh}.isdisjoint((before.chosen().token, before.chosen().refresh))
-        assert (await rune(tmp_path, "logout")).code == 0
+        assert (await at_home(tmp_path, "logout")).code == 0
         assert not load(str(file)).chosen().token
         everybody = sessions.ListSessionsRequest(everybody=True)
         assert not (await server.call(sessions.list_, everybody)).sessions
@@ -85,12 +60,12 @@ async def test_a_session_goes_on_with_the_commands_and_ends_with_logout(tmp_path
 async def test_sessions_are_listed_and_revoked_from_the_command_line(tmp_path: Path) -> None:
     async with runed(tmp_path / "data") as server:
         await ann(server, tmp_path)
-        listed = await rune(tmp_path, "admin", "session", "list")
+        listed = await at_home(tmp_path, "admin", "session", "list")
         (found,) = (await server.call(sessions.list_, sessions.ListSessionsRequest(everybody=True))).sessions
         assert found.id in listed.out
-        revoked = await rune(tmp_path, "admin", "session", "revoke", found.id, "--yes")
+        revoked = await at_home(tmp_path, "admin", "session", "revoke", found.id, "--yes")
         assert revoked.code == 0, revoked.err
-        refused = await rune(tmp_path, "whoami")
+        refused = await at_home(tmp_path, "whoami")
         assert refused.code != 0
         assert "rune login" in refused.err
 
@@ -100,7 +75,7 @@ async def test_a_session_survives_a_restart_of_the_server(tmp_path: Path) -> Non
         await ann(server, tmp_path)
         await server.end()
         await server.start("--dev")
-        assert "ann" in (await rune(tmp_path, "whoami")).out
+        assert "ann" in (await at_home(tmp_path, "whoami")).out
 
 
 async def test_rune_passwd_changes_the_own_password_and_the_context_goes_on(tmp_path: Path) -> None:
@@ -110,16 +85,16 @@ async def test_rune_passwd_changes_the_own_password_and_the_context_goes_on(tmp_
         old.write_text(f"{WORD}\n", encoding="utf-8")
         new.write_text("battery staple horse\n", encoding="utf-8")
         words = ("passwd", "--old-file", str(old), "--new-file", str(new))
-        said = await rune(tmp_path, *words)
+        said = await at_home(tmp_path, *words)
         assert (said.code, said.out) == (0, "password changed\n"), said.err
-        assert "ann" in (await rune(tmp_path, "whoami")).out
-        again = await rune(tmp_path, *words)
+        assert "ann" in (await at_home(tmp_path, "whoami")).out
+        again = await at_home(tmp_path, *words)
         assert again.code != 0
         assert "is wrong" in again.err
 
 
 async def test_a_password_travels_to_no_other_machine_unencrypted(tmp_path: Path) -> None:
     words = ("login", "--server", "192.0.2.1:7863", "--user", "ann", "--password-file", "-")
-    refused = await rune(tmp_path, *words, given=f"{WORD}\n")
+    refused = await at_home(tmp_path, *words, given=f"{WORD}\n")
     assert refused.code != 0
     assert "unencrypted" in refused.err

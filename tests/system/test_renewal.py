@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from mcp import Client as Assistant
 from mcp import StdioServerParameters
 from msgspec.structs import replace
 
+from commands import at_home
 from promises import promise
 from rune.api.orchestrator import admin, sessions
 from rune.api.orchestrator.admin import UserCreateRequest
 from rune.client.contexts import Context, load, save
-from runed import PATIENCE, Runed, runed
+from runed import Runed, runed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60), promise("login.cli")]
 WORD = "correct horse battery"
@@ -25,17 +25,8 @@ SHORT = "auth: {session-access-ttl: 1m, session-grace-window: 0s}\n"
 
 async def rune(home: Path, *words: str, given: str = "", token: str = "") -> tuple[int, str]:
     """A command with a home of its own: its exit code, and all that it says."""
-    environ = {"HOME": str(home), **({"RUNE_TOKEN": token} if token else {})}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "rune.cli.main", *words),
-        env=environ,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(PATIENCE):
-        said, _ = await process.communicate(given.encode())
-    return process.returncode or 0, said.decode()
+    done = await at_home(home, *words, given=given, token=token)
+    return done.code, done.out + done.err
 
 
 async def log_in(server: Runed, home: Path) -> Path:
