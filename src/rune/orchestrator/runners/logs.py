@@ -287,8 +287,12 @@ def words_of(text: bytes) -> str:
 
 
 def size(folder: str, number: int) -> int:
-    """How long a file is; 0 when it is gone."""
+    """How many bytes of a file are whole records: its last one may be half written. 0 when it is gone."""
     try:
-        return os.stat(path(folder, number)).st_size
+        with open(path(folder, number), "rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            start = max(length - BLOCK, 0)
+            file.seek(start)
+            return start + file.read(length - start).rfind(b"\n") + 1
     except FileNotFoundError:
         return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rune.orchestrator.runners.base import LogLine
+from rune.orchestrator.runners.inotify import Watch
 from rune.orchestrator.runners.keeper.journal import Journal, Limits, Stamps, numbers
 from rune.orchestrator.runners.logs import Reader
 
@@ -42,6 +45,22 @@ def read(
 
 def texts(folder: Path, *, tail: int | None = None) -> list[str]:
     return [line.text for line in read(folder, tail=tail)]
+
+
+async def read_on(folder: Path, count: int, meanwhile: Callable[[], None]) -> list[str]:
+    """The first `count` lines of a follower, after whose first batch something happens."""
+    reader, found = Reader("i", folder, since=None, until=None), list[str]()
+    try:
+        async for batch in reader.kept(None):
+            if not found:
+                meanwhile()
+            found += [line.text for line in batch]
+        async with aclosing(reader.follow(Watch(), lambda: datetime.now(UTC))) as batches:
+            while len(found) < count:
+                found += [line.text for line in await anext(batches)]
+    finally:
+        reader.close()
+    return found
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -223,3 +242,38 @@ def test_times_are_utc(tmp_path: Path) -> None:
     written.close()
     assert before < read(tmp_path)[0].at < datetime.now(UTC) + timedelta(milliseconds=1)
     assert numbers(str(tmp_path)) == [1]
+
+
+@pytest.fixture
+def half_written(tmp_path: Path) -> Callable[[], None]:
+    """A log of 5,000 lines whose last record is half there; a call writes the rest and a second file."""
+    first = journal(tmp_path, size=1 << 30)
+    for number in range(5000):
+        first.write(b"stdout", b"line %d that is long enough to fill a few blocks\n" % number)
+    first.close()
+    file = tmp_path / "00000001.log"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-30])
+
+    def rest() -> None:
+        with file.open("ab") as end:
+            end.write(whole[-30:])
+        second = journal(tmp_path, size=1000)
+        second.write(b"stdout", b"line 5000 of the next file\n")
+        second.close()
+
+    return rest
+
+
+@pytest.mark.timeout(5)
+async def test_a_record_that_is_half_written_when_a_reader_comes_is_read_when_it_is_whole(
+    tmp_path: Path, half_written: Callable[[], None]
+) -> None:
+    found = await read_on(tmp_path, 5001, half_written)
+    assert [int(line.split()[1]) for line in found] == list(range(5001))
+    assert numbers(str(tmp_path)) == [1, 2]
+
+
+@pytest.mark.usefixtures("half_written")
+def test_the_tail_of_a_log_that_is_being_written_ends_with_its_last_whole_record(tmp_path: Path) -> None:
+    assert [line.split()[1] for line in texts(tmp_path, tail=3)] == ["4996", "4997", "4998"]
