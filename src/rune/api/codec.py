@@ -34,7 +34,7 @@ def encode(message: Message) -> bytes:
     """
     model = type(message)
     filler, apart = _split(model)
-    rest = _filled(message, filler)
+    rest = _filled(message, filler) if filler[1] else {}
     parts = [proto_class(model)(**rest).SerializeToString()] if rest or not apart else []
     for name, tag, repeated in apart:
         value = getattr(message, name)

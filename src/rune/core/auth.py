@@ -130,14 +130,15 @@ class Identity:
         matches = compare_digest(digest(text), token.hash if token else NOBODYS_HASH)
         if token is None or not matches:
             return None
-        known = self._current(token)
+        now = self._clock.now()
+        known = self._current(token, now)
         if known is not None:
-            self._used[token.id] = self._clock.now()
+            self._used[token.id] = now
         return known
 
-    def _current(self, token: Token) -> Principal | None:
+    def _current(self, token: Token, now: datetime) -> Principal | None:
         """The principal that a token of the store stands for now, None when it is no longer good."""
-        if not token.is_good(self._clock.now()):
+        if not token.is_good(now):
             return None
         known = self._known.get(token.id)
         if known is not None and known.revision == self._store.revision:
@@ -278,7 +279,7 @@ class Identity:
         if principal.kind == KEY:
             return self._keys.current(principal.credential) if self._keys else None
         token = self._store.find(Token, SYSTEM, principal.credential)
-        return None if token is None else self._current(token)
+        return None if token is None else self._current(token, self._clock.now())
 
     def _set_timer(self, event: Lost) -> None:
         expires_at = event.principal.expires_at

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
@@ -142,7 +142,7 @@ class Dispatcher:
         trip = _Trip(self._guards, operation, caller)
         try:
             request = trip.admit(ask)
-            with trip.doing(request):
+            with nullcontext() if operation.effect in UNTOLD else trip.doing(request):
                 answer = await self._handler(operation)(trip.call, request)
         except Exception as error:  # noqa: BLE001 - here any failure becomes a known one
             raise await trip.failed(error) from error.__cause__
@@ -264,10 +264,7 @@ class _Trip:
 
     @contextmanager
     def doing(self, request: Message) -> Generator[None]:
-        """While the handler works the audit log may take the call down with the change that it makes."""
-        if self.call.operation.effect in UNTOLD:
-            yield
-            return
+        """While a handler makes a change the audit log may take the call down together with it."""
         deed = Deed(self.call, request)
         before = DEED.set(deed)
         try:

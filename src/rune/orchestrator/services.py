@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from operator import is_
 from typing import Final
 
 import msgspec
@@ -191,7 +192,7 @@ class Services:
 
 
 def _same(some: Sequence[Instance], others: Sequence[Instance]) -> bool:
-    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _tagged(spec: Service, tag: str) -> Service:
