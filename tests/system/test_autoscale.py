@@ -58,7 +58,7 @@ async def test_a_busy_service_and_one_with_many_connections_get_more_copies(serv
     busy = await server.until("busy", was_scaled)
     assert busy.autoscaling
     assert "percent of CPU a copy, 20 are its target" in busy.autoscaling.message
-    assert len({copy.pid for copy in (await server.until_running("busy")).instances if copy.pid}) == 2
+    await server.until("busy", lambda seen: len({copy.pid for copy in seen.instances if copy.pid}) == 2)
 
 
 async def test_top_shows_the_busy_service_first(server: Runed) -> None:
