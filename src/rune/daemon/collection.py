@@ -29,6 +29,7 @@ class Collection:
         """From now on; what is there by now stays."""
         gc.set_threshold(*THRESHOLDS)
         gc.freeze()
+        gc.enable()
         gc.callbacks.append(self._heed)
 
     def end(self) -> None:

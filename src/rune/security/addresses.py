@@ -79,10 +79,11 @@ class Guarded(httpcore.AsyncNetworkBackend):
 
 def client(*, allow_private: bool, timeout: float) -> httpx.AsyncClient:
     """A client that follows no redirects and reads no proxy settings."""
-    transport = httpx.AsyncHTTPTransport(trust_env=False)
+    context = ssl.create_default_context()
+    transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
     if not allow_private:
         pool: Any = transport
         pool._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001 - httpx has no other place for a network backend
-            ssl_context=ssl.create_default_context(), max_connections=20, network_backend=Guarded()
+            ssl_context=context, max_connections=20, network_backend=Guarded()
         )
     return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)

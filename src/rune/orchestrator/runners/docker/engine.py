@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import aiodocker
-import aiohttp
 import msgspec
 
 from rune.errors import FailedPrecondition, Unavailable
+
+if TYPE_CHECKING:  # they take as long to load as a tenth of runed, which a machine without Docker can save
+    import aiodocker
+    import aiohttp
 
 ANSWER = 60.0
 """Seconds for one answer. A busy Engine that starts many containers at once may well take ten."""
@@ -82,8 +85,7 @@ class Engine:
     async def open(self) -> None:
         """Agree on a version of the API; again after each restart of the Engine, which may be another."""
         if self._docker is None:
-            self._connector = _connector(self.url)
-            self._docker = aiodocker.Docker(self.url, connector=self._connector)
+            self._docker, self._connector = _opened(self.url)
         self._docker.api_version = "auto"
         answer = self._docker.session.get(f"{self._base}/version")
         async with self._reach("tell its version", CONNECT), answer as response:
@@ -149,7 +151,7 @@ class Engine:
                 raise
             message = f"the Docker Engine at {self.url} did not {what} within {within:g} s"
             raise Unavailable(message) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except _breaks() as error:
             message = f"the Docker Engine at {self.url} is out of reach: {error or type(error).__name__}"
             raise Unavailable(message) from error
 
@@ -159,7 +161,7 @@ async def chunks(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
     try:
         async for chunk in response.content.iter_any():
             yield chunk
-    except (aiohttp.ClientError, OSError) as error:
+    except _breaks() as error:
         raise Unavailable(f"the connection to the Docker Engine broke off: {error}") from error
 
 
@@ -185,10 +187,23 @@ def decode(body: bytes, shape: type[T]) -> T:
         raise Unavailable("the Docker Engine's answer is not understood") from error
 
 
-def _connector(url: str) -> aiohttp.UnixConnector | None:
+def _opened(url: str) -> tuple[aiodocker.Docker, aiohttp.UnixConnector | None]:
     """No limit on connections: each follower of logs holds one, and verbs must not wait for them."""
     path = url.removeprefix("unix://")
-    return aiohttp.UnixConnector(path, limit=0) if path != url else None
+    if path != url and not os.path.exists(path):
+        raise Unavailable(f"the Docker Engine at {url} is out of reach: there is no such socket")
+    import aiodocker  # noqa: PLC0415 - see above
+    import aiohttp  # noqa: PLC0415
+
+    connector = aiohttp.UnixConnector(path, limit=0) if path != url else None
+    return aiodocker.Docker(url, connector=connector), connector
+
+
+def _breaks() -> tuple[type[Exception], ...]:
+    """What a connection breaks with."""
+    import aiohttp  # noqa: PLC0415 - see above
+
+    return aiohttp.ClientError, OSError
 
 
 async def _refuse(response: aiohttp.ClientResponse, what: str) -> None:

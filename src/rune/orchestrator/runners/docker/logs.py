@@ -14,15 +14,16 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
-
-from aiohttp import ClientResponse
+from typing import TYPE_CHECKING, NamedTuple
 
 from rune.errors import NotFound, Unavailable
 from rune.orchestrator.runners.base import LogLine, State
 from rune.orchestrator.runners.docker.engine import Engine, Refused, chunks
 from rune.orchestrator.runners.docker.ledger import Ledger
 from rune.orchestrator.runners.docker.watch import Watch
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 HEADER = struct.Struct(">BxxxL")
 STREAMS = {1: "stdout", 2: "stderr"}
