@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,12 +18,13 @@ from rune.core.dispatch import Dispatcher
 from rune.core.settle import settle
 from rune.core.store.base import Change, Delete, Put, Store, Write
 from rune.errors import (
+    Closed,
     FailedPrecondition,
     NotFound,
     OutOfRange,
     PermissionDenied,
     ResourceExhausted,
-    Unavailable,
+    RuneError,
 )
 from rune.security import following, raising
 from rune.security.deadlines import Deadlines, Who
@@ -30,12 +32,16 @@ from rune.security.detect import Raised
 from rune.security.kinds import Alert, Approval, Step, space
 from rune.security.pages import Cursors, newest_first
 
+logger = logging.getLogger(__name__)
+
 PENDING, EXPIRED = "pending", "expired"
 MOST_PENDING: Final = 1_000
 """Calls of an organization that wait at the same time."""
 MOST: Final = 10_000
 """Approvals of an organization; past it the oldest that was decided goes."""
 LONGEST_HISTORY: Final = 100
+PAUSE: Final = 1.0
+"""Seconds before another try after a failure."""
 
 
 class Approvals:
@@ -197,7 +203,7 @@ class Approvals:
                     self._heed(change)
             except OutOfRange:
                 continue
-            except Unavailable:
+            except Closed:
                 return
 
     def _heed(self, change: Change) -> None:
@@ -211,10 +217,17 @@ class Approvals:
             for who in await self._deadlines.due():
                 try:
                     await settle(self._store, lambda who=who: self._late(*who), operation="expire_approval")
-                except Unavailable:
+                except Closed:
                     return
-                left = self._store.find(Approval, *who)
-                self._deadlines.add(_deadlines([left] if left is not None else []))  # the clock went back
+                except RuneError as error:
+                    logger.warning(
+                        "an approval was not ended, it tries again", extra={"reason": error.message}
+                    )
+                    await asyncio.sleep(PAUSE)
+                left = self._store.find(
+                    Approval, *who
+                )  # it still waits after a failure, or the clock went back
+                self._deadlines.add(_deadlines([left] if left is not None else []))
 
     def _late(self, namespace: str, approval_id: str) -> list[Write]:
         now = self._store.find(Approval, namespace, approval_id)

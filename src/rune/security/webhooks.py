@@ -23,7 +23,7 @@ from rune.core.reconcile import Worker
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.vault import Place, Vault
-from rune.errors import NotFound, OutOfRange, ResourceExhausted, RuneError, Unavailable
+from rune.errors import Closed, NotFound, OutOfRange, ResourceExhausted, RuneError
 from rune.security.addresses import Refused
 from rune.security.kinds import Delivery, Webhook, space
 from rune.security.pages import Cursors, oldest_first
@@ -134,7 +134,7 @@ class Postman:
                 await self._watch(worker)
             except OutOfRange:
                 continue
-            except Unavailable:
+            except Closed:
                 return
 
     async def _watch(self, worker: Worker) -> None:

@@ -23,7 +23,7 @@ from rune.core.records import Record
 from rune.core.settle import settle
 from rune.core.store.base import Change, Delete, Mutation, Put, Store, Write
 from rune.core.tokens import SYSTEM
-from rune.errors import OutOfRange, RuneError, Unavailable
+from rune.errors import Closed, OutOfRange, RuneError
 from rune.security import quarantine
 from rune.security.kinds import Alert, Policy, Registration, space
 from rune.security.organizations import DEFAULT
@@ -57,7 +57,7 @@ class Workloads:
                 await self._follow()
             except OutOfRange:
                 continue
-            except Unavailable:
+            except Closed:
                 return
             except RuneError as error:
                 logger.warning("agents were not looked at, it tries again", extra={"reason": error.message})
