@@ -82,7 +82,8 @@ def _tools(state: State, entry: hosts.Entry, *, insecure: bool) -> tuple[list[An
     command = wrap.upstream_of(entry)
     if not command:
         return dial.listed(wrap.url_of(entry), remotes.sent(entry), insecure=insecure)
-    return visit.listed(command, {**state.environ, **entry.env})
+    given = visit.its_own(entry.env) if wrap.is_wrapped(entry) else entry.env
+    return visit.listed(command, {**visit.its_own(state.environ), **given})
 
 
 def _server(entry: hosts.Entry, tools: dict[str, tuple[list[Any], str]]) -> dict[str, Any]:

@@ -18,11 +18,27 @@ PATIENCE = 30.0
 GRACE = 2.0
 MOST_LINE = 16 << 20
 MOST_PAGES = 50
+OURS = frozenset(
+    {
+        "RUNE_API_KEY",
+        "RUNE_API_KEY_FILE",
+        "RUNE_L3_API_KEY",
+        "RUNE_TOKEN",
+        "RUNE_MASTER_KEY",
+        "RUNE_UPSTREAM_HEADERS",
+    }
+)
+"""Credentials of Rune's own, which are none of a server's business."""
 HELLO = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},
     "clientInfo": {"name": "rune mcp scan", "version": __version__},
 }
+
+
+def its_own(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a server that is started here inherits."""
+    return {name: value for name, value in environ.items() if name not in OURS}
 
 
 async def tools(command: Sequence[str], environ: Mapping[str, str]) -> list[Any]:

@@ -85,6 +85,15 @@ def text(value: Json) -> str:
     return value if isinstance(value, str) else ""
 
 
+def bare(said: dict[str, Json]) -> dict[str, Json]:
+    """The message as one kind alone, be it a request, a result or an error: a reader that looks for another
+    kind first must not find one beside it that nobody judged.
+    """
+    kinds = (("method", ("method", "params")), ("result", ("result",)))
+    names = next((names for kind, names in kinds if kind in said), ("error",))
+    return {name: said[name] for name in ("jsonrpc", "id", *names) if name in said}
+
+
 def key(identity: Json) -> Key | None:
     """The id as a key; None for what is no id, or far too long for one."""
     if isinstance(identity, str):
