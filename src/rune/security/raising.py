@@ -56,9 +56,8 @@ def _written(
         for subject, alert in after.items()
         if subject in before and RANK[alert.severity] > RANK[before[subject].severity]
     ]
-    for event, alerts in (("alert.created", fresh), ("alert.updated", worse)):
-        for alert in alerts:
-            found += outbox.deliveries(store, event, alert, now=now)
+    news = [("alert.created", alert) for alert in fresh] + [("alert.updated", alert) for alert in worse]
+    found += outbox.deliveries(store, organization, news, now=now)
     return [*found, *_surplus(store, organization, len(fresh))]
 
 

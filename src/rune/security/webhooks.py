@@ -34,6 +34,8 @@ MOST: Final = 50
 """Webhooks of an organization."""
 PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 """Seconds between tries; after the last one a message is given up."""
+SEND_SECONDS: Final = 10.0
+"""How long a webhook may take for all of its answer: others wait for the same few places."""
 SIGNATURE: Final = "x-rune-signature"
 TIMESTAMP: Final = "x-rune-timestamp"
 
@@ -191,8 +193,13 @@ class Postman:
             SIGNATURE: signature(secret, at, body),
         }
         try:
-            async with http.stream("POST", hook.url, content=body, headers=headers) as answer:
+            async with (
+                asyncio.timeout(SEND_SECONDS),
+                http.stream("POST", hook.url, content=body, headers=headers) as answer,
+            ):
                 return "" if answer.is_success else f"HTTP {answer.status_code}"
+        except TimeoutError:
+            return f"no answer within {SEND_SECONDS:g} seconds"
         except Refused as error:
             return error.message
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

@@ -16,6 +16,8 @@ from promises import promise
 from rune.core.store.base import Put
 from rune.core.vault import Rotation
 from rune.errors import PermissionDenied
+from rune.security import outbox, webhooks
+from rune.security import plane as plane_module
 from rune.security.addresses import client, is_public
 from rune.security.kinds import SEALED, Delivery, Webhook
 from secured import Secured, injection, secured
@@ -197,3 +199,40 @@ async def test_every_spelling_of_this_machine_is_refused_before_anything_is_sent
     async with client(allow_private=False, timeout=2.0) as http:
         with pytest.raises(PermissionDenied, match="private network"):
             await http.get(url)
+
+
+class Endless(httpx.AsyncBaseTransport):
+    """A receiver that sends a byte now and then, so that no single read takes too long."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_an_answer_that_never_ends_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold one of the few places for as long as it likes."""
+    monkeypatch.setattr(webhooks, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(plane_module, "client", lambda **_: httpx.AsyncClient(transport=Endless()))
+    async with secured() as plane, plane.client(await plane.key()) as http:
+        await hooked(http, "http://drip.example/")
+        revision = plane.store.revision
+        await http.post("/v1/events", json={"events": [injection()]})
+        async with asyncio.timeout(PATIENCE):
+            async for change in plane.store.watch(revision):
+                hooks = [each.after for each in change.mutations if isinstance(each.after, Webhook)]
+                if hooks:
+                    break
+    assert hooks[0].last_error == "no answer within 0.1 seconds"
+
+
+async def test_many_alerts_at_once_are_owed_no_more_messages_than_may_wait(
+    lenient: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST", 10)
+    async with lenient.client(await lenient.key()) as http:
+        for _ in range(3):
+            await hooked(http, "http://127.0.0.1:9/")
+        await http.post("/v1/events", json={"events": [injection(f"bot-{number}") for number in range(8)]})
+        alerts = (await http.get("/v1/alerts")).json()["alerts"]
+    assert len(alerts) == 8
+    assert len(lenient.store.list(Delivery)) == 10
