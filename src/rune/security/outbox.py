@@ -18,7 +18,7 @@ MOST: Final = 1_000
 def deliveries(
     store: Store, organization: str, news: Sequence[tuple[str, Alert]], *, now: datetime
 ) -> list[Write]:
-    """A message for every webhook that wants to know of these, the first of them where there is not room for all."""
+    """A message for every webhook that wants to know of these, as far as there is room."""
     where = space(organization)
     hooks = store.list(Webhook, where) if news else ()
     if not hooks:
