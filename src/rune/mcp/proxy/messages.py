@@ -70,6 +70,16 @@ def encode(message: Json) -> bytes:
         return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
+def whole(line: bytes) -> Json:
+    """The data in a line of ours, with a question mark for half of a surrogate pair: not everybody can write
+    that.
+    """
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(json.dumps(decode(line), ensure_ascii=False).encode(errors="replace"))
+
+
 def mapping(value: Json) -> dict[str, Json]:
     """The object, or an empty one for anything else."""
     return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
