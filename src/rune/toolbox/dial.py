@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from rune.errors import DeadlineExceeded, FailedPrecondition, RuneError, Unavailable
+from rune.toolbox.hosts import parts_of
 from rune.toolbox.remotes import NEAR
 from rune.toolbox.visit import HELLO, MOST_PAGES, PATIENCE, listing
 
@@ -52,7 +53,7 @@ async def tools(url: str, headers: Mapping[str, str], *, insecure: bool = False)
 
 
 def _refuse_plain(url: str, *, insecure: bool) -> None:
-    parts = urlsplit(url)
+    parts = parts_of(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise FailedPrecondition("its URL is none of http:// or https://")
     if parts.scheme == "http" and parts.hostname not in NEAR and not insecure:

@@ -146,7 +146,7 @@ NONSENSE: list[Answer] = [
     lambda _: httpx.Response(200, content=b'{"x": "\xff"}'),
     lambda _: httpx.Response(200, content=b"[" * 100_000),
     lambda _: httpx.Response(307, headers={"Location": "http://["}),
-    lambda _: httpx.Response(200, json={"id": 1, "result": {}}, headers={"Mcp-Session-Id": b"\xe9"}),
+    lambda _: httpx.Response(200, json={"id": 1, "result": {}}, headers=[(b"Mcp-Session-Id", b"\xe9")]),
 ]
 
 
