@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 PENDING, EXPIRED = "pending", "expired"
 MOST_PENDING: Final = 1_000
 """Calls of an organization that wait at the same time."""
+MOST_OF_ONE: Final = 250
+"""Of them those of one agent: an agent that was taken over must not keep others from asking."""
 MOST: Final = 10_000
 """Approvals of an organization; past it the oldest that was decided goes."""
 LONGEST_HISTORY: Final = 100
@@ -142,8 +144,10 @@ class Approvals:
             if self._store.find(Approval, where, ask.approval_id) is not None:
                 return []
             every = self._store.list(Approval, where)
-            if sum(each.status == PENDING for each in every) >= MOST_PENDING:
-                raise ResourceExhausted(f"{MOST_PENDING} calls wait for approval, the most that may")
+            waiting = [each.agent_id for each in every if each.status == PENDING]
+            if len(waiting) >= MOST_PENDING or waiting.count(ask.agent_id) >= MOST_OF_ONE:
+                most = f"{MOST_PENDING}, and {MOST_OF_ONE} of one agent"
+                raise ResourceExhausted(f"as many calls wait for approval as may ({most}): decide some first")
             return self._made(call.principal.organization, ask, every)
 
         async with self._turn:
