@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -36,6 +37,12 @@ PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 """Seconds between tries; after the last one a message is given up."""
 SEND_SECONDS: Final = 10.0
 """How long a webhook may take for all of its answer: others wait for the same few places."""
+AT_ONCE: Final = 32
+"""Messages that are sent at the same time."""
+SHARE: Final = 4
+"""Of them those of one organization: receivers that do not answer hold up nobody else's."""
+TURN: Final = 1.0
+"""Seconds, at most, before a message looks again whether its organization has room."""
 SIGNATURE: Final = "x-rune-signature"
 TIMESTAMP: Final = "x-rune-timestamp"
 
@@ -120,11 +127,13 @@ class Postman:
         self._vault = vault
         self._client = client
         self._clock = clock
+        self._sending = Counter[str]()
+        """By the space of the organization."""
 
     async def run(self) -> None:
         """Until it is cancelled or the store closes."""
         async with self._client() as http:
-            worker = Worker(lambda key: self._reconcile(http, key), clock=self._clock, concurrency=8)
+            worker = Worker(lambda key: self._reconcile(http, key), clock=self._clock, concurrency=AT_ONCE)
             async with asyncio.TaskGroup() as tasks:
                 working = tasks.create_task(worker.run())
                 await self._follow(worker)
@@ -154,7 +163,13 @@ class Postman:
         hook = self._store.find(Webhook, key.namespace, owed.webhook) if owed else None
         if owed is None or hook is None:
             return None
-        failure = await self._send(http, hook, owed)
+        if self._sending[key.namespace] >= SHARE:
+            return TURN * (0.5 + self._clock.random() / 2)
+        self._sending[key.namespace] += 1
+        try:
+            failure = await self._send(http, hook, owed)
+        finally:
+            self._sending[key.namespace] -= 1
         is_over = not failure or owed.attempts >= len(PAUSES)
         await settle(self._store, lambda: self._after(key, failure, is_over=is_over), operation="deliver")
         if failure and is_over:
