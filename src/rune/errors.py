@@ -131,6 +131,10 @@ class Unavailable(RuneError):
     codes = Codes(name="UNAVAILABLE", grpc=14, http=503, exit=1)
 
 
+class Closed(Unavailable):
+    """The server is stopping. What works beside it ends at this, and tries again after other failures."""
+
+
 class Unauthenticated(RuneError):
     """The credential is missing, unknown, expired or revoked."""
 

@@ -31,11 +31,14 @@ async def test_messages_pass_and_the_end_of_input_ends_both(tmp_path: Path) -> N
     assert "RUNE_API_KEY is not set" in said
 
 
-async def test_the_guards_own_key_is_not_handed_to_the_server(tmp_path: Path) -> None:
-    async with guard(tmp_path, RUNE_API_KEY="rune_test_x", RUNE_EVENTS_ENABLED="false", MINE="1") as here:
+async def test_the_guards_own_credentials_are_not_handed_to_the_server(tmp_path: Path) -> None:
+    async with guard(
+        tmp_path, RUNE_API_KEY="rune_test_x", RUNE_L3_API_KEY="k", RUNE_TOKEN="t", RUNE_MASTER_KEY="m",
+        RUNE_EVENTS_ENABLED="false", MINE="1",
+    ) as here:  # fmt: skip
         names = json.loads(await here.call("environment"))
     assert "MINE" in names
-    assert "RUNE_API_KEY" not in names
+    assert not {"RUNE_API_KEY", "RUNE_L3_API_KEY", "RUNE_TOKEN", "RUNE_MASTER_KEY"} & set(names)
 
 
 @promise("mcp.crash")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from rune.cli import options, output
+from rune.cli import options, output, table
 from rune.cli.state import State
 from rune.toolbox import hosts, pins, risks, wrap
 
@@ -68,7 +68,7 @@ Visit = Callable[[hosts.Entry], tuple[list[Any], str]]
 
 
 def _file(config: hosts.Config, visit: Visit | None) -> dict[str, Any]:
-    tools = {entry.name: visit(entry) for entry in config.entries} if visit else {}
+    tools = {(entry.scope, entry.name): visit(entry) for entry in config.entries} if visit else {}
     return {
         "host": config.host,
         "path": str(config.path),
@@ -82,14 +82,21 @@ def _tools(state: State, entry: hosts.Entry, *, insecure: bool) -> tuple[list[An
     command = wrap.upstream_of(entry)
     if not command:
         return dial.listed(wrap.url_of(entry), remotes.sent(entry), insecure=insecure)
-    return visit.listed(command, {**state.environ, **entry.env})
+    given = visit.its_own(entry.env) if wrap.is_wrapped(entry) else entry.env
+    return visit.listed(command, {**visit.its_own(state.environ), **given})
 
 
-def _server(entry: hosts.Entry, tools: dict[str, tuple[list[Any], str]]) -> dict[str, Any]:
+Tools = dict[tuple[str, str], tuple[list[Any], str]]
+"""What servers told of their tools, by scope and name: two projects may each have one of the same name."""
+
+
+def _server(entry: hosts.Entry, tools: Tools) -> dict[str, Any]:
     found = [_plain(risk) for risk in risks.of_entry(entry)]
-    listed, why = tools.get(entry.name, ([], ""))
+    listed, why = tools.get((entry.scope, entry.name), ([], ""))
     others = {
-        name: [risks.name_of(tool) for tool in its] for name, (its, _) in tools.items() if name != entry.name
+        name: [risks.name_of(tool) for tool in its]
+        for (scope, name), (its, _) in tools.items()
+        if name != entry.name and (not scope or entry.scope in ("", scope))
     }
     found += [{**_plain(risk), "tool": tool} for tool, risk in risks.of_tools(listed, others=others)]
     told: dict[str, Any] = {
@@ -115,21 +122,26 @@ def _risks(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _show(found: list[dict[str, Any]]) -> None:
     if not found:
-        click.echo("no host on this machine has a file of MCP servers")
+        _say("no host on this machine has a file of MCP servers")
     for file in found:
-        click.echo(f"{file['host']}: {file['path']}")
+        _say(f"{file['host']}: {file['path']}")
         for server in file["servers"]:
             what = " ".join(server["command"]) or server["url"] or "?"
             where = f" [{server['scope']}]" if server["scope"] else ""
-            click.echo(f"  {server['name']}{where}: {what}{' (guarded)' if server['guarded'] else ''}")
+            _say(f"  {server['name']}{where}: {what}{' (guarded)' if server['guarded'] else ''}")
             if server.get("unreachable"):
-                click.echo(f"    not visited: {server['unreachable']}")
+                _say(f"    not visited: {server['unreachable']}")
             if server.get("tools"):
-                click.echo(f"    tools: {', '.join(server['tools'])}")
+                _say(f"    tools: {', '.join(server['tools'])}")
             for risk in server["risks"]:
                 tool = f" {risk['tool']}" if "tool" in risk else ""
                 remedy = f"; {risk['remedy']}" if risk["remedy"] else ""
-                click.echo(f"    {risk['level']}{tool}: {risk['says']}{remedy}")
+                _say(f"    {risk['level']}{tool}: {risk['says']}{remedy}")
+
+
+def _say(line: str) -> None:
+    """What files and servers say of themselves could otherwise hide what stands above it."""
+    click.echo(table.clean(line))
 
 
 @mcp.command("wrap", epilog="Examples: rune mcp wrap; rune mcp wrap .mcp.json --server files --policy p.yaml")
@@ -223,10 +235,10 @@ def show(state: State, *, server: str, tool: str | None) -> None:
     for name, pin in (found.tools if found else {}).items():
         if tool not in (None, name) or (tool is None and pin.waiting is None):
             continue
-        click.echo(f"{name}: {pin.why or 'trusted'}")
+        _say(f"{name}: {pin.why or 'trusted'}")
         for word, seen in (("trusted", pin.trusted), ("waiting", pin.waiting)):
             if seen is not None:
-                click.echo(f"  {word} since {seen.at}: {seen.definition}")
+                _say(f"  {word} since {seen.at}: {seen.definition}")
 
 
 @pins_.command(epilog="Examples: rune mcp pins accept files; rune mcp pins accept files read_file")
@@ -236,7 +248,7 @@ def show(state: State, *, server: str, tool: str | None) -> None:
 def accept(state: State, *, server: str, tools: tuple[str, ...]) -> None:
     """Trust the definitions that wait: of these tools, or of all of the server's."""
     done = pins.accept(pins.find(pins.folder_of(state.environ), server), tools)
-    click.echo(f"accepted: {', '.join(done)}" if done else "nothing waits to be accepted")
+    _say(f"accepted: {', '.join(done)}" if done else "nothing waits to be accepted")
 
 
 @pins_.command(epilog="Example: rune mcp pins forget files")

@@ -84,6 +84,6 @@ def client(*, allow_private: bool, timeout: float) -> httpx.AsyncClient:
     if not allow_private:
         pool: Any = transport
         pool._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001 - httpx has no other place for a network backend
-            ssl_context=context, max_connections=20, network_backend=Guarded()
+            ssl_context=context, max_connections=50, network_backend=Guarded()
         )
     return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)

@@ -106,7 +106,8 @@ class Alerts:
             after = replace(alert, status=ask.status, history=history)
             writes: list[Write] = [Put(after), *self._patterns(alert, after, call.principal.name)]
             if alert.status != ask.status:
-                writes += outbox.deliveries(self._store, "alert.updated", after, now=self._clock.now())
+                news = [("alert.updated", after)]
+                writes += outbox.deliveries(self._store, after.organization, news, now=self._clock.now())
             return writes
 
         await settle(self._store, decide, operation=call.operation.name)

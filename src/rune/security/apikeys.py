@@ -20,7 +20,7 @@ from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.tokens import SYSTEM
 from rune.errors import NotFound, PermissionDenied, ResourceExhausted
-from rune.security import following, organizations
+from rune.security import following, organizations, quarantine
 from rune.security.pages import newest_first
 
 MOST: Final = 10_000
@@ -60,7 +60,8 @@ class ApiKeys:
                 raise ResourceExhausted(f"there are {MOST} API keys, the most there may be: revoke some")
             prefix, hashed, text = mint(test=ask.test)
             key = self._key(organization, ask, prefix=prefix, hashed=hashed)
-            made[:] = [(replace(key, created_by=by), text)]
+            is_held = quarantine.is_held(self._store, organization, ask.agent_id)
+            made[:] = [(replace(key, created_by=by, suspended=is_held), text)]
             return [Put(made[0][0]), *old[:100]]
 
         await settle(self._store, decide, operation=api.create.name)

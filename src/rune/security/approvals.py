@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,12 +18,13 @@ from rune.core.dispatch import Dispatcher
 from rune.core.settle import settle
 from rune.core.store.base import Change, Delete, Put, Store, Write
 from rune.errors import (
+    Closed,
     FailedPrecondition,
     NotFound,
     OutOfRange,
     PermissionDenied,
     ResourceExhausted,
-    Unavailable,
+    RuneError,
 )
 from rune.security import following, raising
 from rune.security.deadlines import Deadlines, Who
@@ -30,12 +32,18 @@ from rune.security.detect import Raised
 from rune.security.kinds import Alert, Approval, Step, space
 from rune.security.pages import Cursors, newest_first
 
+logger = logging.getLogger(__name__)
+
 PENDING, EXPIRED = "pending", "expired"
 MOST_PENDING: Final = 1_000
 """Calls of an organization that wait at the same time."""
+MOST_OF_ONE: Final = 250
+"""Of them those of one agent: an agent that was taken over must not keep others from asking."""
 MOST: Final = 10_000
 """Approvals of an organization; past it the oldest that was decided goes."""
 LONGEST_HISTORY: Final = 100
+PAUSE: Final = 1.0
+"""Seconds before another try after a failure."""
 
 
 class Approvals:
@@ -136,8 +144,10 @@ class Approvals:
             if self._store.find(Approval, where, ask.approval_id) is not None:
                 return []
             every = self._store.list(Approval, where)
-            if sum(each.status == PENDING for each in every) >= MOST_PENDING:
-                raise ResourceExhausted(f"{MOST_PENDING} calls wait for approval, the most that may")
+            waiting = [each.agent_id for each in every if each.status == PENDING]
+            if len(waiting) >= MOST_PENDING or waiting.count(ask.agent_id) >= MOST_OF_ONE:
+                most = f"{MOST_PENDING}, and {MOST_OF_ONE} of one agent"
+                raise ResourceExhausted(f"as many calls wait for approval as may ({most}): decide some first")
             return self._made(call.principal.organization, ask, every)
 
         async with self._turn:
@@ -197,7 +207,7 @@ class Approvals:
                     self._heed(change)
             except OutOfRange:
                 continue
-            except Unavailable:
+            except Closed:
                 return
 
     def _heed(self, change: Change) -> None:
@@ -211,10 +221,15 @@ class Approvals:
             for who in await self._deadlines.due():
                 try:
                     await settle(self._store, lambda who=who: self._late(*who), operation="expire_approval")
-                except Unavailable:
+                except Closed:
                     return
-                left = self._store.find(Approval, *who)
-                self._deadlines.add(_deadlines([left] if left is not None else []))  # the clock went back
+                except RuneError as error:
+                    logger.warning(
+                        "an approval was not ended, it tries again", extra={"reason": error.message}
+                    )
+                    await asyncio.sleep(PAUSE)
+                left = self._store.find(Approval, *who)  # there after a failure, or where the clock went back
+                self._deadlines.add(_deadlines([left] if left is not None else []))
 
     def _late(self, namespace: str, approval_id: str) -> list[Write]:
         now = self._store.find(Approval, namespace, approval_id)

@@ -17,7 +17,7 @@ from rune.core.events.event import Event
 from rune.core.settle import settle
 from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
-from rune.errors import InvalidArgument, RuneError, Unavailable
+from rune.errors import Closed, InvalidArgument, RuneError
 from rune.security import meeting, raising
 from rune.security.detect import is_quiet, raised
 from rune.security.kinds import Alert, Policy, Progress, Step, Tenant, space
@@ -57,13 +57,11 @@ class Detection:
                 self._at = self._written()
                 try:
                     await self._follow()
-                except Unavailable:
-                    raise
+                except Closed:
+                    return
                 except RuneError as error:
                     logger.warning("detection failed, it tries again", extra={"reason": error.message})
                 await asyncio.sleep(PAUSE)
-        except Unavailable:
-            return
         finally:
             self._ended = True
             self._moved.set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from rune.core.store.base import Put, Store, Write
@@ -13,25 +15,28 @@ MOST: Final = 1_000
 """Messages of an organization that wait; more alerts than that are not told of."""
 
 
-def deliveries(store: Store, event: str, alert: Alert, *, now: datetime) -> list[Write]:
-    """A message for every webhook that wants to know of this."""
-    where = space(alert.organization)
-    hooks = [hook for hook in store.list(Webhook, where) if _wants(hook, event, alert)]
-    if not hooks or len(store.list(Delivery, where)) + len(hooks) > MOST:
+def deliveries(
+    store: Store, organization: str, news: Sequence[tuple[str, Alert]], *, now: datetime
+) -> list[Write]:
+    """A message for every webhook that wants to know of these, as far as there is room."""
+    where = space(organization)
+    hooks = store.list(Webhook, where) if news else ()
+    if not hooks:
         return []
-    return [
-        Put(
-            Delivery(
-                organization=alert.organization,
-                id=f"{hook.id}.{alert.id}.{event}.{now.timestamp():.6f}",
-                webhook=hook.id,
-                event=event,
-                alert=told(alert),
-                created_at=now,
-            )
-        )
-        for hook in hooks
-    ]
+    room = max(MOST - len(store.list(Delivery, where)), 0)
+    owed = ((hook, event, alert) for event, alert in news for hook in hooks if _wants(hook, event, alert))
+    return [Put(_delivery(*each, now=now)) for each in islice(owed, room)]
+
+
+def _delivery(hook: Webhook, event: str, alert: Alert, *, now: datetime) -> Delivery:
+    return Delivery(
+        organization=alert.organization,
+        id=f"{hook.id}.{alert.id}.{event}.{now.timestamp():.6f}",
+        webhook=hook.id,
+        event=event,
+        alert=told(alert),
+        created_at=now,
+    )
 
 
 def told(alert: Alert) -> dict[str, Any]:

@@ -33,11 +33,9 @@ from rune.security.sdk import Bundles
 from rune.security.silence import Silence
 from rune.security.stats import Stats
 from rune.security.watchman import Watchman
-from rune.security.webhooks import Postman, Webhooks
+from rune.security.webhooks import SEND_SECONDS, Postman, Webhooks
 from rune.security.workloads import Notes, Workloads
 
-SEND_SECONDS: Final = 10.0
-"""How long a webhook may take to answer."""
 TRIM_SECONDS: Final = 60.0
 SHORTCUTS: Final = {events_api.ingest.name: read_batch}
 """Requests that come too often to be read field by field."""

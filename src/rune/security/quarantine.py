@@ -5,7 +5,7 @@ Nothing here talks to the orchestrator. The service's `guard` says what is wante
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from rune.api.orchestrator.guard import QuarantineWhen, ServiceAgent, ServiceGuard
 from rune.api.orchestrator.services import Service
+from rune.api.resource import Key
 from rune.core.apikeys import ApiKey
 from rune.core.store.base import Put, Store, Write
 from rune.core.tokens import SYSTEM
@@ -93,6 +94,18 @@ def alerts_of(store: Store, agent: Registration) -> Sequence[Alert]:
     """The alerts about an agent."""
     every = store.list(Alert, space(agent.organization))
     return [alert for alert in every if alert.agent_id == agent.id]
+
+
+def is_held(store: Store, organization: str, agent_id: str) -> bool:
+    """The agent is in quarantine: a key that is made for it now is good only after its release."""
+    found = store.find(Registration, space(organization), agent_id) if agent_id else None
+    return found is not None and found.quarantined
+
+
+def keys_as_wanted(store: Store, agents: Iterable[Key]) -> list[Write]:
+    """What has to be written so that the keys of these agents are as their state wants."""
+    found = (store.find(Registration, key.namespace, key.name) for key in agents)
+    return [write for agent in found if agent is not None for write in _keys(store, agent)]
 
 
 def keys_of(store: Store, agent: Registration) -> list[ApiKey]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +17,8 @@ from rune.security.detect import RANK, Raised
 from rune.security.kinds import Alert, Mark, space
 
 MOST: Final = 10_000
-"""Alerts of an organization; past it the oldest that is closed goes, or else the oldest."""
+"""Alerts of an organization; past it the oldest that is closed goes, or else the oldest of the agent that
+has most: one that was taken over pushes out its own."""
 MOST_MARKS: Final = 20
 
 
@@ -56,9 +58,8 @@ def _written(
         for subject, alert in after.items()
         if subject in before and RANK[alert.severity] > RANK[before[subject].severity]
     ]
-    for event, alerts in (("alert.created", fresh), ("alert.updated", worse)):
-        for alert in alerts:
-            found += outbox.deliveries(store, event, alert, now=now)
+    news = [("alert.created", alert) for alert in fresh] + [("alert.updated", alert) for alert in worse]
+    found += outbox.deliveries(store, organization, news, now=now)
     return [*found, *_surplus(store, organization, len(fresh))]
 
 
@@ -122,5 +123,6 @@ def _surplus(store: Store, organization: str, fresh: int) -> list[Write]:
     surplus = len(every) + fresh - MOST
     if surplus <= 0:
         return []
-    oldest = sorted(every, key=lambda alert: (alert.is_live, alert.last_seen or EPOCH))
+    held = Counter(alert.agent_id for alert in every)
+    oldest = sorted(every, key=lambda each: (each.is_live, -held[each.agent_id], each.last_seen or EPOCH))
     return [Delete(alert.key) for alert in oldest[:surplus]]

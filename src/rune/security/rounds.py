@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from rune.errors import RuneError, Unavailable
+from rune.errors import Closed, RuneError
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ async def rounds(look: Callable[[], Awaitable[None]], *, every: float, of: str) 
         await asyncio.sleep(every)
         try:
             await look()
-        except Unavailable:
+        except Closed:
             return
         except RuneError as error:
             logger.warning("a round failed", extra={"of": of, "reason": error.message})

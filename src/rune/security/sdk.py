@@ -14,7 +14,7 @@ from rune.api.security.sdk import Bundle, BundleFalsePositive, BundlePolicy
 from rune.core.call import Call
 from rune.core.dispatch import Dispatcher
 from rune.core.store.base import Change, Store
-from rune.errors import OutOfRange, Unavailable
+from rune.errors import Closed, OutOfRange
 from rune.security.kinds import FalsePositive, Policy, Tenant, space
 from rune.security.organizations import tenant_of
 
@@ -83,7 +83,7 @@ class Bundles:
                 await self._follow()
             except OutOfRange:
                 continue
-            except Unavailable:
+            except Closed:
                 return
 
     async def _follow(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from rune.core.reconcile import Worker
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.vault import Place, Vault
-from rune.errors import NotFound, OutOfRange, ResourceExhausted, RuneError, Unavailable
+from rune.errors import Closed, NotFound, OutOfRange, ResourceExhausted, RuneError
 from rune.security.addresses import Refused
 from rune.security.kinds import Delivery, Webhook, space
 from rune.security.pages import Cursors, oldest_first
@@ -34,6 +35,14 @@ MOST: Final = 50
 """Webhooks of an organization."""
 PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 """Seconds between tries; after the last one a message is given up."""
+SEND_SECONDS: Final = 10.0
+"""How long a webhook may take for all of its answer: others wait for the same few places."""
+AT_ONCE: Final = 32
+"""Messages that are sent at the same time."""
+SHARE: Final = 4
+"""Of them those of one organization: receivers that do not answer hold up nobody else's."""
+TURN: Final = 1.0
+"""Seconds, at most, before a message looks again whether its organization has room."""
 SIGNATURE: Final = "x-rune-signature"
 TIMESTAMP: Final = "x-rune-timestamp"
 
@@ -118,11 +127,13 @@ class Postman:
         self._vault = vault
         self._client = client
         self._clock = clock
+        self._sending = Counter[str]()
+        """By the space of the organization."""
 
     async def run(self) -> None:
         """Until it is cancelled or the store closes."""
         async with self._client() as http:
-            worker = Worker(lambda key: self._reconcile(http, key), clock=self._clock, concurrency=8)
+            worker = Worker(lambda key: self._reconcile(http, key), clock=self._clock, concurrency=AT_ONCE)
             async with asyncio.TaskGroup() as tasks:
                 working = tasks.create_task(worker.run())
                 await self._follow(worker)
@@ -134,7 +145,7 @@ class Postman:
                 await self._watch(worker)
             except OutOfRange:
                 continue
-            except Unavailable:
+            except Closed:
                 return
 
     async def _watch(self, worker: Worker) -> None:
@@ -152,7 +163,13 @@ class Postman:
         hook = self._store.find(Webhook, key.namespace, owed.webhook) if owed else None
         if owed is None or hook is None:
             return None
-        failure = await self._send(http, hook, owed)
+        if self._sending[key.namespace] >= SHARE:
+            return TURN * (0.5 + self._clock.random() / 2)
+        self._sending[key.namespace] += 1
+        try:
+            failure = await self._send(http, hook, owed)
+        finally:
+            self._sending[key.namespace] -= 1
         is_over = not failure or owed.attempts >= len(PAUSES)
         await settle(self._store, lambda: self._after(key, failure, is_over=is_over), operation="deliver")
         if failure and is_over:
@@ -191,8 +208,13 @@ class Postman:
             SIGNATURE: signature(secret, at, body),
         }
         try:
-            async with http.stream("POST", hook.url, content=body, headers=headers) as answer:
+            async with (
+                asyncio.timeout(SEND_SECONDS),
+                http.stream("POST", hook.url, content=body, headers=headers) as answer,
+            ):
                 return "" if answer.is_success else f"HTTP {answer.status_code}"
+        except TimeoutError:
+            return f"no answer within {SEND_SECONDS:g} seconds"
         except Refused as error:
             return error.message
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -23,7 +23,7 @@ from rune.core.records import Record
 from rune.core.settle import settle
 from rune.core.store.base import Change, Delete, Mutation, Put, Store, Write
 from rune.core.tokens import SYSTEM
-from rune.errors import OutOfRange, RuneError, Unavailable
+from rune.errors import Closed, OutOfRange, RuneError
 from rune.security import quarantine
 from rune.security.kinds import Alert, Policy, Registration, space
 from rune.security.organizations import DEFAULT
@@ -57,7 +57,7 @@ class Workloads:
                 await self._follow()
             except OutOfRange:
                 continue
-            except Unavailable:
+            except Closed:
                 return
             except RuneError as error:
                 logger.warning("agents were not looked at, it tries again", extra={"reason": error.message})
@@ -66,9 +66,12 @@ class Workloads:
     async def _follow(self) -> None:
         after = self._store.revision
         await self._look_at(set[str]().union(*map(quarantine.names_in, self._store.list(Service))))
-        await self._sweep(self._store.list(ApiKey, SYSTEM))
+        keys = self._store.list(ApiKey, SYSTEM)
+        await self._keep(_agents_with(keys))
+        await self._sweep(keys)
         async for change in self._store.watch(after):
             await self._look_at(self._touched(change))
+            await self._keep(_elsewhere(change))
             if any(mutation.key.kind == Instance.KIND for mutation in change.mutations):
                 await self._sweep(self._keys_of(change))
 
@@ -155,6 +158,15 @@ class Workloads:
         touched = {f"{each.key.namespace}/{each.key.name}" for each in change.mutations}
         return [key for key in self._store.list(ApiKey, SYSTEM) if key.instance in touched]
 
+    async def _keep(self, agents: Collection[Key]) -> None:
+        """Agents that no service can be have keys all the same: one may be made while quarantine begins."""
+        if agents:
+            await settle(
+                self._store,
+                lambda: quarantine.keys_as_wanted(self._store, agents),
+                operation="guard_agent",
+            )
+
     async def _sweep(self, keys: Iterable[ApiKey]) -> None:
         """Keys whose start is over are gone for good."""
         named = [key.prefix for key in keys if key.instance]
@@ -198,3 +210,16 @@ def _agents_of(mutation: Mutation) -> set[str]:
             case _:
                 pass
     return found
+
+
+def _agents_with(keys: Iterable[ApiKey]) -> set[Key]:
+    """Whom the keys are narrowed to."""
+    return {Registration(organization=key.organization, id=key.agent_id).key for key in keys if key.agent_id}
+
+
+def _elsewhere(change: Change) -> set[Key]:
+    """The agents of other organizations whose state or keys a change touched."""
+    after = [mutation.after for mutation in change.mutations]
+    touched = {each.key for each in after if isinstance(each, Registration)}
+    touched |= _agents_with(each for each in after if isinstance(each, ApiKey))
+    return {key for key in touched if key.namespace != space(DEFAULT)}

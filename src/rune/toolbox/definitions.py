@@ -23,9 +23,10 @@ class TooLarge(ValueError):
 
 
 def name_of(definition: Json) -> str:
-    """The tool's name; empty where there is none."""
+    """The tool's name; empty where there is none, or where it is half a character that no file can hold."""
     name = cast("dict[str, Json]", definition).get("name") if isinstance(definition, dict) else None
-    return name if isinstance(name, str) else ""
+    is_text = isinstance(name, str) and name.encode(errors="replace").decode() == name
+    return name if isinstance(name, str) and is_text else ""
 
 
 def fingerprint(definition: Mapping[str, Json]) -> str:

@@ -11,8 +11,9 @@ import httpx
 import msgspec
 
 from rune.errors import DeadlineExceeded, FailedPrecondition, RuneError, Unavailable
+from rune.toolbox.hosts import parts_of
 from rune.toolbox.remotes import NEAR
-from rune.toolbox.visit import HELLO, MOST_PAGES, PATIENCE
+from rune.toolbox.visit import HELLO, MOST_PAGES, PATIENCE, listing
 
 MOST_ANSWER: Final = 16 << 20
 MOST_MOVES: Final = 3
@@ -47,10 +48,12 @@ async def tools(url: str, headers: Mapping[str, str], *, insecure: bool = False)
         raise DeadlineExceeded(f"it has not told its tools within {PATIENCE:.0f} seconds") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unavailable(f"it cannot be reached: {type(error).__name__}") from error
+    except (ValueError, RecursionError) as error:
+        raise Unavailable(f"it does not speak MCP: {type(error).__name__}") from error
 
 
 def _refuse_plain(url: str, *, insecure: bool) -> None:
-    parts = urlsplit(url)
+    parts = parts_of(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise FailedPrecondition("its URL is none of http:// or https://")
     if parts.scheme == "http" and parts.hostname not in NEAR and not insecure:
@@ -76,7 +79,7 @@ class _Talk:
         cursor: Any = None
         for _ in range(MOST_PAGES):
             answer = await self._ask("tools/list", {"cursor": cursor} if cursor else {})
-            found += cast("list[Any]", answer.get("tools") or [])
+            found += listing(answer)
             cursor = answer.get("nextCursor")
             if not cursor:
                 break

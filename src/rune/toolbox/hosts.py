@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from urllib.parse import SplitResult, urlsplit
 
 from rune.errors import InvalidArgument
 from rune.toolbox.jsonc import MOST_CHARACTERS, Node, parse
@@ -81,6 +82,14 @@ class Config:
     path: Path
     text: str = field(repr=False)
     entries: tuple[Entry, ...] = ()
+
+
+def parts_of(url: str) -> SplitResult:
+    """The parts of a URL; all are empty for one that is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def places(environ: Mapping[str, str], folder: Path, *, platform: str = sys.platform) -> list[Place]:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
 from rune.errors import FailedPrecondition, InvalidArgument, Violation
 from rune.toolbox.edits import Edit
-from rune.toolbox.hosts import URL_KEYS, Entry
+from rune.toolbox.hosts import URL_KEYS, Entry, parts_of
 from rune.toolbox.jsonc import Node, parse
 
 UPSTREAM_URL = "--upstream-url"
@@ -64,7 +63,7 @@ def why_not(entry: Entry, *, is_named: bool) -> str:
     """Why the guard cannot stand there, or should not unasked; empty when it can."""
     members = entry.node.members
     kind = members["type"].value if "type" in members else "http"
-    if kind not in STREAMABLE or (kind == "http" and urlsplit(entry.url).path.rstrip("/").endswith("/sse")):
+    if kind not in STREAMABLE or (kind == "http" and parts_of(entry.url).path.rstrip("/").endswith("/sse")):
         return f"the guard does not speak its transport ({'sse' if kind == 'http' else kind})"
     if "env" in members or "command" in members or "args" in members:
         return "it has a URL, and what only a command has"
@@ -72,7 +71,7 @@ def why_not(entry: Entry, *, is_named: bool) -> str:
         return "its host logs in to it, which does not pass through the guard"
     if "headers" in members and not _is_plain(members["headers"].value):
         return "its headers are not texts"
-    if is_named or entry.headers or urlsplit(entry.url).hostname in NEAR:
+    if is_named or entry.headers or parts_of(entry.url).hostname in NEAR:
         return ""
     return "it is at a URL and may want a log-in of its host; name it with --server to guard it all the same"
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from rune.toolbox import remotes
 from rune.toolbox.definitions import Json, name_of
-from rune.toolbox.hosts import Entry
+from rune.toolbox.hosts import Entry, parts_of
 from rune.toolbox.judge import judge
 from rune.toolbox.wrap import is_wrapped, upstream_of, url_of
 
@@ -71,8 +70,11 @@ def _of_url(entry: Entry) -> Iterable[Risk]:
     url = url_of(entry)
     if not url:
         return
-    parts = urlsplit(url)
+    parts = parts_of(url)
     host = parts.hostname or ""
+    if not host:
+        yield Risk(level="high", rule="no-address", says="its URL is no address")
+        return
     is_near = host == "localhost" or host.endswith(".localhost") or host in ("127.0.0.1", "::1")
     if parts.scheme != "https" and not is_near:
         yield Risk(

@@ -18,11 +18,27 @@ PATIENCE = 30.0
 GRACE = 2.0
 MOST_LINE = 16 << 20
 MOST_PAGES = 50
+OURS = frozenset(
+    {
+        "RUNE_API_KEY",
+        "RUNE_API_KEY_FILE",
+        "RUNE_L3_API_KEY",
+        "RUNE_TOKEN",
+        "RUNE_MASTER_KEY",
+        "RUNE_UPSTREAM_HEADERS",
+    }
+)
+"""Credentials of Rune's own, which are none of a server's business."""
 HELLO = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},
     "clientInfo": {"name": "rune mcp scan", "version": __version__},
 }
+
+
+def its_own(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a server that is started here inherits."""
+    return {name: value for name, value in environ.items() if name not in OURS}
 
 
 async def tools(command: Sequence[str], environ: Mapping[str, str]) -> list[Any]:
@@ -45,7 +61,7 @@ async def tools(command: Sequence[str], environ: Mapping[str, str]) -> list[Any]
             return await _Talk(process).tools()
     except TimeoutError as error:
         raise DeadlineExceeded(f"it has not told its tools within {PATIENCE:.0f} seconds") from error
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, ValueError, RecursionError) as error:
         raise Unavailable(f"it does not speak MCP: {error}") from error
     finally:
         await _end(process)
@@ -66,7 +82,7 @@ class _Talk:
         cursor: Any = None
         for _ in range(MOST_PAGES):
             answer = await self._ask("tools/list", {"cursor": cursor} if cursor else {})
-            found += answer.get("tools") or []
+            found += listing(answer)
             cursor = answer.get("nextCursor")
             if not cursor:
                 break
@@ -100,6 +116,14 @@ class _Talk:
             return _mapping(msgspec.json.decode(line))
         except msgspec.DecodeError:
             return {}
+
+
+def listing(answer: Mapping[str, Any]) -> list[Any]:
+    """The tools of an answer; raises ValueError where they are no list."""
+    found: Any = answer.get("tools") or []
+    if not isinstance(found, list):
+        raise ValueError("its tools are no list")  # noqa: TRY004 - of what it says, not of ours
+    return cast("list[Any]", found)
 
 
 def _mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -8,6 +8,7 @@ import pytest
 
 from promises import promise
 from rune.core.clock import ManualClock
+from rune.security import approvals
 from secured import Secured, secured
 
 pytestmark = promise("approvals.once")
@@ -90,3 +91,14 @@ async def test_another_organization_sees_and_decides_nothing(plane: Secured) -> 
     async with plane.client(await plane.organization("acme")) as theirs:
         assert (await theirs.get("/v1/approvals")).json()["approvals"] == []
         assert (await theirs.get(f"/v1/approvals/apr_{0:032x}")).status_code == 404
+
+
+async def test_one_agents_calls_leave_room_for_those_of_others(
+    plane: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approvals, "MOST_OF_ONE", 2)
+    async with plane.client(await plane.key()) as own:
+        answers = [await own.post("/v1/sdk/approvals", json=asked(number)) for number in range(3)]
+        other = await own.post("/v1/sdk/approvals", json=asked(9, agentId="other"))
+    assert [each.status_code for each in (*answers, other)] == [201, 201, 429, 201]
+    assert "2 of one agent" in answers[2].json()["error"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from promises import promise
@@ -13,9 +14,15 @@ from rune.api.orchestrator.guard import QuarantineWhen, ServiceAgent
 from rune.api.orchestrator.instances import DesiredState, Instance
 from rune.api.orchestrator.services import Service
 from rune.core.apikeys import ApiKey
+from rune.core.audit import Audit
+from rune.core.clock import SystemClock
 from rune.core.records import Record
 from rune.core.store.base import Delete, Put
+from rune.core.store.memory import MemoryStore
 from rune.core.tokens import SYSTEM
+from rune.daemon import assembly
+from rune.security.kinds import Registration
+from rune.security.workloads import Workloads
 from secured import Secured, event, injection, secured
 
 pytestmark = [pytest.mark.timeout(20), promise("agents.quarantine")]
@@ -182,3 +189,35 @@ async def test_another_organization_cannot_touch_it() -> None:
             await http.post("/v1/events", json={"events": [injection("bot")]})
             assert (await http.post("/v1/agents/bot/quarantine", json={})).status_code == 200
         assert not guard(plane).quarantined
+
+
+@pytest.mark.parametrize("organization", ["default", "acme"])
+async def test_a_key_that_is_made_in_quarantine_is_good_after_the_release_alone(organization: str) -> None:
+    async with secured() as plane:
+        admin = await (plane.organization("acme") if organization == "acme" else plane.key())
+        async with plane.client(admin) as http:
+            await http.post("/v1/agents", json={"agentId": "bot"})
+            await http.post("/v1/agents/bot/quarantine", json={})
+            async with plane.client(await plane.key(organization, agent_id="bot")) as own:
+                assert (await own.get("/v1/sdk/bundle")).status_code == 401
+                await http.post("/v1/agents/bot/release", json={})
+                assert (await own.get("/v1/sdk/bundle")).status_code == 200
+
+
+@pytest.mark.parametrize("organization", ["default", "acme"])
+async def test_a_key_that_slipped_in_while_quarantine_began_is_suspended(organization: str) -> None:
+    """As after a crash between the two: every key is looked at when the server starts."""
+    clock = SystemClock()
+    agent = Registration(organization=organization, id="bot", quarantined=True)
+    key = ApiKey(prefix="rune_live_12345678", name="k", organization=organization, agent_id="bot", hash="h")
+    async with MemoryStore(assembly.KINDS) as store, asyncio.TaskGroup() as tasks:
+        await store.commit(Put(agent), Put(key))
+        running = tasks.create_task(Workloads(store, Audit(store, clock), clock=clock).run())
+        for prefix in (key.prefix, "rune_live_87654321"):
+            if store.find(ApiKey, SYSTEM, prefix) is None:
+                await store.commit(Put(msgspec.structs.replace(key, prefix=prefix)))
+            async with asyncio.timeout(10):
+                changes = store.watch(0)
+                while not store.get(ApiKey, SYSTEM, prefix).suspended:
+                    await anext(changes)
+        running.cancel()

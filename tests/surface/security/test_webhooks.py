@@ -7,6 +7,7 @@ import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import MagicMock
 
 import httpx
 import msgspec
@@ -16,8 +17,10 @@ from promises import promise
 from rune.core.store.base import Put
 from rune.core.vault import Rotation
 from rune.errors import PermissionDenied
+from rune.security import outbox, webhooks
+from rune.security import plane as plane_module
 from rune.security.addresses import client, is_public
-from rune.security.kinds import SEALED, Delivery, Webhook
+from rune.security.kinds import SEALED, Delivery, Webhook, space
 from secured import Secured, injection, secured
 
 pytestmark = promise("security.webhooks")
@@ -197,3 +200,63 @@ async def test_every_spelling_of_this_machine_is_refused_before_anything_is_sent
     async with client(allow_private=False, timeout=2.0) as http:
         with pytest.raises(PermissionDenied, match="private network"):
             await http.get(url)
+
+
+async def answered(request: httpx.Request) -> httpx.Response:
+    """One host sends a byte now and then, so that no single read takes too long."""
+    if request.url.host == "drip.example":
+        await asyncio.Event().wait()
+    return httpx.Response(200)
+
+
+@asynccontextmanager
+async def dripping(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Secured]:
+    carrier = httpx.AsyncClient(transport=httpx.MockTransport(answered))
+    monkeypatch.setattr(plane_module, "client", MagicMock(return_value=carrier))
+    async with secured() as plane:
+        yield plane
+
+
+async def told(plane: Secured, organization: str) -> Webhook:
+    """A webhook of the organization, as soon as something came of its message."""
+    async with asyncio.timeout(PATIENCE / 2):
+        changes = plane.store.watch(0)
+        while True:
+            for hook in plane.store.list(Webhook, space(organization)):
+                if hook.delivered or hook.last_error:
+                    return hook
+            await anext(changes)
+
+
+async def test_an_answer_that_never_ends_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold one of the few places for as long as it likes."""
+    monkeypatch.setattr(webhooks, "SEND_SECONDS", 0.1)
+    async with dripping(monkeypatch) as plane, plane.client(await plane.key()) as http:
+        await hooked(http, "http://drip.example/")
+        await http.post("/v1/events", json={"events": [injection()]})
+        hook = await told(plane, "default")
+    assert hook.last_error == "no answer within 0.1 seconds"
+
+
+async def test_the_receivers_of_one_organization_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dripping(monkeypatch) as plane:
+        for key, url in ((await plane.organization("acme"), "drip"), (await plane.key(), "quick")):
+            async with plane.client(key) as http:
+                for _ in range(10):
+                    await hooked(http, f"http://{url}.example/")
+                await http.post("/v1/events", json={"events": [injection()]})
+        hook = await told(plane, "default")
+    assert hook.delivered == 1
+
+
+async def test_many_alerts_at_once_are_owed_no_more_messages_than_may_wait(
+    lenient: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST", 10)
+    async with lenient.client(await lenient.key()) as http:
+        for _ in range(3):
+            await hooked(http, "http://127.0.0.1:9/")
+        await http.post("/v1/events", json={"events": [injection(f"bot-{number}") for number in range(8)]})
+        alerts = (await http.get("/v1/alerts")).json()["alerts"]
+    assert len(alerts) == 8
+    assert len(lenient.store.list(Delivery)) == 10

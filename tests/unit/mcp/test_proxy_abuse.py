@@ -151,3 +151,65 @@ def test_of_a_long_name_only_the_beginning_is_kept(tmp_path: Path) -> None:
     guarded.ask("resources/read", {"uri": "x://" + "y" * 1_000_000})
     (question,) = guarded.warden.asked.drain()
     assert len(question.about) < 1_000
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"error": {"code": 1, "message": EVIL}},
+        {"content": [{"type": "text", "text": EVIL}]},
+        {"method": "ping"},
+    ],
+)
+def test_nothing_passes_beside_what_was_judged(tmp_path: Path, beside: Json) -> None:
+    """A client may read another part of an odd message than the guard did."""
+    guarded = Guarded(tmp_path)
+    sent = guarded.ask("tools/call", {"name": "read", "arguments": {}})
+    evil = {"content": [{"type": "text", "text": EVIL if "method" in beside else "fine"}]}
+    answer = {"jsonrpc": "2.0", "id": sent.onward["id"], "result": evil, **beside}
+    assert EVIL not in json.dumps(guarded.warden.from_server(answer).onward)
+
+
+@pytest.mark.parametrize("odd", [{"content": EVIL}, {"result": EVIL}, {"result": [{"text": EVIL}]}])
+def test_an_answer_that_is_neither_result_nor_error_is_told_as_a_failure(tmp_path: Path, odd: Json) -> None:
+    guarded = Guarded(tmp_path)
+    sent = guarded.ask("prompts/get", {"name": "p"})
+    answer = guarded.warden.from_server({"jsonrpc": "2.0", "id": sent.onward["id"], **odd}).onward
+    assert "neither" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "result"),
+    [
+        ("completion/complete", {"completion": {"values": [EVIL]}}),
+        ("tasks/get", {"taskId": "t", "statusMessage": EVIL}),
+        ("a/method/of/the/future", {"text": EVIL}),
+    ],
+)
+def test_orders_are_held_back_in_any_answer(tmp_path: Path, method: str, result: Json) -> None:
+    answer = Guarded(tmp_path).exchange(method, {}, result)
+    assert answer["error"]["code"] == messages.BLOCKED
+    assert EVIL not in json.dumps(answer)
+
+
+def test_orders_in_any_request_of_the_server_are_held_back(tmp_path: Path) -> None:
+    asks = {"jsonrpc": "2.0", "id": 1, "method": "roots/list", "params": {"why": EVIL}}
+    said = Guarded(tmp_path).warden.from_server(asks)
+    assert said.onward is None
+    assert said.back["error"]["code"] == messages.BLOCKED
+
+
+def test_orders_in_what_a_server_says_of_itself_are_left_out(tmp_path: Path) -> None:
+    told = {"serverInfo": {"name": "notes", "version": "1", "description": EVIL}, "capabilities": {}}
+    result = Guarded(tmp_path).exchange("initialize", {}, told)["result"]
+    assert result == {"serverInfo": {"name": "tested", "version": "0"}, "capabilities": {}}
+
+
+def test_a_list_that_is_none_shows_nothing(tmp_path: Path) -> None:
+    tools = {"a": {**TRUSTED, "description": EVIL}}
+    assert Guarded(tmp_path).exchange("tools/list", {}, {"tools": tools})["result"] == {"tools": []}
+
+
+def test_a_tool_whose_name_is_no_text_is_not_shown(tmp_path: Path) -> None:
+    """Half of a surrogate pair can be kept in no file, and so cannot be pinned."""
+    assert Guarded(tmp_path).shown([{**TRUSTED, "name": "\ud800"}, TRUSTED]) == ["todo"]

@@ -25,13 +25,13 @@ EVERY: Any = list(HealthCheck)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def stored(position: int, agent: str = "bot", risk: float = 0.9) -> Stored:
+def stored(position: int, agent: str = "bot", risk: float = 0.9, threat: str = "jailbreak") -> Stored:
     plain: dict[str, Any] = {
         "event_id": f"e{position}",
         "timestamp": AT.isoformat(),
         "agent_id": agent,
         "event_type": "scan",
-        "scan_result": {"risk_score": risk, "threat_type": "jailbreak"},
+        "scan_result": {"risk_score": risk, "threat_type": threat},
     }
     return Stored(position, read([plain], AT)[0])
 
@@ -80,6 +80,20 @@ async def test_past_the_most_alerts_the_oldest_closed_one_goes(monkeypatch: Any)
                 Delivery(organization="default", events=[stored(number, f"bot-{number}")], missed=0)
             )
         assert len(store.list(Alert)) == 3
+
+
+async def test_an_agent_that_raises_too_many_alerts_pushes_out_its_own(monkeypatch: Any) -> None:
+    """Otherwise one that was taken over could make room until nobody sees what others raised."""
+    monkeypatch.setattr(raising, "MOST", 5)
+    async with MemoryStore(KINDS) as store, MemoryEvents() as events:
+        await organizations.seed(store, ManualClock(AT))
+        detection = Detection(store, events, clock=ManualClock(AT))
+        for number in range(1, 13):
+            agent = "victim" if number < 3 else "noisy"
+            each = stored(number, agent, threat=f"threat-{number}")
+            await detection.look(Delivery(organization="default", events=[each], missed=0))
+        found = [alert.agent_id for alert in store.list(Alert)]
+    assert sorted(found) == ["noisy", "noisy", "noisy", "victim", "victim"]
 
 
 async def test_an_event_whose_alert_cannot_be_stored_stops_no_other(monkeypatch: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mcp.server import MCPServer
 
 from rune.errors import FailedPrecondition, RuneError, Unavailable
-from rune.toolbox import dial
+from rune.toolbox import dial, visit
 
 URL = "https://tools.example/mcp"
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -131,3 +132,36 @@ async def test_the_servers_of_the_official_sdk_are_understood(monkeypatch: pytes
     async with app.router.lifespan_context(app):
         (tool,) = await dial.tools("http://127.0.0.1:8000/mcp", {})
     assert tool["name"] == "add"
+
+
+def result(request: httpx.Request, **said: Any) -> httpx.Response:
+    asked: dict[str, Any] = json.loads(request.content)
+    told: dict[str, Any] = {"jsonrpc": "2.0", "id": asked.get("id"), "result": said}
+    return httpx.Response(200, json=told)
+
+
+NONSENSE: list[Answer] = [
+    lambda request: result(request, tools=5),
+    lambda request: result(request, tools=[], protocolVersion="\u2603"),
+    lambda _: httpx.Response(200, content=b'{"x": "\xff"}'),
+    lambda _: httpx.Response(200, content=b"[" * 100_000),
+    lambda _: httpx.Response(307, headers={"Location": "http://["}),
+    lambda _: httpx.Response(200, json={"id": 1, "result": {}}, headers=[(b"Mcp-Session-Id", b"\xe9")]),
+]
+
+
+@pytest.mark.parametrize("odd", NONSENSE)
+def test_a_server_that_answers_nonsense_ends_no_scan(server: Serve, odd: Answer) -> None:
+    """The findings about the other servers would be lost."""
+    server(odd)
+    tools, why = dial.listed(URL, {}, insecure=False)
+    assert tools == []
+    assert why
+
+
+@pytest.mark.parametrize("line", ['{"jsonrpc":"2.0","id":%d,"result":{"tools":5}}', "[" * 100_000 + "%d"])
+def test_a_command_that_answers_nonsense_ends_no_scan(line: str) -> None:
+    program = f"import sys\nfor n, _ in enumerate(sys.stdin): print({line!r} % max(n, 1), flush=True)"
+    tools, why = visit.listed([sys.executable, "-c", program], {})
+    assert tools == []
+    assert why

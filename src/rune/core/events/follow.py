@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from rune.core.events.base import MAX_PAGE, Delivery, Stored
-from rune.errors import Unavailable
+from rune.errors import Closed
 
 Tail = Callable[[str, int, int], Awaitable[Sequence[Stored]]]
 
@@ -34,16 +34,16 @@ class Positions:
         self._wake()
 
     def close(self) -> None:
-        """End every wait with Unavailable."""
+        """End every wait with Closed."""
         self._closed = True
         self._wake()
 
     async def wait(self) -> None:
-        """Until something has moved since this was called; raises Unavailable when the store closes."""
+        """Until something has moved since this was called; raises Closed when the store closes."""
         if not self._closed:
             await self._moved.wait()
         if self._closed:
-            raise Unavailable("the event store is closed")
+            raise Closed("the event store is closed")
 
     def _wake(self) -> None:
         self._moved.set()

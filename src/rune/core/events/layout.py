@@ -22,7 +22,7 @@ from typing import Any, cast
 import apsw
 
 from rune.core.store.foreign import refuse_foreign
-from rune.errors import FailedPrecondition, Unavailable
+from rune.errors import Closed, FailedPrecondition, Unavailable
 
 SCHEMA = 3
 """The layout below. A file with a greater number is refused; raise it with a step that upgrades."""
@@ -210,9 +210,9 @@ def snapshot(db: apsw.Connection) -> Generator[apsw.Connection]:
         _rollback(db)
 
 
-def closed() -> Unavailable:
+def closed() -> Closed:
     """What a store answers once it is closed."""
-    return Unavailable("the event store is closed")
+    return Closed("the event store is closed")
 
 
 def rows(db: apsw.Connection, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from rune.core.store.base import Change
-from rune.errors import OutOfRange, Unavailable
+from rune.errors import Closed, OutOfRange
 
 TURN = 256
 """How many kept changes a watch hands out before it lets the rest of the event loop run."""
@@ -95,6 +95,6 @@ class Watch:
         return change
 
 
-def closed() -> Unavailable:
+def closed() -> Closed:
     """What everything raises that is asked of a closed store."""
-    return Unavailable("the store is closed")
+    return Closed("the store is closed")

@@ -44,13 +44,17 @@ class Listing:
 
     def greeting(self, result: dict[str, Json]) -> dict[str, Json]:
         """The server's answer to the first request, without instructions that are orders of the wrong
-        kind.
+        kind, and under the name that we know it by where they stand there.
         """
         found = poisoned(text(result.get("instructions")))
-        if not found:
-            return result
-        self._tell("", found[0], is_blocked=True)
-        return {name: value for name, value in result.items() if name != "instructions"}
+        if found:
+            self._tell("", found[0], is_blocked=True)
+            result = {name: value for name, value in result.items() if name != "instructions"}
+        found = judge(result.get("serverInfo", {}), others={}, own=())
+        if any(one.rule != "no-name" for one in found):
+            self._tell("", found[-1], is_blocked=True)
+            result = {**result, "serverInfo": {"name": self._pins.name, "version": "0"}}
+        return result
 
     def shown(self, method: str, field: str, result: dict[str, Json]) -> dict[str, Json]:
         """The list without what must not be seen."""
@@ -60,7 +64,7 @@ class Listing:
         except FailedPrecondition as error:
             self.say(error.message)
             kept = []
-        return result if len(kept) == len(listed) else {**result, field: kept}
+        return {**result, field: kept} if field in result else result
 
     def _kept(self, listed: list[Json]) -> list[Json]:
         """Prompts and resources: their words are judged, but not pinned."""

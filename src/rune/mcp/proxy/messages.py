@@ -70,6 +70,16 @@ def encode(message: Json) -> bytes:
         return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
+def whole(line: bytes) -> Json:
+    """The data in a line of ours, with a question mark for half of a surrogate pair: not everybody can write
+    that.
+    """
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(json.dumps(decode(line), ensure_ascii=False).encode(errors="replace"))
+
+
 def mapping(value: Json) -> dict[str, Json]:
     """The object, or an empty one for anything else."""
     return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
@@ -83,6 +93,15 @@ def items(value: Json) -> list[Json]:
 def text(value: Json) -> str:
     """The string, or an empty one for anything else."""
     return value if isinstance(value, str) else ""
+
+
+def bare(said: dict[str, Json]) -> dict[str, Json]:
+    """The message as one kind alone, be it a request, a result or an error: a reader that looks for another
+    kind first must not find one beside it that nobody judged.
+    """
+    kinds = (("method", ("method", "params")), ("result", ("result",)))
+    names = next((names for kind, names in kinds if kind in said), ("error",))
+    return {name: said[name] for name in ("jsonrpc", "id", *names) if name in said}
 
 
 def key(identity: Json) -> Key | None:

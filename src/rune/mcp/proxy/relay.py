@@ -41,7 +41,7 @@ class Relay:
                 if isinstance(outcome, Malformed):
                     await self._client.send(messages.encode(_unreadable(outcome)))
                 else:
-                    await _deliver(outcome, self._server, self._client)
+                    await self._onward(outcome)
                     self._wait_for(outcome)
         except ConnectionError:
             return  # the server is gone; whoever waits for its end knows more
@@ -58,7 +58,24 @@ class Relay:
 
     async def _decided(self, later: Callable[[], Awaitable[Outcome]]) -> None:
         with suppress(ConnectionError):  # whoever reads that side knows more
-            await _deliver(await later(), self._server, self._client)
+            await self._onward(await later())
+
+    async def _onward(self, outcome: Outcome) -> None:
+        """To the server; whoever waits is told what could not be sent."""
+        try:
+            await _deliver(outcome, self._server, self._client)
+        except Malformed as error:
+            for each in _each(outcome.onward):
+                await self._refuse(messages.mapping(each), error)
+
+    async def _refuse(self, said: dict[str, Json], why: Malformed) -> None:
+        identity = messages.key(said.get("id"))
+        if "method" in said and identity is not None and self._warden.asked.take(identity):
+            says = f"the message cannot be sent to the server: {why}"
+            refusal = messages.error(said["id"], messages.INVALID_REQUEST, says)
+            await self._client.send(messages.encode(refusal))
+        else:
+            self._complain(f"a message of the client cannot be sent to the server ({why}): it is left out")
 
     async def _leave(self) -> None:
         """Nobody waits any more for what somebody is asked about."""
@@ -110,6 +127,10 @@ def _batch(batch: list[Json], judge: Judge) -> Outcome:
     back = [each.back for each in outcomes if each.back is not None]
     later = tuple(each for outcome in outcomes for each in outcome.later)
     return Outcome(onward=onward or None, back=back or None, later=later)
+
+
+def _each(message: Json) -> list[Json]:
+    return messages.items(message) if isinstance(message, list) else [message]
 
 
 async def _deliver(outcome: Outcome, onward: Lane, back: Lane) -> None:

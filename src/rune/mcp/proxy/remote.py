@@ -24,7 +24,7 @@ from mcp.types import jsonrpc
 
 from rune.errors import InvalidArgument, ResourceExhausted, Violation
 from rune.mcp.proxy import messages
-from rune.mcp.proxy.messages import Json, items, mapping, text
+from rune.mcp.proxy.messages import Json, Malformed, items, mapping, text
 from rune.mcp.proxy.reach import Reach
 from rune.toolbox.remotes import HEADERS, headers
 
@@ -54,9 +54,9 @@ class RemoteLane:
             yield line
 
     async def send(self, line: bytes) -> None:
-        """Raises BrokenPipeError when the transport has ended."""
-        for message in _each(messages.decode(line)):
-            parsed = jsonrpc.jsonrpc_message_adapter.validate_python(message, by_name=False)
+        """Raises BrokenPipeError when the transport has ended, and Malformed for what it cannot carry."""
+        batch = _each(messages.whole(line))
+        for message, parsed in [(each, _parsed(each)) for each in batch]:
             told = ClientMessageMetadata(headers=self._headers(mapping(message)))
             try:
                 await self._outgoing.send(SessionMessage(parsed, metadata=told))
@@ -129,6 +129,16 @@ async def connected(url: str, environ: Mapping[str, str], *, most: int) -> Async
         streamable_http_client(url, http_client=client, max_sse_event_size=most) as (incoming, outgoing),
     ):
         yield Remote(RemoteLane(incoming, outgoing, most=most))
+
+
+def _parsed(message: Json) -> jsonrpc.JSONRPCMessage:
+    try:
+        parsed = jsonrpc.jsonrpc_message_adapter.validate_python(message, by_name=False)
+    except ValueError as error:
+        raise Malformed("it is no JSON-RPC 2.0") from error
+    if "id" in message and isinstance(parsed, jsonrpc.JSONRPCNotification):
+        raise Malformed("its id is neither a whole number nor a text")
+    return parsed
 
 
 def _each(message: Json) -> list[Json]:

@@ -22,7 +22,7 @@ from rune.mcp.proxy.listing import Listing
 from rune.mcp.proxy.relay import Relay
 from rune.mcp.proxy.warden import Warden
 from rune.shield.shield import Shield
-from rune.toolbox import judge
+from rune.toolbox import judge, visit
 from rune.toolbox.pins import Pins, folder_of
 
 RUNNERS = frozenset(
@@ -31,8 +31,6 @@ RUNNERS = frozenset(
 """Commands that say nothing of the server that they run."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FLUSH_SECONDS = 2.0
-OURS = frozenset({"RUNE_API_KEY", "RUNE_UPSTREAM_HEADERS"})
-"""Credentials of the guard, which are none of the server's business."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +148,7 @@ async def _upstream(options: Options, environ: Mapping[str, str]) -> AsyncGenera
         async with connected(options.url, environ, most=options.most_mib << 20) as remote:
             yield remote
         return
-    its = {name: value for name, value in environ.items() if name not in OURS}
-    child = await Child.start(options.command, its, most=options.most_mib << 20)
+    child = await Child.start(options.command, visit.its_own(environ), most=options.most_mib << 20)
     try:
         yield child
     finally:

@@ -22,7 +22,7 @@ LISTS = {
     "resources/templates/list": "resourceTemplates",
 }
 READS = frozenset({"tools/call", "tasks/result", "prompts/get", "resources/read"})
-"""What is answered with content that goes to the model."""
+"""What is answered with content that goes to the model; others are judged where they hold sentences."""
 GREETINGS = frozenset({"initialize", "server/discover"})
 ASKS = frozenset({"sampling/createMessage", "elicitation/create"})
 """What a server may ask the client's model, or its user."""
@@ -50,7 +50,7 @@ class Warden:
 
     def from_client(self, message: Json) -> Outcome:
         """A message on its way to the server."""
-        said = mapping(message)
+        said = messages.bare(mapping(message))
         if "method" not in said:
             return self._answer_of_client(said)
         if "id" not in said:
@@ -135,7 +135,7 @@ class Warden:
 
     def from_server(self, message: Json) -> Outcome:
         """A message on its way to the client."""
-        said = mapping(message)
+        said = messages.bare(mapping(message))
         if "method" not in said:
             return self._answer_of_server(said)
         if "id" not in said:
@@ -161,7 +161,8 @@ class Warden:
         wrong = _misnumbered(said, identity, self.asked_back)
         if identity is None or wrong:
             return Outcome(back=wrong)
-        if method in ASKS and (why := self._arriving(method, said.get("params"))):
+        is_read = method in ASKS or not all(map(is_plain_name, texts(said.get("params"))))
+        if is_read and (why := self._arriving(method, said.get("params"))):
             return Outcome(back=messages.error(said["id"], messages.BLOCKED, ABOUT + why))
         self.asked_back.add(identity, Question(said["id"], method, "", is_modern=False))
         return Outcome(onward=said)
@@ -171,8 +172,10 @@ class Warden:
         question = self.asked.take(identity) if identity else None
         if question is None:
             return self._unasked(said, identity)
-        if "result" not in said:
+        if "error" in said:
             return self._failure(question, said)
+        if not isinstance(said.get("result"), dict):
+            return Outcome(onward=_refused(question, "its answer is neither a result nor an error"))
         result = mapping(said["result"])
         try:
             return self._result(question, said, result)
@@ -197,7 +200,7 @@ class Warden:
             return Outcome(onward={**said, "result": self._listing.shown(method, LISTS[method], result)})
         if method in GREETINGS:
             return Outcome(onward={**said, "result": self._listing.greeting(result)})
-        if method not in READS:
+        if method not in READS and all(map(is_plain_name, texts(result))):
             return Outcome(onward=said)
         return self._content(question, said, result)
 
