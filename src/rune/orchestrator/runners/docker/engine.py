@@ -193,7 +193,7 @@ def _opened(url: str) -> tuple[aiodocker.Docker, aiohttp.UnixConnector | None]:
     if path != url and not os.path.exists(path):
         raise Unavailable(f"the Docker Engine at {url} is out of reach: there is no such socket")
     import aiodocker  # noqa: PLC0415 - see above
-    import aiohttp  # noqa: PLC0415
+    import aiohttp  # noqa: PLC0415 - as above
 
     connector = aiohttp.UnixConnector(path, limit=0) if path != url else None
     return aiodocker.Docker(url, connector=connector), connector
