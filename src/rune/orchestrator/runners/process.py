@@ -230,10 +230,10 @@ class ProcessRunner:
         folder = self._log_folder(instance)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)  # the first line would, and may not have been written yet
+            reader = logs.Reader(instance, folder, since=since, until=until)
         except FileNotFoundError as error:
             message = f"instance {instance!r} has no logs on this machine"
             raise NotFound(message) from error
-        reader = logs.Reader(instance, folder, since=since, until=until)
         try:
             async for batch in reader.kept(tail):
                 yield batch
