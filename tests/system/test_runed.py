@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator
@@ -199,3 +200,13 @@ async def test_settings_that_are_wrong_are_all_named(tmp_path: Path) -> None:
     with pytest.raises((Unavailable, urllib.error.URLError)) as caught:
         await server.start("--log-level", "loud")
     assert "server.log-level" in str(caught.value)
+
+
+async def test_an_address_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = Runed(tmp_path / "data")
+        server.http = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable, match="runed cannot run") as caught:
+            await server.start("--dev")
+    assert f"cannot listen for HTTP on {server.http}: Address already in use" in str(caught.value)
+    assert "Traceback" not in str(caught.value)

@@ -292,10 +292,9 @@ class ProcessRunner:
 
     async def _connect(self) -> None:
         self._link = await link.connect(self._data, self._options, self._saw)
-        listed = {seen.instance: seen for seen in self._link.hello.instances}
-        for seen in listed.values():
-            self._saw(seen)
-        self._seen = {name: seen for name, seen in self._seen.items() if name in listed}
+        for name in self._seen.keys() - {seen.instance for seen in self._link.hello.instances}:
+            self._saw(Observed(instance=name, state=State.ABSENT))
+            del self._seen[name]
         self._linked.set()
 
     async def _mind(self) -> None:
