@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -185,6 +186,7 @@ async def test_a_command_whose_caller_leaves_before_it_has_begun_leaves_nothing(
     runner: ProcessRunner, tmp_path: Path
 ) -> None:
     await runner.ensure(shell("a", "exec sleep 3600"))
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     os.kill(runner.keeper_pid, signal.SIGSTOP)
     try:
@@ -201,3 +203,17 @@ async def test_a_command_whose_caller_leaves_before_it_has_begun_leaves_nothing(
         os.kill(runner.keeper_pid, signal.SIGCONT)
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_what_is_started_meanwhile_gets_no_end_of_a_command_of_others(
+    runner: ProcessRunner, tmp_path: Path
+) -> None:
+    """The ends of a command's pipes reach the keeper before its words do."""
+    ends = os.pipe()
+    with await link.dial(tmp_path / "data") as sock:
+        socket.send_fds(sock, [b" "], list(ends))
+        await runner.ensure(shell("a", "exec sleep 3600"))
+        seen = await runner.ensure(shell("b", "exec sleep 3600"))
+        for end in ends:
+            os.close(end)
+    assert sorted(os.listdir(f"/proc/{seen.pid}/fd"), key=int) == ["0", "1", "2"]
