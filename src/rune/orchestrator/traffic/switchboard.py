@@ -149,6 +149,6 @@ class Switchboard:
 
 
 def most_connections() -> int:
-    """How many connections a door takes: each needs two descriptors of this process."""
+    """How many connections the doors take together: each needs two descriptors of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(max((soft - SPARED) // 2, LEAST), MOST)
