@@ -13,7 +13,7 @@ import pytest
 from promises import promise
 from rune.api.orchestrator import auth, portforward, services
 from rune.api.orchestrator.portforward import PortForwardClientMessage as Ask
-from rune.api.orchestrator.portforward import PortForwardInit, PortForwardOpen
+from rune.api.orchestrator.portforward import PortForwardData, PortForwardInit, PortForwardOpen
 from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ServicePort
 from rune.client.client import Client
 from rune.client.grpc import GrpcTransport
@@ -154,3 +154,19 @@ async def test_a_copy_that_does_not_listen_is_told_for_the_connection_alone(serv
     errors = [answer.close.error for answer in answers if answer.close]
     assert errors[0].endswith("cannot be reached at port 71: Connection refused")
     assert errors[1] == "port 99 is not declared by service mute; its tcp ports: 71"
+
+
+async def test_words_behind_the_last_word_of_a_connection_are_refused(server: Runed) -> None:
+    async def talking() -> AsyncGenerator[Ask]:
+        yield Ask(open=PortForwardOpen(conn_id=1, remote_port=70))
+        yield Ask(data=PortForwardData(conn_id=1, payload=b""))
+        yield Ask(data=PortForwardData(conn_id=1, payload=b"more"))
+        await asyncio.Event().wait()
+
+    stream = server.client.stream(
+        portforward.stream, Ask(init=PortForwardInit(service_name="echo")), talking()
+    )
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(InvalidArgument, match="connection 1 has ended"):
+            async for _ in stream:
+                pass

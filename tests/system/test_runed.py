@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator
@@ -18,7 +19,7 @@ import pytest
 
 from promises import promise
 from rune.api.orchestrator import admin, auth, services
-from rune.api.orchestrator.specs import RestartPolicy
+from rune.api.orchestrator.specs import RestartPolicy, ServiceExpose, ServicePort
 from rune.client.client import Client
 from rune.client.grpc import GrpcTransport
 from rune.errors import FailedPrecondition, Unauthenticated, Unavailable
@@ -199,3 +200,28 @@ async def test_settings_that_are_wrong_are_all_named(tmp_path: Path) -> None:
     with pytest.raises((Unavailable, urllib.error.URLError)) as caught:
         await server.start("--log-level", "loud")
     assert "server.log-level" in str(caught.value)
+
+
+async def test_an_address_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = Runed(tmp_path / "data")
+        server.http = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable, match="runed cannot run") as caught:
+            await server.start("--dev")
+    assert f"cannot listen for HTTP on {server.http}: Address already in use" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+async def test_a_service_that_is_exposed_where_the_server_listens_does_not_keep_it_from_starting(
+    server: Runed,
+) -> None:
+    port = int(server.http.rpartition(":")[2])
+    exposed = ServiceExpose(port="70", host_port=port)
+    await server.cast("greedy", ["sleep", "3600"], ports=[ServicePort(port=70)], expose=exposed)
+    await server.until_running("greedy")
+    await server.end(signal.SIGKILL)
+    await server.start("--dev")
+    answer = await server.call(services.get, services.GetServiceRequest(name="greedy"))
+    assert answer.service
+    assert answer.service.exposure
+    assert answer.service.exposure.message == f"this server itself listens on {server.http}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from ipaddress import ip_address
 
 from rune.core import rights, settings, upkeep
 from rune.core.apikeys import Keys
@@ -23,7 +25,7 @@ from rune.core.limits import Limits, OpenStreams, Quota
 from rune.core.logins import Ground as LoginGround
 from rune.core.logins import Logins
 from rune.core.passwords import Hashes
-from rune.core.runefile import Settings
+from rune.core.runefile import Address, Settings
 from rune.core.sessions import Terms
 from rune.core.store.base import Store
 from rune.core.vault import Vault
@@ -41,6 +43,7 @@ from rune.orchestrator.runners.fleet import Fleet
 from rune.orchestrator.runners.isolation.orders import Rules
 from rune.orchestrator.runners.link import Options
 from rune.orchestrator.runners.process import ProcessRunner
+from rune.orchestrator.traffic.exposure import LOOPBACK, Place
 from rune.security import kinds as security_kinds
 from rune.security import organizations
 from rune.security.plane import Plane as SecurityPlane
@@ -163,9 +166,17 @@ def ground_of(store: Store, chosen: Settings, *, fleet: Fleet, sealed: sealing.S
         measures=fleet.measures,
         processes=fleet.processes,
         sealed=sealed,
+        own=[_place(at) for at in (chosen.server.grpc_addr, chosen.server.http_addr) if at.port],
         node=socket.gethostname(),
         surge=chosen.rollouts.max_surge,
     )
+
+
+def _place(at: Address) -> Place:
+    """Where that is; a name that may stand for anything is taken for every address."""
+    with suppress(ValueError):
+        return Place(str(ip_address(LOOPBACK if at.host == "localhost" else at.host)), at.port)
+    return Place("0.0.0.0", at.port)  # noqa: S104 - nothing listens for it
 
 
 def _audit(store: Store, chosen: Settings, clock: Clock) -> Audit:

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -60,11 +60,24 @@ def main() -> None:
             print(f"runed: {violation}", file=sys.stderr)  # noqa: T201 - there is no log yet
         sys.exit(error.codes.exit)
     log_setup.configure(sys.stderr, level=chosen.server.log_level, format=chosen.server.log_format)
+    refusals: list[RuneError] = []
     try:
         uvloop.run(serve(chosen, mode, again))
-    except RuneError as error:
+    except* RuneError as group:
+        refusals += _each(group)
+    for error in refusals:
         logger.critical("runed cannot run", extra={"reason": error.message})
-        sys.exit(error.codes.exit)
+    if refusals:
+        sys.exit(refusals[0].codes.exit)
+
+
+def _each(group: BaseExceptionGroup[RuneError]) -> Iterator[RuneError]:
+    """The errors of a group, however deep."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
 
 
 async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> None:

@@ -119,8 +119,9 @@ def _ended(view: View) -> Step:
 
 def _starting(view: View) -> Step:
     after = view.instance.start_after
-    if after is not None and after > view.now:
-        return Rest((after - view.now).total_seconds())
+    left = (after - view.now).total_seconds() if after else 0.0
+    if 0.0 < left <= LONGEST_BACKOFF:  # more is left only of a clock that was set back
+        return Rest(left)
     return Run()
 
 

@@ -120,7 +120,8 @@ class Fleet:
         if item.status is InstanceStatus.EXITED:
             return True
         since = item.ready_since
-        return item.ready and (since is None or since + self._min_ready <= self.now)
+        # One that became ready so far ahead of now did so before the clock was set back.
+        return item.ready and (since is None or abs(self.now - since) >= self._min_ready)
 
     @property
     def available(self) -> list[Instance]:

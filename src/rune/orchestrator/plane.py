@@ -43,6 +43,7 @@ from rune.orchestrator.services import Services
 from rune.orchestrator.spec import Template
 from rune.orchestrator.traffic import metering
 from rune.orchestrator.traffic.certificates import Plain
+from rune.orchestrator.traffic.exposure import Place
 from rune.orchestrator.traffic.switchboard import Switchboard
 from rune.orchestrator.usages import Measures, Usages
 from rune.orchestrator.watch import Watch
@@ -84,6 +85,8 @@ class Ground:
     """Secrets and registries; a plane without them hands out none."""
     door: Door | None = None
     """Where agents reach this server; a plane without it runs none."""
+    own: Sequence[Place] = ()
+    """Where this server itself listens."""
     node: str = "here"
     surge: int = 0
     """Copies above their scales that all rollouts together may add; 0 leaves it to the size of the fleet."""
@@ -96,7 +99,7 @@ class Plane:
         store, runners, sealed = ground.store, ground.runners, ground.sealed
         self._store = store
         self._prober = Prober(Questioner(runners), clock=clock)
-        self._switchboard = Switchboard()
+        self._switchboard = Switchboard(own=ground.own)
         self._traffic = TrafficReconciler(
             store, self._switchboard, clock=clock, presents=sealed.certificates if sealed else Plain()
         )

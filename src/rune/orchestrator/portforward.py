@@ -51,6 +51,8 @@ class Connection:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    is_ended: bool = False
+    """The client has said its last word."""
 
     def close(self) -> None:
         """End it, once the copy has taken what waits."""
@@ -107,7 +109,10 @@ class Tunnel:
         connection = self.connections.get(ask.conn_id)
         if connection is None:  # it closed while this was on its way
             return None
+        if connection.is_ended:
+            raise InvalidArgument(f"connection {ask.conn_id} has ended: nothing may follow an empty payload")
         if not ask.payload:
+            connection.is_ended = True
             with suppress(OSError):
                 connection.writer.write_eof()
             return None

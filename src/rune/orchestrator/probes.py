@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NoReturn, Protocol
+from weakref import WeakValueDictionary
 
 from rune.api.orchestrator.health import HealthCheckResult, HealthCheckType, HealthStatus, ProbeAnswer
 from rune.api.orchestrator.instances import Instance
@@ -27,6 +29,8 @@ CONNECTIONS: Final = 256
 """Questions at a time that wait for an answer over the network."""
 COMMANDS: Final = 32
 """Questions at a time that run a command: each is a process."""
+SHARE: Final = 2
+"""The part of either that one namespace may have, 1 in so many: others are asked whatever its copies do."""
 HISTORY: Final = 10
 """Answers of each probe that are kept."""
 
@@ -75,6 +79,7 @@ class Check:
     type: HealthCheckType
     question: Question
     tally: Tally
+    namespace: str
     timer: asyncio.TimerHandle | None = None
     asking: asyncio.Task[None] | None = None
     is_over: bool = False
@@ -113,6 +118,22 @@ class Watched:
         return self.startup is None or self.startup.tally.healthy is True
 
 
+class Slots:
+    """So many at a time, of which one namespace has its share at most."""
+
+    def __init__(self, most: int) -> None:
+        self._share = most // SHARE
+        self._all = asyncio.Semaphore(most)
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def of(self, namespace: str) -> AsyncGenerator[None]:
+        """One of them, as soon as it is there."""
+        share = self._shares.setdefault(namespace, asyncio.Semaphore(self._share))
+        async with share, self._all:
+            yield
+
+
 class Prober:
     """The monitors of all instances, and the loop that asks. Implements `Probes` of the reconciler."""
 
@@ -122,8 +143,8 @@ class Prober:
         self._watched: dict[str, Watched] = {}
         self._due: asyncio.Queue[Check] = asyncio.Queue()
         self._notify: Callable[[str], None] = lambda _: None
-        self._connections = asyncio.Semaphore(CONNECTIONS)
-        self._commands = asyncio.Semaphore(COMMANDS)
+        self._connections = Slots(CONNECTIONS)
+        self._commands = Slots(COMMANDS)
 
     def on_change(self, notify: Callable[[str], None]) -> None:
         """Call `notify` with the id of an instance whose verdict changes; it must not raise."""
@@ -210,7 +231,8 @@ class Prober:
         loop = asyncio.get_running_loop()
         due = loop.time()
         probe = check.question.probe
-        async with self._commands if probe.type is ProbeType.EXEC else self._connections:
+        slots = self._commands if probe.type is ProbeType.EXEC else self._connections
+        async with slots.of(check.namespace):
             why = await self._asker.ask(check.question, float(probe.timeout_seconds or TIMEOUT))
         check.asking = None
         if check.is_over:
@@ -245,7 +267,7 @@ def _check(
         port=probe.port or first,
         address=instance.ip,
     )
-    return Check(type=type, question=question, tally=Tally(probe))
+    return Check(type=type, question=question, tally=Tally(probe), namespace=instance.namespace)
 
 
 def _result(check: Check) -> HealthCheckResult:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,3 +164,56 @@ async def test_a_runner_that_is_not_started_is_unavailable(
     monkeypatch.setattr(link, "START", 0.01)
     with pytest.raises(RuneError, match="is being started"):
         await runner_on(tmp_path / "data").ensure(shell("a", "true"))
+
+
+async def test_a_signal_to_a_foreground_group_that_has_ended_is_fine(runner: ProcessRunner) -> None:
+    script = (
+        "import os, signal; signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n"
+        "pid = os.fork()\n"
+        "if not pid: os.setpgid(0, 0); os.tcsetpgrp(0, os.getpid()); os._exit(0)\n"
+        "os.waitpid(pid, 0); print('ready', flush=True); signal.pause()"
+    )
+    await runner.ensure(shell("a", "exec sleep 3600"))
+    session = await runner.exec("a", Command(command=[sys.executable, "-c", script], tty=True))
+    async with asyncio.timeout(10):
+        _, said = await anext(session.output())
+    assert said == b"ready\r\n"
+    await session.signal("INT")
+    await session.close()
+
+
+async def test_a_command_whose_caller_leaves_before_it_has_begun_leaves_nothing(
+    runner: ProcessRunner, tmp_path: Path
+) -> None:
+    await runner.ensure(shell("a", "exec sleep 3600"))
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    os.kill(runner.keeper_pid, signal.SIGSTOP)
+    try:
+        for tty in (False, True):
+            asked = asyncio.ensure_future(runner.exec("a", Command(command=["sleep", "3600"], tty=tty)))
+            while len(os.listdir("/proc/self/fd")) <= before:
+                await asyncio.sleep(0)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+    finally:
+        os.kill(runner.keeper_pid, signal.SIGCONT)
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_what_is_started_meanwhile_gets_no_end_of_a_command_of_others(
+    runner: ProcessRunner, tmp_path: Path
+) -> None:
+    """The ends of a command's pipes reach the keeper before its words do."""
+    ends = os.pipe()
+    with await link.dial(tmp_path / "data") as sock:
+        socket.send_fds(sock, [b" "], list(ends))
+        await runner.ensure(shell("a", "exec sleep 3600"))
+        seen = await runner.ensure(shell("b", "exec sleep 3600"))
+        for end in ends:
+            os.close(end)
+    assert sorted(os.listdir(f"/proc/{seen.pid}/fd"), key=int) == ["0", "1", "2"]

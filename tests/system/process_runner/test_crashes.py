@@ -235,3 +235,36 @@ async def test_a_broken_state_file_is_put_aside(tmp_path: Path) -> None:
     async with machine(tmp_path / "data") as runner:
         assert list(runner.all()) == []
         assert (await runner.ensure(shell("a", "exec sleep 3600"))).state is State.RUNNING
+
+
+async def test_an_end_right_behind_the_greeting_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper's list and its news of an end come in one packet; the list is the older."""
+    async with machine(tmp_path / "data") as runner:
+        running = await runner.ensure(shell("a", "exec sleep 3600"))
+        await runner.close()
+        greeted = link.Link.data_received
+
+        def with_news(self: link.Link, data: bytes) -> None:
+            if b'"instances"' in data:
+                over = msgspec.structs.replace(running, state=State.EXITED, pid=0, exit_code=3)
+                data += msgspec.json.encode({"seen": over}) + b"\n"
+            greeted(self, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(link.Link, "data_received", with_news)
+            await runner.start()
+        assert (runner.observe("a").state, runner.observe("a").exit_code) == (State.EXITED, 3)
+
+
+async def test_an_instance_that_the_next_keeper_does_not_know_is_told_to_be_gone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with machine(data) as runner:
+        await runner.ensure(shell("a", "exec sleep 3600"))
+        told: list[Observed] = []
+        runner.on_change(told.append)
+        (data / "instances" / "a" / "state.json").write_text("torn")
+        await kill_keeper(runner)
+        assert [(one.instance, one.state) for one in told] == [("a", State.ABSENT)]
+        assert runner.observe("a").state is State.ABSENT

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from rune.api.orchestrator.instances import DesiredState, Instance, InstanceMetadata, InstanceStatus
 from rune.api.orchestrator.specs import RestartPolicy
-from rune.orchestrator.lifecycle import FORGIVEN_AFTER, Note, Rest, Run, Stop, View, backoff, decide
+from rune.orchestrator.lifecycle import (
+    FORGIVEN_AFTER,
+    LONGEST_BACKOFF,
+    Note,
+    Rest,
+    Run,
+    Stop,
+    View,
+    backoff,
+    decide,
+)
 from rune.orchestrator.runners.base import Observed, State
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -179,3 +189,10 @@ def test_notes_come_to_rest_or_to_an_act_in_three_steps(
             return
         item = step.instance
     assert not isinstance(decide(view(item, what, ready=ready, sick=sick, policy=policy)), Note)
+
+
+@pytest.mark.parametrize("back", [LONGEST_BACKOFF, 3600.0])
+def test_a_clock_that_was_set_back_does_not_keep_an_instance_from_running(back: float) -> None:
+    waiting = instance(start_after=NOW + timedelta(seconds=LONGEST_BACKOFF))
+    assert decide(view(waiting, ABSENT)) == Rest(LONGEST_BACKOFF)
+    assert decide(View(instance=waiting, seen=ABSENT, now=NOW - timedelta(seconds=back))) == Run()

@@ -209,3 +209,11 @@ def test_what_a_runner_remarks_on_a_copy_that_runs_is_told_of_the_service() -> N
     verdict = judge(fleet(service(2), [copy(1), remarked]))
     assert verdict.status is ServiceStatus.RUNNING
     assert verdict.message == f"{remarked.id}: last known state: the engine is away"
+
+
+def test_a_clock_that_was_set_back_does_not_hold_up_a_rollout() -> None:
+    """A copy that became ready in the future has been ready for nobody knows how long."""
+    ready = msgspec.structs.replace(copy(1), ready_since=EPOCH + timedelta(hours=1))
+    seen = fleet(service(1), [ready], Rollout(min_ready=5))
+    assert seen.is_available(ready)
+    assert seen.next_available() is None

@@ -17,7 +17,7 @@ from rune.api.orchestrator.services import Service
 from rune.api.orchestrator.specs import HealthCheck, Probe, ProbeType, ServicePort
 from rune.core.store.memory import MemoryStore
 from rune.orchestrator.namespaces import seed
-from rune.orchestrator.probes import CONNECTIONS, Prober
+from rune.orchestrator.probes import CONNECTIONS, SHARE, Prober
 from rune.orchestrator.questions import Question
 from rune.orchestrator.spec import Template
 from unit.orchestrator.plane import KINDS, LoopClock, Plane
@@ -60,10 +60,18 @@ class Ward:
         self.told: list[str] = []
         self.prober.on_change(self.told.append)
 
-    def keep(self, *, ready: bool = False, attempt: int = 1, name: str = "a", **probes: Probe) -> None:
+    def keep(
+        self,
+        *,
+        ready: bool = False,
+        attempt: int = 1,
+        name: str = "a",
+        namespace: str = "default",
+        **probes: Probe,
+    ) -> None:
         spec = Service(name="s", ports=[ServicePort(port=80, target_port=8080)], health=HealthCheck(**probes))
-        template = Template(name="s.1", namespace="default", generation=1, spec=spec)
-        instance = Instance(id=name, namespace="default", runner="process", attempt=attempt, ready=ready)
+        template = Template(name="s.1", namespace=namespace, generation=1, spec=spec)
+        instance = Instance(id=name, namespace=namespace, runner="process", attempt=attempt, ready=ready)
         self.prober.keep(instance, template)
 
     @property
@@ -213,8 +221,21 @@ async def test_only_so_many_are_asked_at_a_time() -> None:
         for number in range(1000):
             room.keep(name=f"i{number}", readiness=Probe(type=ProbeType.TCP, period_seconds=1))
         await pass_time(10)
-        assert room.patient.most_at_once == CONNECTIONS
+        assert room.patient.most_at_once == CONNECTIONS // SHARE
         assert len(room.told) == 1000
+
+
+@pytest.mark.parametrize("type", [ProbeType.HTTP, ProbeType.EXEC])
+async def test_copies_that_never_answer_keep_nobody_in_another_namespace_waiting(type: ProbeType) -> None:
+    async with ward() as room:
+        room.patient.takes = 86400.0
+        for number in range(2 * CONNECTIONS):
+            slow = Probe(type=type, path="/", command=["sleep"], timeout_seconds=86400)
+            room.keep(name=f"slow-{number}", namespace="theirs", readiness=slow)
+        await pass_time(60)
+        room.keep(name="a", readiness=Probe(type=type, path="/", command=["true"]))
+        await pass_time(10)
+        assert "a" in {question.instance for _, question in room.patient.asked}
 
 
 async def test_a_service_without_probes_is_not_asked() -> None:

@@ -362,3 +362,22 @@ async def test_a_caller_sees_only_the_namespaces_of_its_grants(here: World) -> N
         assert item.service
         assert item.service.name == "shop"
         break
+
+
+async def test_what_a_copy_that_never_started_left_on_the_machine_goes_with_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mounted secrets are laid out before the start."""
+    removed: list[str] = []
+
+    async def remove(instance: str) -> None:
+        removed.append(instance)
+
+    monkeypatch.setattr(here.runner, "remove", remove)
+    here.runner.scripts["nope"] = Script(refused="command 'nope' not found in PATH")
+    await here.cast("api", process=ProcessSpec(command="nope"))
+    await here.until(lambda: any(copy.status is InstanceStatus.FAILED for copy in here.copies("api")))
+    [copy] = here.copies("api")
+    await here.call(api.delete, api.DeleteServiceRequest(name="api"))
+    await here.until(lambda: not here.copies("api"))
+    assert copy.id in removed

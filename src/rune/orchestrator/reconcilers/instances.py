@@ -214,17 +214,18 @@ class InstanceReconciler:
         finally:
             del self._ending[instance.id]
         if remove:
-            await self._forget(instance.id)
+            await self._forget(instance.id, runner=instance.runner)
             # Whatever was noted meanwhile, the instance is gone from the machine.
             await self._store.commit(Delete(instance.key), operation="reconcile.instance")
 
-    async def _forget(self, instance: str) -> None:
+    async def _forget(self, instance: str, runner: str = "") -> None:
+        """Remove it where it ran, and from its own runner also when it never did: its files may be there."""
         self._probes.drop(instance)
         self._stamps.pop(instance, None)
         self._introduces.forget(instance)
-        for runner in self._runners.values():
-            if runner.observe(instance).state is not State.ABSENT:
-                await runner.remove(instance)
+        for name, each in self._runners.items():
+            if name == runner or each.observe(instance).state is not State.ABSENT:
+                await each.remove(instance)
 
 
 def _waiting(instance: Instance) -> Instance:

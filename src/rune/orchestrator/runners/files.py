@@ -110,6 +110,9 @@ def _laid(home: Path, files: Files, owner: Owner) -> Path:
         _folder(target, _mode(owner), owner)
     if not (target / DATA).is_dir() or not _is_current(target, files.content):
         _swap(target, files, owner)
+    _relink(target, {PurePosixPath(path).parts[0] for path in files.content})
+    for left in _left(target, os.readlink(target / DATA)):
+        shutil.rmtree(left, ignore_errors=True)
     return target
 
 
@@ -127,7 +130,6 @@ def _holds(path: Path, content: bytes) -> bool:
 
 def _swap(target: Path, files: Files, owner: Owner) -> None:
     fresh = target / f"..{secrets.token_hex(8)}"
-    old = target / os.readlink(target / DATA) if (target / DATA).is_symlink() else None
     _folder(fresh, _mode(owner), owner)
     for path, content in files.content.items():
         for folder in reversed([*PurePosixPath(path).parents][:-1]):
@@ -137,11 +139,6 @@ def _swap(target: Path, files: Files, owner: Owner) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(fresh.name)
     link.rename(target / DATA)
-    _relink(target, {PurePosixPath(path).parts[0] for path in files.content})
-    for left in _left(target, fresh.name):
-        shutil.rmtree(left, ignore_errors=True)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _relink(target: Path, names: set[str]) -> None:
@@ -154,10 +151,10 @@ def _relink(target: Path, names: set[str]) -> None:
             (target / name).unlink()
 
 
-def _left(target: Path, fresh: str) -> Iterator[Path]:
-    """Folders that a crash left in the middle of a change."""
+def _left(target: Path, current: str) -> Iterator[Path]:
+    """The folder of before, and what a crash left in the middle of a change."""
     for entry in target.iterdir():
-        if entry.name.startswith("..") and entry.name != fresh and not entry.is_symlink():
+        if entry.name.startswith("..") and entry.name != current and not entry.is_symlink():
             yield entry
 
 

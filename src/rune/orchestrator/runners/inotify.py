@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Generator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from rune.errors import ResourceExhausted
 
-MODIFY, CREATE, IGNORED = 0x2, 0x100, 0x8000
+MODIFY, CREATE, OVERFLOW, IGNORED = 0x2, 0x100, 0x4000, 0x8000
 NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 
 _EVENT = struct.Struct("iIII")
@@ -40,7 +41,7 @@ class Inotify:
 
     @contextmanager
     def watch(self, folder: Path) -> Generator[Watch]:
-        """A watch that is woken at each change, until the context ends."""
+        """A watch that is woken at each change, until the context ends; closed for a folder that is gone."""
         watch = Watch()
         self._add(folder, watch)
         try:
@@ -69,6 +70,9 @@ class Inotify:
     def _add(self, folder: Path, watch: Watch) -> None:
         if folder not in self._watches:
             number = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), MODIFY | CREATE)
+            if number < 0 and ctypes.get_errno() == errno.ENOENT:
+                watch.closed = True
+                return
             self._watches[folder] = (self._checked(number, f"watch {folder}"), set())
             self._folders[number] = folder
         self._watches[folder][1].add(watch)
@@ -90,6 +94,9 @@ class Inotify:
         while at < len(data):
             number, mask, _, length = _EVENT.unpack_from(data, at)
             at += _EVENT.size + length
+            if mask & OVERFLOW:  # the kernel threw news away: everybody looks
+                for each in list(self._watches):
+                    self.wake(each)
             folder = self._folders.get(number)
             if folder is None:
                 continue

@@ -140,6 +140,8 @@ class Link(asyncio.Protocol):
         if not answer.id and answer.seen:
             self._on_seen(answer.seen)
             return
+        for seen in answer.instances:  # here and now: news of them may be in the same packet
+            self._on_seen(seen)
         waiting = self._waiting.get(answer.id)
         if waiting and not waiting.done():
             waiting.set_result(answer)

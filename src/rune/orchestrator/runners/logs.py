@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -191,13 +192,15 @@ class Reader:
 
     def _begin(self, files: Sequence[int], wanted: bytes) -> tuple[int, int]:
         """Where the first record of this time or later is, found by halves: stamps never go back."""
-        number = next((n for n in reversed(files) if self._stamp(n, 0)[0] < wanted), 0)
+        whole = {number: size(self._folder, number) for number in files}
+        earlier = (n for n in reversed(files) if b"" < self._stamp(n, 0, whole[n])[0] < wanted)
+        number = next(earlier, 0)
         if not number:
             return (files[0] if files else 0, 0)
-        low, high = 0, size(self._folder, number)
+        low, high = 0, whole[number]
         while high - low > 1:
             middle = (low + high) // 2
-            found, at = self._stamp(number, middle)
+            found, at = self._stamp(number, middle, whole[number])
             if found and found < wanted:
                 low = at
             else:
@@ -206,23 +209,29 @@ class Reader:
 
     def _after(self, number: int, offset: int) -> int:
         """The place after the record that begins at `offset`."""
-        with open(path(self._folder, number), "rb") as file:
-            file.seek(offset)
-            return offset + len(file.readline())
+        return offset + self._part(number, offset, BLOCK).find(b"\n") + 1
 
-    def _stamp(self, number: int, offset: int) -> tuple[bytes, int]:
-        """The time of the first record that begins after `offset` (or at 0), and its place."""
+    def _stamp(self, number: int, offset: int, end: int) -> tuple[bytes, int]:
+        """The time of the first record that begins after `offset` (or at 0), and its place; no time when
+        it would begin at `end`, or its file is gone.
+        """
         step = STEP
-        with open(path(self._folder, number), "rb") as file:
-            file.seek(offset)
-            data = file.read(step)
-            while offset and b"\n" not in data and len(data) == step:
-                step *= 4
+        data = self._part(number, offset, step)
+        while offset and b"\n" not in data and len(data) == step:
+            step *= 4
+            data = self._part(number, offset, step)
+        start = offset + data.find(b"\n") + 1 if offset else 0
+        stamped = self._part(number, start, 40) if start < end else b""
+        return stamped.partition(b" ")[0], start
+
+    def _part(self, number: int, offset: int, length: int) -> bytes:
+        """Bytes of a file; none when it is gone, as the oldest may be at any time."""
+        try:
+            with open(path(self._folder, number), "rb") as file:
                 file.seek(offset)
-                data = file.read(step)
-            start = offset + data.find(b"\n") + 1 if offset else 0
-            file.seek(start)
-            return file.read(40).partition(b" ")[0], start
+                return file.read(length)
+        except FileNotFoundError:
+            return b""
 
     def _back(self, files: Sequence[int], last: tuple[int, int], tail: int) -> tuple[int, int]:
         """Where the last `tail` lines before a place begin, read backwards block by block."""
@@ -243,8 +252,8 @@ class Reader:
         return (files[0] if files else 0, 0)
 
     def _records_back(self, number: int, high: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """Records from the end, each with the place after it."""
-        with open(path(self._folder, number), "rb") as file:
+        """Records from the end, each with the place after it; none of a file that is gone."""
+        with suppress(FileNotFoundError), open(path(self._folder, number), "rb") as file:
             rest = b""
             while high > 0:
                 low = max(high - BLOCK // 4, 0)

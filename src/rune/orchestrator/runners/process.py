@@ -230,10 +230,10 @@ class ProcessRunner:
         folder = self._log_folder(instance)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)  # the first line would, and may not have been written yet
+            reader = logs.Reader(instance, folder, since=since, until=until)
         except FileNotFoundError as error:
             message = f"instance {instance!r} has no logs on this machine"
             raise NotFound(message) from error
-        reader = logs.Reader(instance, folder, since=since, until=until)
         try:
             async for batch in reader.kept(tail):
                 yield batch
@@ -292,10 +292,9 @@ class ProcessRunner:
 
     async def _connect(self) -> None:
         self._link = await link.connect(self._data, self._options, self._saw)
-        listed = {seen.instance: seen for seen in self._link.hello.instances}
-        for seen in listed.values():
-            self._saw(seen)
-        self._seen = {name: seen for name, seen in self._seen.items() if name in listed}
+        for name in self._seen.keys() - {seen.instance for seen in self._link.hello.instances}:
+            self._saw(Observed(instance=name, state=State.ABSENT))
+            del self._seen[name]
         self._linked.set()
 
     async def _mind(self) -> None:

@@ -39,7 +39,7 @@ async def start(data: Path, instance: str, command: Command) -> ProcessSession:
     """Ask the keeper for it; raises FailedPrecondition with the reason when it cannot be started."""
     ours, theirs = _terminal(command) if command.tty else _pipes()
     try:
-        sock = await _ask(data, instance, command, theirs=theirs)
+        reader, writer = await _ask(data, instance, command, theirs=theirs)
     except BaseException:
         for fd in ours:
             os.close(fd)
@@ -47,7 +47,13 @@ async def start(data: Path, instance: str, command: Command) -> ProcessSession:
     finally:
         for fd in theirs:
             os.close(fd)
-    return await _begun(sock, ours, tty=command.tty)
+    session = ProcessSession(reader, writer, ours, tty=command.tty)
+    try:
+        await _begun(reader)
+    except BaseException:  # whoever asked may have left: no end of it may stay open
+        await session.close()
+        raise
+    return session
 
 
 class ProcessSession:
@@ -111,7 +117,8 @@ class ProcessSession:
         number = checks.signal_number(name)
         group = os.tcgetpgrp(self._input) if self._tty and self._input >= 0 else 0
         if group > 0:
-            os.killpg(group, number)
+            with contextlib.suppress(ProcessLookupError):  # all of it has ended, and the next has not come
+                os.killpg(group, number)
         elif not self._writer.is_closing():
             self._writer.write(msgspec.json.encode({"op": "signal", "signal": int(number)}) + b"\n")
 
@@ -163,7 +170,9 @@ class ProcessSession:
             os.close(fd)
 
 
-async def _ask(data: Path, instance: str, command: Command, *, theirs: list[int]) -> socket.socket:
+async def _ask(
+    data: Path, instance: str, command: Command, *, theirs: list[int]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
         sock = await link.dial(data)
     except OSError as error:
@@ -181,24 +190,22 @@ async def _ask(data: Path, instance: str, command: Command, *, theirs: list[int]
     except OSError as error:
         sock.close()
         raise Unavailable(link.GONE) from error
-    return sock
+    return await asyncio.open_unix_connection(sock=sock)
 
 
-async def _begun(sock: socket.socket, ours: list[int], *, tty: bool) -> ProcessSession:
-    reader, writer = await asyncio.open_unix_connection(sock=sock)
-    session = ProcessSession(reader, writer, ours, tty=tty)
+async def _begun(reader: asyncio.StreamReader) -> None:
+    """Until the command runs; raises FailedPrecondition or Unavailable with the reason why it does not."""
     try:
         async with asyncio.timeout(START):
             line = await reader.readline()
     except TimeoutError as error:
-        await session.close()
         message = f"the command did not start within {START:g} s"
         raise Unavailable(message) from error
     answer = _decode(line) if line else link.Answer(error=link.GONE)
-    if answer.refused or answer.error:
-        await session.close()
-        raise (FailedPrecondition(answer.refused) if answer.refused else Unavailable(answer.error))
-    return session
+    if answer.refused:
+        raise FailedPrecondition(answer.refused)
+    if answer.error:
+        raise Unavailable(answer.error)
 
 
 def _pipes() -> tuple[list[int], list[int]]:

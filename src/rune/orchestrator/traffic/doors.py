@@ -43,7 +43,6 @@ class Door:
         """What new connections are encrypted with."""
         self._counts, self._spawn, self._bounds = counts, spawn, bounds
         self._relays: set[Relay] = set()
-        self._waiting = 0
         self._listener: socket.socket | None = None
         self._resting: asyncio.TimerHandle | None = None
 
@@ -113,12 +112,12 @@ class Door:
         if not self._may(address):
             self._counts.denied += 1
             reset(client)
-        elif len(self._relays) + self._waiting >= self._bounds.most:
+        elif self._counts.active + self._counts.waiting >= self._bounds.most:
             self._counts.refused += 1
             reset(client)
         else:
             client.setblocking(False)  # noqa: FBT003 - its only form
-            self._waiting += 1
+            self._counts.waiting += 1
             self._spawn(self._serve(client))
 
     def _may(self, address: str) -> bool:
@@ -132,14 +131,14 @@ class Door:
         try:
             load, copy = await dial(self.pool, self._bounds, self._counts)
         except (Unavailable, asyncio.CancelledError) as error:
-            self._waiting -= 1
+            self._counts.waiting -= 1
             self._counts.failed += 1
             reset(client)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return
         relay = Relay(self._counts, self._bounds, lambda relay: self._over(relay, load))
-        self._waiting -= 1
+        self._counts.waiting -= 1
         self._relays.add(relay)
         self._counts.passed += 1
         self._counts.active += 1

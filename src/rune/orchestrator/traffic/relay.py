@@ -29,6 +29,8 @@ class Counts:
     passed: int = 0
     """Joined with a copy."""
     active: int = 0
+    waiting: int = 0
+    """Not joined with a copy yet."""
     denied: int = 0
     """Closed because of where they came from."""
     refused: int = 0
@@ -56,7 +58,7 @@ class Bounds:
     half: float = 300.0
     """The same once one side has ended its part."""
     most: int = 4096
-    """Connections of one door."""
+    """Connections of all doors whose counts are the same."""
 
 
 class Relay:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import ssl
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,10 +47,14 @@ class Line:
 
 
 class Switchboard:
-    """Doors open once `run` runs; its end closes them all and cuts every connection."""
+    """Doors open once `run` runs; its end closes them all and cuts every connection.
 
-    def __init__(self, bounds: Bounds | None = None) -> None:
+    None opens at a place in `own`: the server must get those back whenever it is started again.
+    """
+
+    def __init__(self, bounds: Bounds | None = None, *, own: Collection[Place] = ()) -> None:
         self.counts = Counts()
+        self._own = own
         self._bounds = bounds or Bounds(most=most_connections())
         self._loads = Loads()
         self._lines: dict[Ref, Line] = {}
@@ -132,6 +136,9 @@ class Switchboard:
 
     def _opened(self, line: Line, want: Wanted) -> str:
         """Why the door is not open; empty when it is."""
+        taken = next((place for place in self._own if want.place.meets(place)), None)
+        if taken:
+            return f"this server itself listens on {taken}"
         pool = line.pools[want.port]
         door = line.doors.get(want.place)
         if door is None:
@@ -149,6 +156,6 @@ class Switchboard:
 
 
 def most_connections() -> int:
-    """How many connections a door takes: each needs two descriptors of this process."""
+    """How many connections the doors take together: each needs two descriptors of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(max((soft - SPARED) // 2, LEAST), MOST)

@@ -148,3 +148,21 @@ def test_root_keeps_them_in_memory_apart_for_each_server(tmp_path: Path) -> None
     assert one != other
     assert one == place(tmp_path / "a", is_root=True)
     assert one.parent.name == "rune" or one == tmp_path / "a" / "mounts"
+
+
+def test_a_change_that_was_broken_off_behind_its_rename_is_taken_to_its_end(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.lay("i", db({"gone": b"old"}), HERE)
+    with monkeypatch.context() as patch:
+        patch.setattr("rune.orchestrator.runners.files._relink", full)
+        with pytest.raises(FailedPrecondition, match="No space left on device"):
+            shelf.lay("i", db({"more": b"new"}), HERE)
+    shelf.lay("i", db({"more": b"new"}), HERE)
+    home = shelf.folder("i") / "db"
+    assert (home / "more").read_bytes() == b"new"
+    assert names(home) == sorted(["..data", (home / "..data").readlink().name, "more"])
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from rune.orchestrator.runners.base import LogLine
 from rune.orchestrator.runners.inotify import Watch
-from rune.orchestrator.runners.keeper.journal import Journal, Limits, Stamps, numbers
+from rune.orchestrator.runners.keeper.journal import Journal, Limits, Stamps, numbers, path
 from rune.orchestrator.runners.logs import Reader
 
 
@@ -277,3 +278,39 @@ async def test_a_record_that_is_half_written_when_a_reader_comes_is_read_when_it
 @pytest.mark.usefixtures("half_written")
 def test_the_tail_of_a_log_that_is_being_written_ends_with_its_last_whole_record(tmp_path: Path) -> None:
     assert [line.split()[1] for line in texts(tmp_path, tail=3)] == ["4996", "4997", "4998"]
+
+
+@pytest.mark.parametrize("limits", [{"tail": 300}, {"since": datetime(2026, 1, 1, tzinfo=UTC)}])
+def test_a_file_that_is_deleted_while_a_reader_looks_for_its_place_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any]
+) -> None:
+    written = journal(tmp_path, size=2000)
+    for number in range(100):
+        written.write(b"stdout", b"line %d\n" % number)
+    written.close()
+    kept = numbers(str(tmp_path))
+    Path(path(str(tmp_path), kept[0])).unlink()  # the keeper was faster than the reader, who listed it
+
+    def listed(_: str) -> list[int]:
+        return kept
+
+    monkeypatch.setattr("rune.orchestrator.runners.logs.numbers", listed)
+    found = [int(line.text.split()[1]) for line in read(tmp_path, **limits) if line.text[0] == "l"]
+    assert found == list(range(found[0], 100))
+    assert found[0] > 0
+
+
+@pytest.mark.parametrize("begun", [b"", b"2026", b"2999-01-01T00:00:00.000000000Z stdout F tor"])
+def test_a_next_file_that_has_no_whole_line_yet_hides_nothing_of_the_one_before(
+    tmp_path: Path, begun: bytes
+) -> None:
+    written = journal(tmp_path)
+    for number in range(10):
+        written.write(b"stdout", b"line %d\n" % number)
+    written.close()
+    (tmp_path / "00000002.log").write_bytes(begun)
+    every = read(tmp_path)
+    assert read(tmp_path, since=every[4].at) == every[4:]
+    later = every[-1].at + timedelta(days=1)
+    assert read(tmp_path, since=later) == []
+    assert read(tmp_path, until=later, tail=2) == every[-2:]

@@ -140,6 +140,23 @@ async def test_more_connections_than_allowed_are_cut_at_once(street: Street) -> 
     door.close()
 
 
+async def test_all_doors_together_have_no_more_connections_than_allowed(street: Street) -> None:
+    """The descriptors that are left are for everything else in this process."""
+    await street.settle("one")
+    doors = [street.made(Bounds(most=1)) for _ in range(2)]
+    for door in doors:
+        door.open()
+    reader, writer = await street.connect(doors[0])
+    writer.write(b"x")
+    await reader.readexactly(1)
+    with pytest.raises(ConnectionResetError):
+        await street.says(b"x", doors[1])
+    assert street.counts.refused == 1
+    writer.transport.abort()
+    for door in doors:
+        door.close()
+
+
 async def test_an_idle_connection_is_cut(street: Street) -> None:
     await street.settle("one")
     door = street.made(Bounds(idle=0.01))

@@ -121,3 +121,14 @@ async def test_why_a_door_is_shut_is_told_and_it_opens_when_it_can(exchange: Exc
     }
     exchange.board.forget(WEB)
     assert exchange.board.open(other, wanted) == {}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])  # noqa: S104 - nothing listens there
+async def test_no_door_opens_where_the_server_itself_listens(host: str) -> None:
+    own = Place(host, 7861)
+    board = Switchboard(own=[own])
+    board.fill(WEB, {80: []})
+    place = Place("127.0.0.1", 7861)
+    refused = board.open(WEB, [Wanted(place=place, port=80)])
+    assert refused == {place: f"this server itself listens on {own}"}
+    assert not board.has(WEB, place)

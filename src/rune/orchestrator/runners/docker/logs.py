@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct(">BxxxL")
 STREAMS = {1: "stdout", 2: "stderr"}
+ENGINE = 3
+"""The stream of the Engine's own words, which have no time: why it cannot go on reading, mostly."""
 
 STAMP = len("2026-01-01T00:00:00.000000000Z ")
 
@@ -78,11 +80,16 @@ class Place:
             end = at + HEADER.size + length
             if end > len(data):
                 break
-            line = self._frame(STREAMS.get(stream, "stdout"), data[at + HEADER.size : end])
-            at = end
+            payload, at = data[at + HEADER.size : end], end
+            told = STREAMS.get(stream, "stdout")
+            line = self._told(payload) if stream == ENGINE else self._frame(told, payload)
             if line:
                 yield line
         self.rest = data[at:]
+
+    def _told(self, payload: bytes) -> LogLine:
+        text = f"[rune] the Docker Engine: {payload.decode(errors='replace').strip()}"
+        return LogLine(instance=self.instance, at=_moment(self.nanos), stream="stderr", text=text)
 
     def _frame(self, stream: str, payload: bytes) -> LogLine | None:
         nanos = _nanos(payload[: STAMP - 1].decode("ascii"))
@@ -99,7 +106,7 @@ class Place:
         if partial and sum(map(len, parts)) < WHOLE:
             return None
         del self.parts[stream]
-        at = datetime.fromtimestamp(nanos // NANOS, UTC).replace(microsecond=nanos % NANOS // 1000)
+        at = _moment(nanos)
         whole = b"".join(parts).decode(errors="replace")
         return LogLine(instance=self.instance, at=at, stream=stream, text=whole, partial=partial)
 
@@ -252,6 +259,10 @@ def _seconds(nanos: int) -> str:
 
 def _time(line: LogLine) -> datetime:
     return line.at
+
+
+def _moment(nanos: int) -> datetime:
+    return datetime.fromtimestamp(nanos // NANOS, UTC).replace(microsecond=nanos % NANOS // 1000)
 
 
 def _nanos(stamp: str) -> int:

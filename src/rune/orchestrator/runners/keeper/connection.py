@@ -69,6 +69,8 @@ class Connection:
             return
         except OSError:
             data, descriptors = b"", []
+        for fd in descriptors:  # nothing that is started before they are used may inherit them
+            os.set_inheritable(fd, False)
         self.descriptors += descriptors
         self._inbox += data
         if not data or len(self._inbox) > LARGEST or len(self.descriptors) > DESCRIPTORS:

@@ -58,3 +58,14 @@ def test_what_is_not_text_is_shown_as_such() -> None:
     payload = b"2026-01-01T00:00:00.000000001Z \xff\n"
     [line] = Place("i").feed(HEADER.pack(2, len(payload)) + payload)
     assert (line.stream, line.text, line.partial) == ("stderr", "�", False)
+
+
+def test_a_word_of_the_engine_itself_among_the_frames_is_shown_as_such() -> None:
+    whole = b"2026-01-01T00:00:00.000000001Z one\n"
+    word = b"Error grabbing logs: invalid character '\\x00' looking for beginning of value\n"
+    after = b"2026-01-01T00:00:00.000000002Z two\n"
+    data = [HEADER.pack(1, len(whole)) + whole, HEADER.pack(3, len(word)) + word]
+    first, told, last = lines(Place("i"), [*data, HEADER.pack(1, len(after)) + after])
+    assert (first.text, last.text) == ("one", "two")
+    assert (told.stream, told.at) == ("stderr", first.at)
+    assert "Error grabbing logs: invalid character" in told.text
