@@ -215,9 +215,11 @@ class Identity:
         event = self._lost.get(place)
         if event is not None:
             self._judge(event)
-        if event is None or event.principal != principal:
-            event = self._lost[place] = Lost(principal)
+        if event is None or event.is_set() or not _is_same(event.principal, principal):
+            event = Lost(principal)
             self._judge(event)
+            if not event.is_set():  # what was so before must not stand in the place of what is so now
+                self._lost[place] = event
             self._set_timer(event)
         return event
 
