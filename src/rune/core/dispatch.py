@@ -243,7 +243,7 @@ class _Trip:
             raise
 
     def _take(self, weight: int) -> None:
-        level = self.guards.limits.take(self.call.operation, self.call.principal, weight)
+        level = self.guards.limits.take(self.call.operation, self.call.counted, weight)
         if level is not None and self.call.operation.is_security:
             self.call.caller.told.update(level.headers())
 
