@@ -72,7 +72,7 @@ async def test_what_changes_at_once_is_told_once_wherever_the_connection_breaks(
 async def test_what_is_deleted_at_once_is_told_once_wherever_the_connection_breaks(after: int) -> None:
     async with plane() as p, asyncio.timeout(10):
         root = await p.bootstrap()
-        for name in NAMES:
+        for _ in NAMES:
             await p.token(root, "ann")
         road = Breaking(p.dispatcher, lambda: caller(root))
         async with (
