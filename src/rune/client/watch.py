@@ -109,7 +109,7 @@ class _Place:
         raise Unavailable("the watch ended before it said all that there is")
 
     def _note(self, change: Change) -> bool:
-        """Whether it is news: where a connection broke inside a change of several, the first come once more."""
+        """Whether it is news: where a connection broke inside a change of several, some come once more."""
         key, resource = key_of(change.resource), change.resource
         if change.event is EventType.DELETED:
             is_news = key not in self._gone
