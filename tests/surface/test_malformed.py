@@ -217,6 +217,43 @@ async def test_a_head_that_is_no_head_is_refused(doors: Doors, pieces: list[byte
     assert b'"message"' in answer
 
 
+CHUNKED = (
+    b"POST /v1/namespaces HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n"
+    b"content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+
+
+async def continued(doors: Doors, rest: bytes) -> bytes:
+    """The first line of the answer to a request of which the rest follows when the server asks for it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", doors.http_port)
+    async with asyncio.timeout(5):
+        writer.write(CHUNKED)
+        assert b" 100 " in await reader.readline()
+        await reader.readline()
+        writer.write(rest)
+        line = await reader.readline()
+    writer.close()
+    return line
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"0\r\nx: " + b"y" * 40_000, b"0\r\n" + b"x: y\r\n" * 6000, b"2;" + b"y" * 40_000],
+    ids=["one trailer", "many trailers", "extension"],
+)
+async def test_what_frames_a_body_without_end_is_refused(doors: Doors, rest: bytes) -> None:
+    assert b" 431 " in await continued(doors, rest)
+
+
+async def test_a_trailer_is_no_header(doors: Doors) -> None:
+    trailer = b"0\r\nauthorization: Bearer %b\r\n\r\n" % TOKEN.encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", doors.http_port)
+    async with asyncio.timeout(5):
+        writer.write(CHUNKED.replace(b"expect: 100-continue\r\n", b"") + trailer)
+        assert b" 401 " in await reader.readline()
+    writer.close()
+
+
 async def test_who_never_finishes_a_head_is_let_go(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "HEAD_SECONDS", 0.05)
     assert await raw(doors, b"GET / HTTP/1.1\r\nx: y") == b""

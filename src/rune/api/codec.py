@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -18,7 +19,7 @@ from rune.api.kept import Kept
 from rune.api.malformed import fault
 from rune.api.resource import Resource
 from rune.api.shape import Field, every, fields, proto_name
-from rune.api.validate import build
+from rune.api.validate import MOST_VIOLATIONS, build
 from rune.errors import Internal, InvalidArgument, Violation
 
 M = TypeVar("M", bound=Message)
@@ -120,23 +121,20 @@ def _refuse_unknown(proto: ProtoMessage, size: int) -> None:
     known.CopyFrom(proto)
     known.DiscardUnknownFields()
     if known.ByteSize() != size:
-        found = _unknown(proto, "")
+        found = list(islice(_unknown(proto, ""), MOST_VIOLATIONS))
         if found:
             raise InvalidArgument.of(found)
 
 
-def _unknown(proto: Any, path: str) -> list[Violation]:
-    found = [
-        Violation(f"{path}#{item.field_number}", "is a field that this server does not know")
-        for item in unknown_field_set()(proto)
-    ]
+def _unknown(proto: Any, path: str) -> Iterator[Violation]:
+    for item in unknown_field_set()(proto):
+        yield Violation(f"{path}#{item.field_number}", "is a field that this server does not know")
     for descriptor, value in proto.ListFields():
         if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
             continue
         items = value if descriptor.is_repeated else [value]
         for item in items:
-            found += _unknown(item, f"{path}{descriptor.name}.")
-    return found
+            yield from _unknown(item, f"{path}{descriptor.name}.")
 
 
 def _filled(message: Message, filler: _Filler | None = None) -> dict[str, Any]:
@@ -215,10 +213,9 @@ def _from_wire(field: Field) -> Convert | None:
         return lambda value: _reader(model)(value)  # noqa: PLW0108 - late, since a message may hold itself
     if field.dress == "raw":
         return lambda value: _parsed(field.wire, value)
-    if field.dress == "millis":
-        return lambda value: _from_millis(field.wire, value)
     if field.is_time and field.type == "int64":
-        return lambda value: datetime.fromtimestamp(value, UTC)
+        unit, size = ("milliseconds", 1000) if field.dress == "millis" else ("seconds", 1)
+        return lambda value: _from_epoch(field.wire, value / size, unit)
     if issubclass(field.python, WireEnum):
         words = {number: name for name, number in numbers(field.python).items()}
         return lambda value: words.get(value, value)
@@ -262,11 +259,11 @@ def _to_millis(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _from_millis(name: str, value: int) -> datetime | None:
+def _from_epoch(name: str, seconds: float, unit: str) -> datetime | None:
     try:
-        return datetime.fromtimestamp(value / 1000, UTC) if value else None
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
     except (ValueError, OverflowError, OSError) as error:
-        raise InvalidArgument.of([Violation(name, "must be milliseconds since 1970")]) from error
+        raise InvalidArgument.of([Violation(name, f"must be {unit} since 1970")]) from error
 
 
 def _parsed(name: str, text: str) -> Any:

@@ -75,6 +75,8 @@ def _field_violations(field: Field, value: Any, where: str) -> list[Violation]:
     found: list[Violation] = []
     for number, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - decoded data
         found += _message_violations(field, item, f"{where}[{number}]")
+        if len(found) >= MOST_VIOLATIONS:
+            break
     return found
 
 

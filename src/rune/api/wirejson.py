@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -20,13 +21,15 @@ from rune.api.fields import Message
 from rune.api.kept import Kept
 from rune.api.resource import Resource
 from rune.api.shape import Field, every, fields
-from rune.api.validate import build
+from rune.api.validate import MOST_VIOLATIONS, build
 from rune.errors import InvalidArgument, Violation
 
 M = TypeVar("M", bound=Message)
 
 DEEPEST = 64
 """How far objects may be nested."""
+LONGEST_NAME = 100
+"""How much of a name that is no field's a violation repeats."""
 _LONG = {"int64", "uint64"}
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _LEFT_OUT: Any = object()
@@ -58,10 +61,11 @@ def parse(text: bytes) -> dict[str, Any]:
 
 def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
     """Two readers may not take different values from one text."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twin = next(name for name in names if names.count(name) > 1)
-        raise InvalidArgument.of([Violation(twin[:100], "is given twice in one object")])
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise InvalidArgument.of([Violation(name[:LONGEST_NAME], "is given twice in one object")])
+        seen.add(name)
 
 
 def to_plain(message: Message) -> dict[str, Any]:
@@ -164,11 +168,13 @@ def from_plain(model: type[Message], data: Mapping[str, Any], path: str = "") ->
     if path.count(".") > DEEPEST:
         raise InvalidArgument(f"the body is nested more than {DEEPEST} levels deep")
     known = _names(model)
-    strangers = [Violation(f"{path}{key}", _unknown(key, known)) for key in data if key not in known]
+    strangers = list(islice((key for key in data if key not in known), MOST_VIOLATIONS))
     if strangers and model.STRANGERS:
         data = _folded(data, known, model.STRANGERS)
     elif strangers:
-        raise InvalidArgument.of(strangers)
+        raise InvalidArgument.of(
+            [Violation(f"{path}{key[:LONGEST_NAME]}", _unknown(key, known)) for key in strangers]
+        )
     taken: dict[str, Any] = {}
     for key, value in data.items():
         field = known[key]
@@ -197,7 +203,7 @@ def _names(model: type[Message]) -> dict[str, Field]:
 def _unknown(key: str, known: Mapping[str, Field]) -> str:
     import difflib  # noqa: PLC0415 - only a slip needs it
 
-    near = difflib.get_close_matches(key[:100], known, n=1)
+    near = difflib.get_close_matches(key[:LONGEST_NAME], known, n=1)
     return "is not a field" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -21,6 +21,9 @@ from rune.client.trust import Trust, refuse_plain
 from rune.errors import RuneError, Unavailable, Violation
 
 MOST_MESSAGE_BYTES = 64 << 20
+KEEPALIVE_SECONDS = 30.0
+"""Between two questions whether the server is still there, while a call is open."""
+KEEPALIVE_TIMEOUT_SECONDS = 20.0
 _DETAILS = "grpc-status-details-bin"
 
 
@@ -44,6 +47,11 @@ class GrpcTransport:
             ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MOST_MESSAGE_BYTES),
             ("grpc.enable_http_proxy", 0),
+            # A stream may be silent for ever: without asking, nobody learns that its server lost power.
+            ("grpc.keepalive_time_ms", round(KEEPALIVE_SECONDS * 1000)),
+            ("grpc.keepalive_timeout_ms", round(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
+            ("grpc.http2.ping_timeout_ms", round(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
+            ("grpc.http2.max_pings_without_data", 0),
         ]
         self._channel: Any  # raw bytes both ways, which the stubs of grpc have no word for
         if trust is not None:

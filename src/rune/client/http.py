@@ -84,7 +84,8 @@ class HttpTransport:
         self, operation: Operation[Any, Any], requests: AsyncIterator[Message], *, timeout: float | None
     ) -> AsyncGenerator[Message]:
         parts = split(operation, await anext(requests))
-        limits = httpx.Timeout(30.0, read=min(timeout or SILENCE_SECONDS, SILENCE_SECONDS))
+        patience = min(timeout or SILENCE_SECONDS, SILENCE_SECONDS)
+        limits = httpx.Timeout(30.0, read=patience)
         request = self._request(parts, timeout=limits, accept="text/event-stream")
         try:
             answer = await self._http.send(request, stream=True)
@@ -92,6 +93,10 @@ class HttpTransport:
                 await _accept(answer)
                 async for data in _items(answer.aiter_lines()):
                     yield _read(operation.response, data.encode())
+        except httpx.ReadTimeout as error:
+            if patience != timeout:  # nobody wanted it to end: the server is gone, or the way to it
+                raise Unavailable(f"nothing is heard of {self._base} any more") from error
+            raise self._failed(error, operation) from error
         except httpx.HTTPError as error:
             raise self._failed(error, operation) from error
 

@@ -74,6 +74,8 @@ class _Place:
         self.revision = 0
         self._client, self._what, self._request = client, what, request
         self._known: dict[Key, Any] = {}
+        self._gone: set[Key] = set()
+        """What was deleted since the revision moved on."""
         self._is_first = True
 
     async def changes(self) -> AsyncGenerator[Change]:
@@ -89,10 +91,12 @@ class _Place:
                 for change in self._begun(*await self._beginning(items)):
                     yield change
             async for item in items:
-                self.revision = item.revision or self.revision
+                if item.revision > self.revision:
+                    self.revision = item.revision
+                    self._gone.clear()
                 change = Change(item.event_type, _resource(what.watch, item))
-                _note(self._known, change)
-                yield change
+                if self._note(change):
+                    yield change
 
     async def _beginning(self, items: AsyncIterator[Any]) -> tuple[list[Any], int]:
         """What a watch that begins by itself says there is, and the revision at which that was so."""
@@ -103,6 +107,17 @@ class _Place:
                 return found, item.revision
             found.append(resource)
         raise Unavailable("the watch ended before it said all that there is")
+
+    def _note(self, change: Change) -> bool:
+        """Whether it is news: where a connection broke inside a change of several, some come once more."""
+        key, resource = key_of(change.resource), change.resource
+        if change.event is EventType.DELETED:
+            is_news = key not in self._gone
+            self._gone.add(key)
+            self._known.pop(key, None)
+            return is_news
+        before, self._known[key] = self._known.get(key), resource
+        return before != resource
 
     def _begun(self, found: list[Any], revision: int) -> list[Change]:
         """What differs from what was known."""
@@ -147,13 +162,6 @@ def _differences(known: dict[Key, Any], found: list[Any], *, is_first: bool) -> 
     known.clear()
     known.update(fresh)
     return changes
-
-
-def _note(known: dict[Key, Any], change: Change) -> None:
-    if change.event is EventType.DELETED:
-        known.pop(key_of(change.resource), None)
-    else:
-        known[key_of(change.resource)] = change.resource
 
 
 def _from(watch: Operation[Any, Any], request: Message, revision: int) -> Message:

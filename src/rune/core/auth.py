@@ -7,7 +7,6 @@ what they were made of with what the store holds now, so a change counts from th
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import weakref
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from typing import Final
 from rune.api.orchestrator.admin import Grant, Subject
 from rune.core.access import Principal, Rule, rule
 from rune.core.apikeys import KEY, Keys
-from rune.core.call import Caller, Certificate
+from rune.core.call import Caller, Certificate, source
 from rune.core.clock import Clock
 from rune.core.guesses import Guesses
 from rune.core.limits import Quota
@@ -216,9 +215,11 @@ class Identity:
         event = self._lost.get(place)
         if event is not None:
             self._judge(event)
-        if event is None or event.principal != principal:
-            event = self._lost[place] = Lost(principal)
+        if event is None or event.is_set() or not _is_same(event.principal, principal):
+            event = Lost(principal)
             self._judge(event)
+            if not event.is_set():  # what was so before must not stand in the place of what is so now
+                self._lost[place] = event
             self._set_timer(event)
         return event
 
@@ -352,16 +353,3 @@ def rules_of(grants: tuple[Grant, ...]) -> tuple[Rule, ...]:
     """Every rule of the grants, each once."""
     rules = [rule(each.resource, each.verbs, each.namespace) for grant in grants for each in grant.rules]
     return tuple(dict.fromkeys(rules))
-
-
-def source(address: str) -> str:
-    """Whom an address stands for: a network of 64 bits in IPv6, where one host has as many as it likes."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -56,6 +57,12 @@ class Call(Struct, frozen=True, kw_only=True):
     namespace: str = ""
     """The namespace it is about, `*` for all; empty for an operation that has none."""
 
+    @property
+    def counted(self) -> Principal:
+        """Whom limits count it for: a stranger by where they come from, so that none starves the others."""
+        principal = self.principal
+        return principal if principal.id else replace(principal, id=source(self.caller.address))
+
     def sees(self, namespace: str, resource: str = "") -> bool:
         """The caller may do this operation's verb there; for filters over `*`."""
         return self.principal.may(resource or self.operation.resource, self.operation.verb, namespace)
@@ -77,3 +84,16 @@ class Deed:
 
 DEED: ContextVar[Deed | None] = ContextVar("deed", default=None)
 """What the handler that runs here is about to do; read where its commit is made."""
+
+
+def source(address: str) -> str:
+    """Whom an address stands for: a network of 64 bits in IPv6, where one host has as many as it likes."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 In = TypeVar("In", bound=Message)
 Out = TypeVar("Out", bound=Message)
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]
 Ask = Callable[[], Message]
@@ -43,7 +44,6 @@ Ask = Callable[[], Message]
 
 LONGEST_NAME = 63
 LOCAL_ONLY = "admin operations are allowed only from localhost unless auth.allow_remote_admin is true"
-
 
 UNTOLD = (Effect.READ, Effect.RECORD)
 """Effects that the audit log is not told of, unless the caller was refused."""
@@ -161,12 +161,14 @@ class Dispatcher:
         try:
             trip.authenticate()
             with self._guards.open_streams.holding(trip.call.principal):
-                request = trip.admit(await anext(asks, _missing))
+                lost = self._guards.identity.lost(trip.call.principal)
+                async with aclosing(_until(asks, lost)) as first:  # which may be a long time in coming
+                    request = trip.admit(await anext(first, _missing))
                 await trip.begin()
                 rest = (_requests(asks, trip),) if operation.streaming is Streaming.BOTH else ()
                 items: AsyncGenerator[Out] = self._handler(operation)(trip.call, request, *rest)
                 async with aclosing(items):
-                    async for item in _until(items, self._guards.identity.lost(trip.call.principal)):
+                    async for item in _until(items, lost):
                         yield item
         except (asyncio.CancelledError, GeneratorExit):
             trip.measure("CANCELLED")  # its reader has left
@@ -241,7 +243,7 @@ class _Trip:
             raise
 
     def _take(self, weight: int) -> None:
-        level = self.guards.limits.take(self.call.operation, self.call.principal, weight)
+        level = self.guards.limits.take(self.call.operation, self.call.counted, weight)
         if level is not None and self.call.operation.is_security:
             self.call.caller.told.update(level.headers())
 
@@ -363,21 +365,22 @@ async def _requests(asks: AsyncIterator[Ask], trip: _Trip) -> AsyncIterator[Mess
         yield request
 
 
-async def _until(items: AsyncIterator[Out], lost: asyncio.Event) -> AsyncIterator[Out]:
-    """The items, until the credential is lost."""
+async def _until(items: AsyncIterator[T], lost: asyncio.Event) -> AsyncGenerator[T]:
+    """The items, until the credential is lost; none is asked for once it is."""
     end = asyncio.ensure_future(lost.wait())  # ended below, whatever happens
-    step: asyncio.Future[Out] | None = None
+    step: asyncio.Future[T] | None = None
     try:
-        while True:
+        while not lost.is_set():
             step = asyncio.ensure_future(anext(items))
             await asyncio.wait((step, end), return_when=asyncio.FIRST_COMPLETED)
             if lost.is_set():
-                raise Unauthenticated("the credential was revoked or has expired")
+                break
             try:
                 item = step.result()
             except StopAsyncIteration:
                 return
             yield item
+        raise Unauthenticated("the credential was revoked or has expired")
     finally:
         end.cancel()
         if step is not None:
@@ -389,9 +392,6 @@ def _known(error: Exception, call: Call) -> RuneError:
     if isinstance(error, RuneError):
         return error
     request_id = call.caller.request_id
-    logger.error(
-        "a handler failed",
-        extra={"operation": call.operation.name, "request_id": request_id},
-        exc_info=error,
-    )
+    facts = {"operation": call.operation.name, "request_id": request_id}
+    logger.error("a handler failed", extra=facts, exc_info=error)
     return Internal(f"internal error; the server's log has it under request id {request_id}")

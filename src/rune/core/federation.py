@@ -40,8 +40,8 @@ class Federation:
     async def begin(self, redirect_uri: str) -> Way:
         """Where to go; raises InvalidArgument for an address that browsers must not be sent back to."""
         uri = self._chosen.redirect_url or redirect_uri
-        parts = urlsplit(uri)
-        if not is_safe(uri) or parts.path != DONE or parts.query or parts.fragment:
+        parts = urlsplit(uri) if is_safe(uri) else None
+        if parts is None or parts.path != DONE or parts.query or parts.fragment:
             reason = f"is an https:// address (http:// on this machine) that ends in {DONE}"
             raise InvalidArgument.of([Violation("redirect_uri", reason)])
         return await self._provider.begin(uri)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from rune.api.common import EventType
@@ -22,7 +22,11 @@ class Seen(Generic[R]):
     resource: R
     event_type: EventType
     revision: int
-    """Where to resume after it; 0 for what there was at the start."""
+    """Where to resume after it; 0 for what there was at the start.
+
+    In a change of several it is the change before for all but the last: who comes back sees the rest of them,
+    and those before once more.
+    """
 
 
 async def changes(store: Store, after: int, admits: Admits[R]) -> AsyncIterator[Seen[R]]:
@@ -37,10 +41,9 @@ async def changes(store: Store, after: int, admits: Admits[R]) -> AsyncIterator[
 
 def seen_in(change: Change, admits: Admits[R]) -> Iterator[Seen[R]]:
     """What a watcher sees of one change."""
-    for mutation in change.mutations:
-        seen = _seen(mutation, change.revision, admits)
-        if seen is not None:
-            yield seen
+    found = [seen for each in change.mutations if (seen := _seen(each, change.revision, admits)) is not None]
+    yield from (replace(seen, revision=change.revision - 1) for seen in found[:-1])
+    yield from found[-1:]
 
 
 def _seen(mutation: Mutation, revision: int, admits: Admits[R]) -> Seen[R] | None:

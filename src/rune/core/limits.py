@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from rune.api import Operation, Rate
-from rune.core.access import Principal
+from rune.core.access import NOBODY, Principal
 from rune.core.clock import Clock
 from rune.errors import ResourceExhausted
 
@@ -158,7 +158,10 @@ class OpenStreams:
 
 
 OF_ORGANIZATIONS: Final = frozenset({Rate.READ, Rate.WRITE, Rate.EVENTS, Rate.SDK})
-"""Classes that are counted for an organization, all its callers together; others for each principal."""
+"""Classes that are counted for an organization, all its callers together; others for each principal.
+
+A stranger belongs to no organization, and takes nothing from one.
+"""
 
 Own = Callable[[str, str], Quota | None]
 """The quota that an organization has of its own for a class."""
@@ -181,7 +184,7 @@ class Limits:
         A weight of 0 counts nothing and raises when not even 1 could be had.
         """
         rate = operation.rate
-        for_all = rate in OF_ORGANIZATIONS
+        for_all = rate in OF_ORGANIZATIONS and principal.kind != NOBODY.kind
         quota = (
             self._own(principal.organization, rate) if for_all and self._own else None
         ) or self._quotas.get(rate)

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from rune.api.orchestrator.admin import Subject
 from rune.api.orchestrator.auth import EnrollRequest
 from rune.core.access import Principal
-from rune.core.auth import Identity, source
-from rune.core.call import Caller
+from rune.core.auth import Identity
+from rune.core.call import Caller, source
 from rune.core.clock import Clock
 from rune.core.enrollments import Enrollment
 from rune.core.guesses import Guesses

@@ -12,8 +12,7 @@ import msgspec
 from rune.api import Operation
 from rune.api.fields import Message
 from rune.core.access import space
-from rune.core.auth import source
-from rune.core.call import Call
+from rune.core.call import Call, source
 from rune.core.redact import redact
 from rune.errors import InvalidArgument, PermissionDenied, ResourceExhausted, RuneError, Unauthenticated
 

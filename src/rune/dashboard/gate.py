@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rune.api.orchestrator import auth, sessions
-from rune.core.auth import source
+from rune.core.call import source
 from rune.core.guesses import Guesses
 from rune.core.limits import Quota
 from rune.dashboard.html import Node, el

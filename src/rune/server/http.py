@@ -110,10 +110,13 @@ def _handing_out(context: ssl.SSLContext) -> Callable[[object, object], ssl.SSLC
 
 
 class Guarded(HttpToolsProtocol):
-    """Uvicorn's protocol, with a limit on the size of a head and on the time it may take."""
+    """Uvicorn's protocol, with a limit on the size of a head and on the time it may take.
+
+    What follows the last piece of a body (trailers, which nobody here reads) has the same limit of size.
+    """
 
     _received = 0
-    """Of a head that is not complete yet."""
+    """Since a request, or a piece of a body, was complete."""
     _parsed = 0
     _in_head = True
     _patience: asyncio.TimerHandle | None = None
@@ -131,14 +134,13 @@ class Guarded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._received += len(data)
         super().data_received(data)
-        if self._in_head:
-            self._received += len(data)
-            if self._received > MOST_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse_head()
+        if self._received > MOST_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
-        self._in_head, self._received, self._parsed = True, 0, 0
+        self._in_head, self._parsed = True, 0
         if self._patience is None:
             self._expect_head()
         super().on_message_begin()
@@ -149,7 +151,8 @@ class Guarded(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._parsed += len(name) + len(value) + 4
-        super().on_header(name, value)
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -157,6 +160,14 @@ class Guarded(HttpToolsProtocol):
         if self._parsed > MOST_HEAD_BYTES:
             raise OverflowError  # the parser stops, and asks for an answer with send_400_response
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._received = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._received = 0
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         if self._parsed > MOST_HEAD_BYTES:

@@ -17,6 +17,7 @@ from rune.client.client import Client
 from rune.client.http import HttpTransport, split
 from rune.errors import (
     FAILURES,
+    DeadlineExceeded,
     InvalidArgument,
     OutOfRange,
     ResourceExhausted,
@@ -119,3 +120,17 @@ async def test_events_come_in_order_and_an_error_event_is_raised() -> None:
             await anext(changes)
     assert seen == [item]
     assert caught.value.oldest == 9
+
+
+async def test_a_server_that_falls_silent_is_gone_unless_somebody_wanted_an_end() -> None:
+    async def silent() -> AsyncIterator[bytes]:
+        yield b": keepalive\n\n"
+        raise httpx.ReadTimeout("")
+
+    request = services.WatchServicesRequest(namespace="default")
+    with pytest.raises(Unavailable, match="nothing is heard"):
+        await anext(client(httpx.Response(200, content=silent())).stream(services.watch, request))
+    with pytest.raises(DeadlineExceeded):
+        await anext(
+            client(httpx.Response(200, content=silent())).stream(services.watch, request, timeout=1.0)
+        )

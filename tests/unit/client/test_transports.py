@@ -11,6 +11,7 @@ import pytest
 from rune.api.orchestrator import exec as exec_api
 from rune.api.orchestrator import logs, services, specs
 from rune.api.orchestrator.auth import WhoAmIRequest, whoami
+from rune.client import grpc
 from rune.client.client import Client
 from rune.client.grpc import GrpcTransport
 from rune.client.local import LocalTransport
@@ -152,3 +153,38 @@ async def test_a_server_that_is_not_there_is_unavailable_and_named() -> None:
     async with Client(GrpcTransport("127.0.0.1:1", token="t")) as client:
         with pytest.raises(Unavailable, match=r"cannot reach 127\.0\.0\.1:1"):
             await client.call(whoami, WhoAmIRequest())
+
+
+async def pump(flows: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hand on what comes, or swallow it."""
+    while data := await reader.read(65536):
+        if flows.is_set():
+            writer.write(data)
+    writer.close()
+
+
+async def test_a_server_that_lost_power_is_unavailable_to_who_only_listens(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc, "KEEPALIVE_SECONDS", 1.0)
+    monkeypatch.setattr(grpc, "KEEPALIVE_TIMEOUT_SECONDS", 1.0)
+    flows, host, port = asyncio.Event(), *served.address.split(":")
+    flows.set()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(flows, reader, far_writer), pump(flows, far_reader, writer))
+        await asyncio.gather(writer.wait_closed(), far_writer.wait_closed())
+
+    between = await asyncio.start_server(relay, "127.0.0.1", 0)
+    async with asyncio.timeout(10), between:
+        near = f"127.0.0.1:{between.sockets[0].getsockname()[1]}"
+        async with Client(GrpcTransport(near, token=TOKEN)) as client:
+            await client.call(services.create, services.CreateServiceRequest(service=service()))
+            ask = services.WatchServicesRequest(resume=100)
+            async with aclosing(client.stream(services.watch, ask)) as items:
+                await anext(items)
+                flows.clear()
+                with pytest.raises(Unavailable):
+                    await anext(items)
+            flows.set()

@@ -14,8 +14,8 @@ from rune.api.orchestrator import admin, auth
 from rune.core.access import Principal
 from rune.core.apikeys import ApiKey, Keys
 from rune.core.apikeys import mint as mint_key
-from rune.core.auth import FAILURES, Identity, source
-from rune.core.call import Caller, Certificate
+from rune.core.auth import FAILURES, Identity
+from rune.core.call import Caller, Certificate, source
 from rune.core.clock import ManualClock
 from rune.core.rights import KINDS
 from rune.core.store.base import Delete, Put

@@ -218,7 +218,14 @@ async def test_a_provider_that_calls_itself_otherwise_is_not_believed(tmp_path: 
 
 @pytest.mark.parametrize(
     "uri",
-    ["http://rune.example/login/oidc/done", "https://rune.example/", f"{BACK}?x=1", "javascript:alert(1)"],
+    [
+        "http://rune.example/login/oidc/done",
+        "https://rune.example/",
+        f"{BACK}?x=1",
+        "javascript:alert(1)",
+        "https://[",
+        "https://a]b/login/oidc/done",
+    ],
 )
 async def test_browsers_are_sent_back_to_nowhere_else(tmp_path: Path, uri: str) -> None:
     async with world(tmp_path) as (_, _p, found):

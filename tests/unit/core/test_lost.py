@@ -14,7 +14,8 @@ import pytest
 
 from planes import Plane, caller, plane, turn
 from promises import promise
-from rune.api.orchestrator import admin, auth, watch
+from rune.api.orchestrator import admin, auth, logs, watch
+from rune.api.orchestrator.logs import LogRequest, LogResponse
 from rune.core.access import NOBODY, Principal
 from rune.core.auth import Identity
 from rune.core.call import Call
@@ -57,17 +58,22 @@ class Streams:
         async def asks() -> AsyncIterator[Any]:
             yield watch.SubscribeRequest
 
-        try:
-            async for _ in self.p.dispatcher.stream(watch.subscribe, caller(text), asks()):
-                pass
-        except RuneError as error:
-            return error
-        raise AssertionError("a stream that waits for ever has ended")
+        return await ended(self.p.dispatcher.stream(watch.subscribe, caller(text), asks()))
 
     async def opened(self, number: int) -> None:
         """Wait until so many are open."""
         for _ in range(number):
             await self._opened.acquire()
+
+
+async def ended(items: AsyncIterator[Any]) -> RuneError:
+    """What a stream that goes on for ever ends with."""
+    try:
+        async for _ in items:
+            pass
+    except RuneError as error:
+        return error
+    raise AssertionError("a stream that waits for ever has ended")
 
 
 async def end_by(p: Plane, how: str, *, root: str, made: auth.CreateTokenResponse) -> None:
@@ -161,6 +167,53 @@ async def test_who_lost_a_credential_before_asking_is_told_at_once() -> None:
             assert not fresh.is_set()
             await p.call(auth.revoke_token, auth.RevokeTokenRequest(id=made.id), by=root)
             await asyncio.wait_for(fresh.wait(), 5)
+
+
+async def test_who_asks_about_rights_of_before_takes_nothing_from_those_who_wait_with_rights_of_now() -> None:
+    async with plane() as p:
+        root = await p.bootstrap()
+        made = await p.token(root, "ann")
+        async with p.following():
+            before = known(p, made.secret)
+            ask = admin.PolicyAttachToSubjectRequest(policy_name="readwrite", subject_name="ann")
+            await p.call(admin.attach_grant, ask, by=root)
+            waits = p.identity.lost(known(p, made.secret))
+            assert p.identity.lost(before).is_set()
+            await p.call(auth.revoke_token, auth.RevokeTokenRequest(id=made.id), by=root)
+            await asyncio.wait_for(waits.wait(), 5)
+
+
+@promise("auth.revoked")
+@pytest.mark.parametrize("speaks", [False, True])
+async def test_who_lost_a_credential_before_saying_what_for_is_served_nothing(*, speaks: bool) -> None:
+    started: list[LogRequest] = []
+    said = asyncio.Event()
+
+    async def asks() -> AsyncIterator[Any]:
+        await said.wait()
+        yield LogRequest
+
+    async with plane() as p, asyncio.timeout(5):
+        root = await p.bootstrap()
+        made = await p.token(root, "ann")
+
+        @p.dispatcher.handles(logs.stream)
+        async def lines(
+            _call: Call, ask: LogRequest, _rest: AsyncIterator[Any]
+        ) -> AsyncIterator[LogResponse]:
+            started.append(ask)
+            yield LogResponse()
+
+        async with p.following() as group:
+            items = p.dispatcher.stream(logs.stream, caller(made.secret), asks())
+            end = group.create_task(ended(items))
+            await turn()
+            await turn()
+            await p.call(auth.revoke_token, auth.RevokeTokenRequest(id=made.id), by=root)
+            if speaks:
+                said.set()
+            assert isinstance(await end, Unauthenticated)
+        assert not started
 
 
 async def test_nothing_is_kept_for_those_who_stopped_waiting() -> None:

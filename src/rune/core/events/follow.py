@@ -51,23 +51,27 @@ class Positions:
 
 
 class Recent:
-    """The events that came last, as they came: who follows closely needs no disk. Holds so many at most."""
+    """The events that came last, as they came: who follows closely needs no disk.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
-        self._order: deque[str] = deque()
+    Holds so many at most, and so many bytes: how large an event is, is for an agent to say.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._held = self._bytes = 0
+        self._order: deque[tuple[str, int]] = deque()
         self._pieces: dict[str, deque[Sequence[Stored]]] = {}
 
-    def add(self, organization: str, events: Sequence[Stored]) -> None:
-        """Events that have just become durable, in the order of their positions."""
+    def add(self, organization: str, events: Sequence[Stored], size: int) -> None:
+        """Events that have just become durable, in the order of their positions; `size` in bytes."""
         if not events:
             return
         self._pieces.setdefault(organization, deque()).append(events)
-        self._order.append(organization)
+        self._order.append((organization, size))
         self._held += len(events)
-        while self._held > self._most:
-            self._forget(self._order.popleft())
+        self._bytes += size
+        while self._held > self._most or self._bytes > self._most_bytes:
+            self._forget(*self._order.popleft())
 
     def behind(self, organization: str, after: int) -> Sequence[Stored] | None:
         """Everything behind a position, or None when a part of it is no longer here."""
@@ -83,13 +87,14 @@ class Recent:
 
     def clear(self) -> None:
         """Forget everything: retention has begun to drop events."""
-        self._held = 0
+        self._held = self._bytes = 0
         self._order.clear()
         self._pieces.clear()
 
-    def _forget(self, organization: str) -> None:
+    def _forget(self, organization: str, size: int) -> None:
         pieces = self._pieces[organization]
         self._held -= len(pieces.popleft())
+        self._bytes -= size
         if not pieces:
             del self._pieces[organization]
 

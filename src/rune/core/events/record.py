@@ -46,6 +46,11 @@ def pack(events: Sequence[Event], salt: bytes) -> list[Packed]:
         raise InvalidArgument(f"an event cannot be stored: {error}") from error
 
 
+def weight(rows: Sequence[Packed]) -> int:
+    """The bytes of what may be of any size in them."""
+    return sum(len(row[9]) for row in rows)
+
+
 def _pack(events: Sequence[Event], keys: Sequence[bytes | str], salt: bytes) -> list[Packed]:
     """Every event passes through here, so nothing is looked up or called that need not be."""
     rows: list[Packed] = []

@@ -41,7 +41,7 @@ from rune.core.events.event import Event, refuse_many
 from rune.core.events.folding import Folding
 from rune.core.events.follow import Positions, Recent, bounded, follow
 from rune.core.events.reads import Reader
-from rune.core.events.record import pack, packed_key
+from rune.core.events.record import pack, packed_key, weight
 from rune.core.events.streams import salt_of
 from rune.core.events.trim import trim
 from rune.core.events.writer import Batch, Kept, Writer, Written
@@ -57,9 +57,14 @@ FLIGHT = 8_192
 BACKLOG = 100_000
 """Events that may wait for a transaction; more are sent away, since the disk does not keep up."""
 
+BACKLOG_BYTES = 256 << 20
+"""And their bytes."""
 
 RECENT = 16_384
-"""Events that are kept in memory for who follows; about 2 KiB each."""
+"""Events that are kept in memory for who follows."""
+
+RECENT_BYTES = 32 << 20
+"""And their bytes: 2 KiB each."""
 
 
 class Waiting(NamedTuple):
@@ -68,6 +73,8 @@ class Waiting(NamedTuple):
     done: asyncio.Future[int]
     batch: Batch
     events: Sequence[Event]
+    size: int
+    """In bytes."""
 
 
 class SqliteEvents:
@@ -83,10 +90,10 @@ class SqliteEvents:
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix=f"writes {path.name}")
         self._read_thread = ThreadPoolExecutor(1, thread_name_prefix=f"reads {path.name}")
         self._positions = Positions()
-        self._recent = Recent(RECENT)
+        self._recent = Recent(RECENT, RECENT_BYTES)
         self._salts: dict[str, bytes] = {}
         self._waiting: deque[Waiting] = deque()
-        self._backlog = 0
+        self._backlog = self._backlog_bytes = 0
         self._open = self._released = False
         self._flights, self._counted = 1, 0
         self._idle = asyncio.Event()
@@ -98,7 +105,7 @@ class SqliteEvents:
         refuse_many(events)
         if not events:
             return Appended(0, 0)
-        if self._backlog + len(events) > BACKLOG:
+        if self._backlog + len(events) > BACKLOG or self._backlog_bytes > BACKLOG_BYTES:
             raise ResourceExhausted(f"{self._backlog} events wait for the disk already: try again later")
         rows = pack(events, self._salt(organization))
         duplicates = await self._enqueue(Batch(organization, rows), events)
@@ -241,9 +248,10 @@ class SqliteEvents:
 
     def _enqueue(self, batch: Batch, events: Sequence[Event]) -> asyncio.Future[int]:
         loop = asyncio.get_running_loop()
-        waiting = Waiting(loop.create_future(), batch, events)
+        waiting = Waiting(loop.create_future(), batch, events, weight(batch.rows))
         self._waiting.append(waiting)
         self._backlog += len(batch.rows)
+        self._backlog_bytes += waiting.size
         if self._idle.is_set():
             self._idle.clear()
             # Soon, not now: whoever else appends in this turn of the loop shares the fsync.
@@ -257,6 +265,7 @@ class SqliteEvents:
         while self._waiting and size < FLIGHT:
             waiting = self._waiting.popleft()
             self._backlog -= len(waiting.batch.rows)
+            self._backlog_bytes -= waiting.size
             if not waiting.done.done():  # cancelled: it does not happen
                 flight.append(waiting)
                 size += len(waiting.batch.rows)
@@ -274,7 +283,7 @@ class SqliteEvents:
             outcomes: Sequence[Kept | RuneError] = written.result().outcomes
             for waiting, outcome in zip(flight, outcomes, strict=True):
                 if isinstance(outcome, Kept):
-                    self._recent.add(waiting.batch.organization, outcome.of(waiting.events))
+                    self._recent.add(waiting.batch.organization, outcome.of(waiting.events), waiting.size)
             self._positions.move(written.result().newest)
             self._folding.start(written.result().log, finish=self._writer.fold, then=self._write_thread)
         else:

@@ -178,6 +178,17 @@ async def test_callers_past_the_backlog_are_sent_away(store: SqliteEvents) -> No
     assert await store.append("default", [event("later")]) == Appended(1, 0)
 
 
+async def test_large_events_past_the_backlog_are_sent_away(store: SqliteEvents) -> None:
+    with mock.patch.object(sqlite, "BACKLOG_BYTES", 1000):
+        outcomes = await asyncio.gather(
+            *(store.append("default", [event(f"{n}", metadata={"x": "y" * 600})]) for n in range(4)),
+            return_exceptions=True,
+        )
+    assert outcomes[:2] == [Appended(1, 0)] * 2
+    assert all(isinstance(outcome, ResourceExhausted) for outcome in outcomes[2:])
+    assert await store.append("default", [event("later")]) == Appended(1, 0)
+
+
 async def test_a_caller_that_gives_up_before_its_turn_stores_nothing(store: SqliteEvents) -> None:
     given_up = asyncio.ensure_future(store.append("default", [event("a")]))
     async with asyncio.TaskGroup() as group:
