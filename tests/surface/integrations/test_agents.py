@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agents import (
@@ -22,12 +22,21 @@ from agents import (
 )
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - theirs
 from langchain_core.documents import Document
+from langchain_core.messages import (
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI
 from pydantic_ai import Agent as PydanticAgent
+from pydantic_ai import BinaryContent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -36,8 +45,9 @@ from controlplane import Standin
 from models import Provider, Turn
 from promises import promise
 from rune import Shield, ShieldBlockedError
-from rune.integrations.checkpoint import OnBlock
+from rune.integrations.checkpoint import Checkpoint, OnBlock
 from rune.integrations.langchain import ShieldCallbackHandler, ShieldMiddleware
+from rune.integrations.langchain_messages import judged
 from rune.integrations.openai_agents import shield_agent, shield_model
 from rune.integrations.pydantic_ai import ShieldCapability
 
@@ -294,6 +304,36 @@ async def test_a_policy_may_redact_what_the_model_reads(
 
 
 # What only one of them has
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ChatMessage(role="user", content=ORDER),
+        FunctionMessage(name="fetch", content=ORDER),
+        HumanMessage([{"type": "text-plain", "text": ORDER}]),
+        HumanMessage([{"type": "file", "source_type": "text", "text": ORDER, "mime_type": "text/plain"}]),
+        HumanMessage([{"type": "document", "source": {"type": "text", "data": ORDER}}]),
+        ToolMessage([{"type": "json", "json": {"a": [ORDER]}}], tool_call_id="c"),
+        ToolMessage([{"type": "search_result", "title": ORDER, "content": []}], tool_call_id="c"),
+    ],
+)
+def test_langchain_messages_of_every_form_are_judged(shield: Shield, message: BaseMessage) -> None:
+    with pytest.raises(ShieldBlockedError):
+        judged(Checkpoint(shield, "langchain"), message)
+
+
+@pytest.mark.parametrize("message", [SystemMessage(ORDER), ChatMessage(role="system", content=ORDER)])
+def test_what_the_program_itself_says_is_not_judged(shield: Shield, message: BaseMessage) -> None:
+    assert judged(Checkpoint(shield, "langchain"), message) is message
+
+
+async def test_a_text_file_for_a_pydantic_agent_is_judged(model: Provider, shield: Shield) -> None:
+    file = BinaryContent(ORDER.encode(), media_type="text/markdown")
+    driver = PydanticAI(model, shield, "raise")
+    with pytest.raises(ShieldBlockedError):
+        await driver.ask(cast("Any", ["read this", file]))
+    assert not model.asked
 
 
 async def test_a_langgraph_thread_is_a_session(plane: Standin, model: Provider) -> None:
