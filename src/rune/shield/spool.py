@@ -36,7 +36,7 @@ class Spool:
         data = b"\n".join(events)
         dropped = self._make_room(len(data))
         # Containers that share a folder have the same process ids.
-        mark = f"{os.getpid()}-{os.urandom(4).hex()}-{next(self._numbers)}"
+        mark = f"{os.getpid()}-{next(self._numbers)}-{os.urandom(4).hex()}"
         name = f"{self._milliseconds():015d}-{mark}-{len(events)}{SUFFIX}"
         draft = self._folder / f".{name}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)

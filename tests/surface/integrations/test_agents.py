@@ -22,14 +22,6 @@ from agents import (
 )
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - theirs
 from langchain_core.documents import Document
-from langchain_core.messages import (
-    BaseMessage,
-    ChatMessage,
-    FunctionMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
-)
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import StructuredTool
@@ -45,9 +37,8 @@ from controlplane import Standin
 from models import Provider, Turn
 from promises import promise
 from rune import Shield, ShieldBlockedError
-from rune.integrations.checkpoint import Checkpoint, OnBlock
+from rune.integrations.checkpoint import OnBlock
 from rune.integrations.langchain import ShieldCallbackHandler, ShieldMiddleware
-from rune.integrations.langchain_messages import judged
 from rune.integrations.openai_agents import shield_agent, shield_model
 from rune.integrations.pydantic_ai import ShieldCapability
 
@@ -304,28 +295,6 @@ async def test_a_policy_may_redact_what_the_model_reads(
 
 
 # What only one of them has
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        ChatMessage(role="user", content=ORDER),
-        FunctionMessage(name="fetch", content=ORDER),
-        HumanMessage([{"type": "text-plain", "text": ORDER}]),
-        HumanMessage([{"type": "file", "source_type": "text", "text": ORDER, "mime_type": "text/plain"}]),
-        HumanMessage([{"type": "document", "source": {"type": "text", "data": ORDER}}]),
-        ToolMessage([{"type": "json", "json": {"a": [ORDER]}}], tool_call_id="c"),
-        ToolMessage([{"type": "search_result", "title": ORDER, "content": []}], tool_call_id="c"),
-    ],
-)
-def test_langchain_messages_of_every_form_are_judged(shield: Shield, message: BaseMessage) -> None:
-    with pytest.raises(ShieldBlockedError):
-        judged(Checkpoint(shield, "langchain"), message)
-
-
-@pytest.mark.parametrize("message", [SystemMessage(ORDER), ChatMessage(role="system", content=ORDER)])
-def test_what_the_program_itself_says_is_not_judged(shield: Shield, message: BaseMessage) -> None:
-    assert judged(Checkpoint(shield, "langchain"), message) is message
 
 
 async def test_a_text_file_for_a_pydantic_agent_is_judged(model: Provider, shield: Shield) -> None:

@@ -215,12 +215,6 @@ def test_the_given_client_stays_as_it_is(model: Provider, shield: Shield) -> Non
             ours.chat.completions.create(model="m", messages=[{"role": "user", "content": ORDER}])
 
 
-def papers(**more: str) -> Any:
-    """Messages with a document."""
-    source = {"type": "text", "media_type": "text/plain", "data": "It rains."}
-    return [{"role": "user", "content": [{"type": "document", "source": source, **more}]}]
-
-
 RESULTS: dict[str, Callable[[Guarded], Any]] = {
     "chat": lambda guarded: guarded.openai.chat.completions.create(
         model="m",
@@ -273,31 +267,6 @@ RESULTS: dict[str, Callable[[Guarded], Any]] = {
                 ],
             }
         ],
-    ),
-    "the title of a document": lambda guarded: guarded.anthropic.messages.create(
-        model="m", max_tokens=9, messages=papers(title=ORDER)
-    ),
-    "the context of a document": lambda guarded: guarded.anthropic.messages.create(
-        model="m", max_tokens=9, messages=papers(context=ORDER)
-    ),
-    "a shell": lambda guarded: guarded.openai.responses.create(
-        model="m",
-        input=[
-            {
-                "type": "shell_call_output",
-                "call_id": "c",
-                "output": [{"stdout": "fine", "stderr": ORDER, "outcome": {"type": "exit", "exit_code": 0}}],
-            }
-        ],
-    ),
-    "a local shell": lambda guarded: guarded.openai.responses.create(
-        model="m", input=[{"type": "local_shell_call_output", "id": "c", "output": ORDER}]
-    ),
-    "a variable": lambda guarded: guarded.openai.responses.create(
-        model="m", prompt={"id": "p", "variables": {"a": "hello", "question": ORDER}}
-    ),
-    "a variable that is a part": lambda guarded: guarded.openai.responses.create(
-        model="m", prompt={"id": "p", "variables": {"question": {"type": "input_text", "text": ORDER}}}
     ),
 }
 
