@@ -8,12 +8,12 @@ images, files that are only referred to, and batches.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from anthropic import Anthropic, AsyncAnthropic
 
 from rune.integrations.checkpoint import Checkpoint
-from rune.integrations.clients import Asked, Said, Wire, get, guarded, rows, texts_of
+from rune.integrations.clients import Asked, Said, Wire, fields_of, get, guarded, rows, texts_of
 from rune.integrations.held import CallPart, CallWhole, End, Part, Text
 from rune.shield.shield import Shield
 
@@ -56,14 +56,11 @@ def _block(block: object, path: Path) -> Iterable[Asked]:
             for number, inner in enumerate(rows(get(block, "content"))):
                 for asked in _block(inner, (*path, "content", number)):
                     yield asked._replace(call_id=call_id)
-        case "document":
-            source = get(block, "source")
-            if isinstance(text := get(source, "data"), str) and get(source, "type") == "text":
-                yield Asked((*path, "source", "data"), text, "rag")
-            for at, text in texts_of(get(source, "content"), (*path, "source", "content"), _TEXTS):
-                yield Asked(at, text, "rag")
-        case "search_result":
-            for at, text in texts_of(get(block, "content"), (*path, "content"), _TEXTS):
+        case "text" | "image" | "tool_use" | "thinking":
+            return
+        case _ if isinstance(block, Mapping):
+            # Documents and search results, with their titles and contexts, and what is not known yet.
+            for at, text in fields_of(cast("Mapping[str, object]", block), path):
                 yield Asked(at, text, "rag")
         case _:
             return

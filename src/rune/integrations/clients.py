@@ -184,6 +184,45 @@ def get(value: object, name: str) -> Any:
     return getattr(value, name, None)
 
 
+_OPAQUE = frozenset({
+    "type", "id", "url", "data", "base64", "image_url", "file_id", "file_url", "file_data", "media_type",
+    "mime_type", "signature", "encrypted_content", "cache_control", "detail", "format", "call_id",
+    "tool_use_id", "index", "filename",
+})  # fmt: skip
+"""Fields of a part that a model does not read as text."""
+
+
+def read_by_model(
+    content: object, path: tuple[str | int, ...], kinds: frozenset[str]
+) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """As `texts_of`, and of parts of all other kinds the texts in any field that a model may read."""
+    yield from texts_of(content, path, kinds)
+    for place, part in enumerate(rows(content)):
+        if isinstance(part, Mapping):
+            fields = cast("Mapping[str, object]", part)
+            if not isinstance(get(fields, "text"), str) or (get(fields, "type") or "text") not in kinds:
+                yield from fields_of(fields, (*path, place))
+
+
+def fields_of(
+    part: Mapping[str, object], path: tuple[str | int, ...]
+) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """The texts of a part of a kind that is not known, or of one that is more than a text."""
+    waiting: list[tuple[tuple[str | int, ...], object]] = [(path, part)]
+    while waiting:
+        at, value = waiting.pop()
+        if isinstance(value, str):
+            yield at, value
+        elif isinstance(value, Mapping):
+            fields = cast("Mapping[str, object]", value)
+            is_text = get(fields, "type") == "text"
+            waiting += [
+                ((*at, k), v) for k, v in fields.items() if k not in _OPAQUE or (is_text and k == "data")
+            ]
+        else:
+            waiting += [((*at, place), each) for place, each in enumerate(rows(value))]
+
+
 def texts_of(
     content: object, path: tuple[str | int, ...], kinds: frozenset[str]
 ) -> Iterable[tuple[tuple[str | int, ...], str]]:

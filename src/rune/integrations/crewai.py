@@ -23,7 +23,7 @@ from crewai.hooks.dispatch import HookAborted, InterceptionPoint, get_scoped_hoo
 
 from rune.errors import FailedPrecondition
 from rune.integrations.checkpoint import Checkpoint, OnBlock, beside
-from rune.integrations.clients import get, put, rows, texts_of
+from rune.integrations.clients import get, put, read_by_model, rows
 from rune.integrations.everywhere import Everywhere, every_subclass, patch, require
 from rune.integrations.layers import is_judged_above, judged_by
 from rune.shield.results import ShieldBlockedError
@@ -144,7 +144,7 @@ class _Hooks:
         if role not in {"user", "tool"}:
             return
         tool = str(get(message, "name") or "") or check.tool_of(str(get(message, "tool_call_id") or ""))
-        for path, text in texts_of(get(message, "content"), (place, "content"), _TEXTS):
+        for path, text in read_by_model(get(message, "content"), (place, "content"), _TEXTS):
             judged = check.input(text) if role == "user" else check.result(tool, text)
             if judged is not text:
                 put(messages, path, judged)

@@ -2,7 +2,8 @@
 
 Bodies of requests and query strings are judged before the application sees them, bodies of answers before
 the client does; a block is a 403 that says no more than the id of the event. Text is read (JSON, forms,
-plain, event streams), uploads and compressed bodies are not: put compression outside of this.
+plain, event streams), binary uploads and compressed bodies are not: put compression outside of this.
+What a request calls its body proves nothing, since many applications do not look at it: text is text.
 """
 
 from __future__ import annotations
@@ -58,37 +59,41 @@ class ShieldMiddleware:
         answer = _Answer(self._check, send, self._max_body)
         with self._check.shield.session():
             try:
-                if _is_text(kind, scope.get("headers", ())):
-                    body = await self._body(receive)
-                    if body is None:
-                        await _say(send, 413, {"error": f"the body has more than {self._max_body} bytes"})
-                        return
-                    await beside(lambda: self._judge(body, kind))
-                    receive = _again(body, receive)
+                body, is_all = await self._body(receive)
+                declared = _is_text(kind, scope.get("headers", ()))
+                is_long = len(body) > self._max_body
+                if is_long and (declared or _is_readable(body, kind)):
+                    await _say(send, 413, {"error": f"the body has more than {self._max_body} bytes"})
+                    return
+                if body and not is_long:
+                    await beside(lambda: self._judge(body, kind, declared=declared))
+                receive = _again(body, receive, more=not is_all)
                 await beside(lambda: self._query(scope))
                 await self._app(scope, receive, answer.send)
             except ShieldBlockedError as error:
                 await answer.refuse(error)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """All of the body; None when it is too long."""
+    async def _body(self, receive: Receive) -> tuple[bytes, bool]:
+        """The body, and whether that is all of it: one that is too long is not read to its end."""
         parts = bytearray()
         while True:
             message = await receive()
             parts += message.get("body", b"")
-            if len(parts) > self._max_body:
-                return None
             if message["type"] == "http.disconnect" or not message.get("more_body"):
-                return bytes(parts)
+                return bytes(parts), True
+            if len(parts) > self._max_body:
+                return bytes(parts), False
 
-    def _judge(self, body: bytes, kind: str) -> None:
-        text = body.decode("utf-8", "replace")
-        if kind.startswith("application/json"):
-            # What is no JSON is judged as it is written; the application will say what is wrong with it.
-            with suppress(ValueError, RecursionError):
-                text = argument_text({"": json.loads(body)})
-        elif kind.startswith("application/x-www-form-urlencoded"):
-            text = "\n".join(value for _, value in parse_qsl(text))
+    def _judge(self, body: bytes, kind: str, *, declared: bool) -> None:
+        text = body.decode(json.detect_encoding(body), "replace")
+        if kind.startswith("application/x-www-form-urlencoded"):
+            text = argument_text([{name: value} for name, value in parse_qsl(text, keep_blank_values=True)])
+        else:
+            try:
+                text = argument_text([json.loads(body)])
+            except (ValueError, RecursionError):
+                # What is no JSON is judged as it is written; the application will say what is wrong with it.
+                text = text if declared else "\n".join(_readable(body, kind))
         self._input(text)
 
     def _query(self, scope: Scope) -> None:
@@ -236,13 +241,28 @@ def _leaves(value: object, path: tuple[object, ...]) -> Iterator[tuple[tuple[obj
             yield from _leaves(inner, (*path, key))
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _readable(body: bytes, kind: str) -> Iterator[str]:
+    """The texts in a body that does not say that it is one; of a form of many parts, those of its parts."""
+    is_form = kind.startswith("multipart/") and body.lstrip().startswith(b"--")
+    for part in body.split(b"\r\n--") if is_form else [body]:
+        encoding = json.detect_encoding(part)
+        errors = "surrogatepass" if encoding.startswith("utf-8") else "strict"
+        with suppress(UnicodeError):
+            yield codecs.getincrementaldecoder(encoding)(errors).decode(part)
+
+
+def _is_readable(body: bytes, kind: str) -> bool:
+    """Whether the beginning of a long body is that of a text; a form of many parts is an upload."""
+    return not kind.startswith("multipart/") and any(_readable(body, kind))
+
+
+def _again(body: bytes, receive: Receive, *, more: bool) -> Receive:
     """A receive that hands the body out once more, and then what else comes."""
     left = [body]
 
     async def again() -> Message:
         if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
+            return {"type": "http.request", "body": left.pop(), "more_body": more}
         return await receive()
 
     return again

@@ -111,6 +111,20 @@ class _Call:
         self.arguments: list[str] = []
         self.call_id = ""
 
+    def whole(self, channel: Channel) -> CallWhole:
+        return CallWhole(channel, self.name, "".join(self.arguments), self.call_id)
+
+
+def _is_another(call: _Call, part: CallPart) -> bool:
+    """Whether a part belongs to another call than the one that is open where it came."""
+    ids, names = (call.call_id, part.call_id), (call.name, part.name)
+    return any(all(pair) and pair[0] != pair[1] for pair in (ids, names))
+
+
+def _mark(call: CallWhole) -> tuple[str, str, str]:
+    """All of a call that a tool sees: an id alone may be said of two."""
+    return call.call_id, call.name, str(call.arguments)
+
 
 class Held(Generic[E]):
     """The events of one stream; `read` says what an event tells."""
@@ -130,7 +144,7 @@ class Held(Generic[E]):
         self._lines: dict[Channel, _Line] = {}
         self._open: dict[Channel, _Call] = {}
         self._ready: dict[Channel, CallWhole] = {}
-        self._judged: set[str] = set()
+        self._judged: set[tuple[str, str, str]] = set()
         self._size = 0
         self._worst: tuple[str, ScanResult] | None = None
         self._tolerated = False
@@ -162,10 +176,14 @@ class Held(Generic[E]):
     def _take_call(self, part: CallPart | CallWhole) -> None:
         if isinstance(part, CallWhole):
             self._open.pop(part.channel, None)
-            if part.call_id not in self._judged:
+            if _mark(part) not in self._judged:
                 self._ready[part.channel] = part
             return
         call = self._open.setdefault(part.channel, _Call())
+        if _is_another(call, part):
+            # Some providers have one channel for all calls.
+            self._ready["before", object()] = self._open.pop(part.channel).whole(part.channel)
+            call = self._open[part.channel] = _Call()
         call.name = call.name or part.name
         call.call_id = call.call_id or part.call_id
         call.arguments.append(part.arguments)
@@ -179,8 +197,7 @@ class Held(Generic[E]):
                 line.ended = True
                 needs.append((line, line.total))
         for channel in [each for each in self._open if each[: len(beginning)] == beginning]:
-            call = self._open.pop(channel)
-            self._ready[channel] = CallWhole(channel, call.name, "".join(call.arguments), call.call_id)
+            self._ready[channel] = self._open.pop(channel).whole(channel)
         return needs
 
     def work(self) -> None:
@@ -196,7 +213,8 @@ class Held(Generic[E]):
             self._check.name_call(call.call_id, call.name)
             if self._judges(call.name):
                 self._check.call(call.name, call.arguments)
-            self._judged |= {call.call_id} - {""}
+            if call.call_id:
+                self._judged.add(_mark(call))
             del self._ready[channel]
 
     def finish(self) -> None:

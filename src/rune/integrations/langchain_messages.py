@@ -9,14 +9,16 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, FunctionMessage, SystemMessage, ToolMessage
 from langchain_core.runnables.config import ensure_config
 
 from rune.integrations.checkpoint import Checkpoint, refuse_redaction
-from rune.integrations.clients import get, put, rows, texts_of
+from rune.integrations.clients import get, put, read_by_model, rows, texts_of
 
 M = TypeVar("M", bound=BaseMessage)
 _TEXTS = frozenset({"text", "input_text", "output_text", "refusal"})
+_OWN = {"assistant", "ai", "model", "system", "developer"}
+"""Roles of a `ChatMessage` that are not of users and tools."""
 
 
 def thread() -> str:
@@ -40,14 +42,14 @@ def texts(message: BaseMessage) -> Iterator[tuple[str, str]]:
 
 def judged(check: Checkpoint, message: M) -> M:
     """A message for the model; system messages are the program's own, and the model's were judged before."""
-    if isinstance(message, HumanMessage):
-        return rewritten(message, check.input)
-    if isinstance(message, ToolMessage):
-        tool = message.name or check.tool_of(message.tool_call_id)
-        return rewritten(message, lambda text: check.result(tool, text))
     for call in rows(get(message, "tool_calls")):
         check.name_call(call.get("id") or "", call["name"])
-    return message
+    if isinstance(message, (AIMessage, SystemMessage)) or get(message, "role") in _OWN:
+        return message
+    if isinstance(message, (ToolMessage, FunctionMessage)):
+        tool = message.name or check.tool_of(get(message, "tool_call_id") or "")
+        return rewritten(message, lambda text: check.result(tool, text))
+    return rewritten(message, check.input)
 
 
 def said(check: Checkpoint, message: M) -> M:
@@ -67,7 +69,8 @@ def rewritten(message: M, judge: Callable[[str], str]) -> M:
     """The message itself, or a copy in which texts were redacted."""
     content: Any = message.content
     changed: dict[str, Any] | None = None
-    for path, text in texts_of(content, ("content",), _TEXTS):
+    read = texts_of if isinstance(message, AIMessage) else read_by_model
+    for path, text in read(content, ("content",), _TEXTS):
         judged = judge(text)
         if judged is not text:
             if changed is None:

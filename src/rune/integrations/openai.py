@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from openai import AsyncOpenAI, OpenAI
 
 from rune.integrations.checkpoint import Checkpoint
-from rune.integrations.clients import Asked, Said, Wire, get, guarded, rows, texts_of
+from rune.integrations.clients import Asked, Said, Wire, fields_of, get, guarded, read_by_model, rows
 from rune.integrations.held import CallPart, CallWhole, End, Part, Text, Whole
 from rune.shield.shield import Shield
 
@@ -46,7 +46,7 @@ def _chat_asked(body: Mapping[str, Any]) -> Iterable[Asked]:
         if (role := get(message, "role")) not in _THEIRS:
             continue
         call_id = None if role == "user" else str(get(message, "tool_call_id") or get(message, "name") or "")
-        for path, text in texts_of(get(message, "content"), ("messages", place, "content"), _TEXTS):
+        for path, text in read_by_model(get(message, "content"), ("messages", place, "content"), _TEXTS):
             yield Asked(path, text, call_id=call_id)
 
 
@@ -110,12 +110,17 @@ def asked(body: Mapping[str, Any]) -> Iterable[Asked]:
         yield Asked(("input",), items)
     for place, item in enumerate(rows(items)):
         kind = str(get(item, "type") or "message")
-        if kind.endswith("_output") and get(item, "call_id"):
-            for path, text in texts_of(get(item, "output"), ("input", place, "output"), _TEXTS):
-                yield Asked(path, text, call_id=str(get(item, "call_id")))
+        if kind.endswith("_output"):
+            call_id = str(get(item, "call_id") or get(item, "id") or "")
+            for path, text in read_by_model(get(item, "output"), ("input", place, "output"), _TEXTS):
+                yield Asked(path, text, call_id=call_id)
         elif kind == "message" and get(item, "role") == "user":
-            for path, text in texts_of(get(item, "content"), ("input", place, "content"), _TEXTS):
+            for path, text in read_by_model(get(item, "content"), ("input", place, "content"), _TEXTS):
                 yield Asked(path, text)
+    variables = get(body.get("prompt"), "variables")
+    if isinstance(variables, Mapping):
+        for path, text in fields_of(cast("Mapping[str, object]", variables), ("prompt", "variables")):
+            yield Asked(path, text)
 
 
 def named(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import (
+    BinaryContent,
     ModelMessage,
     ModelRequest,
     ModelResponse,
@@ -200,9 +201,18 @@ def _prompt(check: Checkpoint, part: UserPromptPart) -> UserPromptPart:
 
 def _text(check: Checkpoint, item: Any) -> Any:
     text: Any = getattr(item, "content", None)
+    if isinstance(item, BinaryContent) and _is_text(item.media_type):
+        if check.input(said := item.data.decode("utf-8", "replace"), "rag") is not said:
+            refuse_redaction(check)
+        return item
     if not isinstance(text, str):
         return item
     return _returned(item, check.input, check)
+
+
+def _is_text(kind: str) -> bool:
+    """Whether a file is handed to models as a text."""
+    return kind.startswith("text/") or kind.endswith(("json", "xml", "yaml"))
 
 
 def _returned(part: Any, judge: Callable[[str], str], check: Checkpoint) -> Any:

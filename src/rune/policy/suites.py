@@ -16,7 +16,10 @@ from rune.policy.compile import compile as compiled
 from rune.policy.document import parse
 from rune.policy.evaluate import ActivePolicy, Evaluator
 from rune.policy.ledger import Ledger
+from rune.policy.problems import Problems
 from rune.policy.scanners.patterns import PatternScanner
+from rune.positions.spots import Malformed
+from rune.positions.values import read
 
 LARGEST = 1 << 20
 
@@ -123,8 +126,10 @@ def _wrong(case: Case, action: str, rule: str) -> Iterator[str]:
 
 def _suite(path: Path) -> Suite:
     try:
-        return msgspec.convert(yaml.safe_load(_read(path)), Suite)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        return msgspec.convert(read(_read(path)).value, Suite)
+    except Malformed as error:
+        raise InvalidArgument(f"{path}: {Problems.of(error).error().message}") from None
+    except msgspec.ValidationError as error:
         raise InvalidArgument(f"{path}: {error}") from error
 
 
@@ -138,7 +143,7 @@ def _read(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(LARGEST + 1)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidArgument(f"{path} cannot be read: {error}") from error
     if len(text) > LARGEST:
         raise InvalidArgument(f"{path} has more than {LARGEST} characters")

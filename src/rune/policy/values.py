@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +16,11 @@ from rune.policy.model import Json
 
 MAX_DEPTH = 32
 MAX_VALUES = 20_000
+MAX_READ = 5_000_000
+"""Texts, lists and mappings that are looked at for texts; it takes some seconds."""
 _FEW = 1000
+_is_plain_name = re.compile(r"[A-Za-z0-9_.\-/]{1,32}").fullmatch
+"""What the name of a field looks like; one that does not is a text like any other."""
 _TEXT: frozenset[type] = frozenset({str})
 _SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 
@@ -108,17 +115,24 @@ def plain_arguments(arguments: Json) -> dict[str, Json]:
             return mapping
     if arguments is None:
         return {}
-    if isinstance(arguments, (str, bytes)):
-        arguments = _decoded(arguments)
-    made = _Reader().plain(arguments)
+    made = _Reader().plain(read_arguments(arguments))
     return cast("dict[str, Json]", made) if isinstance(made, dict) else {"input": made}
 
 
-def _decoded(text: str | bytes) -> Json:
+def read_arguments(arguments: Json) -> Json:
+    """The arguments as they came; what a text of JSON holds, if they are one."""
+    if not isinstance(arguments, (str, bytes)):
+        return arguments
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.json.decode(arguments, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return text
+        pass
+    try:
+        # Tools read with Python's own reader: NaN, half characters and UTF-16 are good enough for that.
+        found: Json = json.loads(arguments, strict=False)
+    except (ValueError, RecursionError):
+        return arguments
+    return cast("Json", found) if isinstance(found, dict) else arguments
 
 
 class Leaf(NamedTuple):
@@ -140,23 +154,54 @@ def leaves(value: Json, name: str = "") -> Iterator[Leaf]:
         yield Leaf(name, value)
 
 
+class TooMuch(ValueError):
+    """There is more than anybody looks at."""
+
+
 def texts(value: Json) -> list[str]:
-    """Every text among the leaves of a plain value, in their order."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        inner = list(cast("dict[str, Json]", value).values())
-    elif isinstance(value, list):
-        inner = cast("list[Json]", value)
-    else:
-        return []
+    """Every text in a value of any kind, in order, at any depth, and names of fields that are more than that.
+
+    Raises TooMuch past `MAX_READ`. What rules read is bounded sooner; a text must not be able to hide there.
+    """
     found: list[str] = []
-    for each in inner:
-        if type(each) is str:
-            found.append(each)
-        elif type(each) is dict or type(each) is list:
-            found += texts(each)
+    waiting = [value]
+    seen: dict[int, Json] = {}
+    while waiting:
+        part = waiting.pop()
+        if type(part) is str:
+            found.append(part)
+        elif id(part) not in seen:
+            seen[id(part)] = part  # kept, so that no other value can get its id
+            waiting += reversed(_inside(part))
+        if len(found) + len(seen) > MAX_READ:
+            raise TooMuch(f"more than {MAX_READ} values")
     return found
+
+
+def _inside(value: Json) -> list[Json]:
+    """What a value holds besides numbers; of one that holds nothing, itself as a text if it can be one."""
+    if isinstance(value, (dict, Mapping)):
+        return _named(cast("Mapping[Json, Json]", value))
+    if isinstance(value, Opaque):
+        return []
+    if isinstance(value, (list, tuple, AbstractSet, ValuesView, deque)):
+        items = cast("list[Json]", value)
+        return [item for item in items if type(item) is str or type(item) not in _SCALARS]
+    fields = _fields(value)
+    if fields is not None:
+        return _named(fields)
+    made = _Reader().plain(value)
+    return [made] if type(made) is str else []
+
+
+def _named(fields: Mapping[Json, Json]) -> list[Json]:
+    inside: list[Json] = []
+    for key, inner in fields.items():
+        if type(key) is not str or not _is_plain_name(key):
+            inside.append(str(key))
+        if type(inner) is str or type(inner) not in _SCALARS:
+            inside.append(inner)
+    return inside
 
 
 def keys(value: Json) -> Iterator[str]:
@@ -186,9 +231,12 @@ def values_at(arguments: Mapping[str, Json], path: str) -> list[Json]:
 
 
 def as_text(value: Json) -> str | None:
-    """How a rule reads a leaf: text as it is, other scalars as JSON writes them, None for what is opaque."""
+    """How a rule reads a leaf: text as it is, other scalars as JSON writes them, else None."""
     if isinstance(value, str):
         return value
     if isinstance(value, Opaque):
         return None
-    return msgspec.json.encode(value).decode()
+    try:
+        return msgspec.json.encode(value).decode()
+    except ValueError:
+        return None  # a number of thousands of digits

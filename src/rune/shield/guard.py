@@ -14,7 +14,7 @@ from rune.policy.evaluate import Ledger
 from rune.policy.scanners.finding import Direction as Channel
 from rune.policy.scanners.finding import Finding, risk_score, verdict
 from rune.policy.scanners.pii import redact
-from rune.policy.values import plain_arguments, texts
+from rune.policy.values import read_arguments, texts
 from rune.shield.context import Context
 from rune.shield.faults import our_fault
 from rune.shield.layers import Question, build_judge, build_layers
@@ -233,8 +233,8 @@ class Guard:
 
 
 def argument_text(arguments: object) -> str:
-    """Every text in the arguments, at any depth, one below the other."""
-    return "\n".join(texts(plain_arguments(arguments)))
+    """Every text in the arguments, at any depth, one below the other; raises ValueError for too many."""
+    return "\n".join(texts(read_arguments(arguments)))
 
 
 def _of(findings: Sequence[Finding], layer: str) -> list[Finding]:

@@ -15,6 +15,7 @@ import msgspec
 from rune.errors import FailedPrecondition
 from rune.policy.scanners.finding import WEIGHTS, Direction, Finding
 from rune.shield.faults import logger
+from rune.shield.forks import importing
 from rune.shield.options import ShieldConfig
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ class PatternLayer:
         return Answer(list(found.values()))
 
     def warm(self) -> Callable[..., list[Finding]]:
-        """Loads and builds the engine; two threads at once both succeed, and the engine is shared."""
+        """Loads and builds the engine once, for all threads."""
+        with importing:
+            return self._scan or self._built()
+
+    def _built(self) -> Callable[..., list[Finding]]:
         from rune.policy.scanners.patterns import PatternScanner  # noqa: PLC0415 - loads pattern libraries
 
         if self._rules is None:
@@ -175,11 +180,12 @@ class SimilarityLayer:
         )
 
     def warm(self) -> SimilarityScanner:
-        """Loads numpy and maps the weights; two threads at once both succeed."""
-        from rune.policy.scanners.similarity import SimilarityScanner  # noqa: PLC0415 - loads numpy
+        """Loads numpy and maps the weights, once for all threads."""
+        with importing:
+            from rune.policy.scanners.similarity import SimilarityScanner  # noqa: PLC0415 - loads numpy
 
-        self._scanner = SimilarityScanner()
-        return self._scanner
+            self._scanner = self._scanner or SimilarityScanner()
+            return self._scanner
 
     def _weighed(self, finding: Finding) -> Finding:
         share = WEIGHTS[finding.severity]

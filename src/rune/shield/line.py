@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from rune.shield import forks
 from rune.shield.options import ShieldConfig
 from rune.version import __version__
 
@@ -58,8 +59,8 @@ class Line:
         headers: Mapping[str, str] | None = None, wait: float = 0.0,
     ) -> Reply:  # fmt: skip
         """The answer; raises Unreachable. `wait` is how much longer than usual the server may take."""
-        from http.client import HTTPException  # noqa: PLC0415 - the thread that sends pays for it
-
+        with forks.importing:
+            from http.client import HTTPException  # noqa: PLC0415 - the thread that sends pays for it
         fresh = self._kept is None
         try:
             return self._ask(method, path, body=body, headers=headers or {}, wait=wait)
@@ -91,7 +92,8 @@ class Line:
 
         if not self._secure:
             return HTTPConnection(self._host, self._port, timeout=self._timeout)
-        import ssl  # noqa: PLC0415 - as in `ask`
+        with forks.importing:
+            import ssl  # noqa: PLC0415 - as in `ask`
 
         trusting = ssl.create_default_context(cafile=self._ca_file)
         certificate, key = self._shown

@@ -7,23 +7,29 @@ an attack in pieces is seen when its last piece arrives.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from functools import partial, wraps
 from typing import Any, Protocol, TypeVar, cast
 
-from rune.policy.values import leaves, plain_arguments
+import msgspec
+
+from rune.policy.values import texts
 from rune.shield.asyncs import in_thread
 from rune.shield.faults import our_fault
-from rune.shield.guard import Kind
+from rune.shield.guard import UNFINISHED, Kind
+from rune.shield.options import ShieldConfig
 from rune.shield.results import PolicyDecision, ScanResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 TAIL = 1_000
 """Characters of a stream that are scanned again with the next item."""
+UNREDACTABLE = "a policy asks for redaction, and only a text that is returned whole can be redacted"
 
 
 class Judge(Protocol):
     """What is asked of a Shield here."""
+
+    config: ShieldConfig
 
     def validate_action(
         self, tool: str, arguments: object, context: Mapping[str, Any], *, scan_arguments: bool
@@ -90,26 +96,36 @@ class _Guarded:
             self.shield.enforce(decision)
 
     def after(self, result: Any) -> Any:  # noqa: ANN401 - whatever the function returns
-        """The result, or what is left of it after redaction."""
-        text = _read(result) if self.scans_result else ""
+        """The result, or what is left of it after redaction; may raise ShieldBlockedError."""
+        text = self.read(result)
         if not text:
             return result
-        return self._passed(result, self._scan(text))
+        found = self.shield.scan("tool_result", text, {**self.context, "tool": self.tool})
+        self.shield.enforce(found)
+        redacted = found.sanitized_content
+        if redacted is None or not isinstance(result, str):
+            self.refuse_redaction(found)
+            return result
+        return redacted
 
     async def aafter(self, result: Any) -> Any:  # noqa: ANN401 - whatever the function returns
         """As `after`, beside the loop."""
-        text = _read(result) if self.scans_result else ""
-        if not text:
-            return result
-        return self._passed(result, await in_thread(lambda: self._scan(text)))
+        return await in_thread(lambda: self.after(result)) if self.scans_result else result
 
-    def _scan(self, text: str) -> ScanResult:
-        return self.shield.scan("tool_result", text, {**self.context, "tool": self.tool})
+    def read(self, value: Any) -> str:  # noqa: ANN401 - whatever a tool returns
+        """Every text in a value, at any depth; a value that cannot be read is what `fail_mode` says."""
+        if not self.scans_result or isinstance(value, str):
+            return value if self.scans_result else ""
+        with our_fault("reading a result"):
+            return "\n".join(texts(value))
+        if self.shield.config.fail_mode == "closed":
+            self.shield.enforce(ScanResult(blocked=True, explanation=UNFINISHED))
+        return ""
 
-    def _passed(self, result: Any, found: ScanResult) -> Any:  # noqa: ANN401 - as it came
-        self.shield.enforce(found)
-        redacted = found.sanitized_content
-        return redacted if isinstance(result, str) and redacted is not None else result
+    def refuse_redaction(self, found: ScanResult) -> None:
+        """Stops what a policy wants redacted where only a text that is returned can be."""
+        if not found.blocked and found.sanitized_content is not None:
+            self.shield.enforce(msgspec.structs.replace(found, blocked=True, explanation=UNREDACTABLE))
 
 
 class _Stream:
@@ -123,7 +139,7 @@ class _Stream:
 
     def see(self, item: Any) -> None:  # noqa: ANN401 - whatever the function yields
         """Scans an item; may raise ShieldBlockedError."""
-        text = _read(item) if self._guarded.scans_result else ""
+        text = self._guarded.read(item)
         if not text:
             return
         whole = self._tail + text
@@ -133,6 +149,8 @@ class _Stream:
             self._worst = (whole, found)
         if found.blocked:
             self._guarded.shield.enforce(found)
+        else:
+            self._guarded.refuse_redaction(found)
 
     def end(self) -> None:
         """One event for the whole stream."""
@@ -165,9 +183,21 @@ def protected(
 def _plain(guarded: _Guarded, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the function's own
         guarded.before(args, kwargs)
-        return guarded.after(function(*args, **kwargs))
+        result = function(*args, **kwargs)
+        # A lambda or a decorated function may hand out what is still to run.
+        if inspect.isgenerator(result):
+            return _passed_on(guarded, result)
+        if inspect.isasyncgen(result):
+            return _async_generator(guarded, lambda: result, is_judged=True)()
+        if inspect.iscoroutine(result):
+            return _awaited(guarded, result)
+        return guarded.after(result)
 
     return call
+
+
+async def _awaited(guarded: _Guarded, result: Awaitable[Any]) -> Any:  # noqa: ANN401 - as above
+    return await guarded.aafter(await result)
 
 
 def _coroutine(guarded: _Guarded, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,14 +211,18 @@ def _coroutine(guarded: _Guarded, function: Callable[..., Any]) -> Callable[...,
 def _generator(guarded: _Guarded, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:  # noqa: ANN401 - as above
         guarded.before(args, kwargs)
-        stream, inner = _Stream(guarded), function(*args, **kwargs)
-        try:
-            return (yield from _passing(stream, inner))
-        finally:
-            inner.close()
-            stream.end()
+        return (yield from _passed_on(guarded, function(*args, **kwargs)))
 
     return call
+
+
+def _passed_on(guarded: _Guarded, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    stream = _Stream(guarded)
+    try:
+        return guarded.after((yield from _passing(stream, inner)))
+    finally:
+        inner.close()
+        stream.end()
 
 
 def _passing(stream: _Stream, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
@@ -218,9 +252,12 @@ def _throwing(inner: Generator[Any, Any, Any], error: BaseException) -> Callable
     return lambda: inner.throw(error)
 
 
-def _async_generator(guarded: _Guarded, function: Callable[..., Any]) -> Callable[..., Any]:
+def _async_generator(
+    guarded: _Guarded, function: Callable[..., Any], *, is_judged: bool = False
+) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:  # noqa: ANN401 - as above
-        await guarded.abefore(args, kwargs)
+        if not is_judged:
+            await guarded.abefore(args, kwargs)
         stream, inner = _Stream(guarded), cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
         try:
             step = inner.__anext__()
@@ -243,13 +280,3 @@ def _async_generator(guarded: _Guarded, function: Callable[..., Any]) -> Callabl
             stream.end()
 
     return call
-
-
-def _read(value: Any) -> str:  # noqa: ANN401 - whatever a tool returns
-    """Every text in a value, at any depth."""
-    if isinstance(value, str):
-        return value
-    texts: list[str] = []
-    with our_fault("reading a result"):
-        texts = [leaf.value for leaf in leaves(plain_arguments({"": value})) if isinstance(leaf.value, str)]
-    return "\n".join(texts)

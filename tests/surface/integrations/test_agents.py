@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agents import (
@@ -28,6 +28,7 @@ from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI
 from pydantic_ai import Agent as PydanticAgent
+from pydantic_ai import BinaryContent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -294,6 +295,14 @@ async def test_a_policy_may_redact_what_the_model_reads(
 
 
 # What only one of them has
+
+
+async def test_a_text_file_for_a_pydantic_agent_is_judged(model: Provider, shield: Shield) -> None:
+    file = BinaryContent(ORDER.encode(), media_type="text/markdown")
+    driver = PydanticAI(model, shield, "raise")
+    with pytest.raises(ShieldBlockedError):
+        await driver.ask(cast("Any", ["read this", file]))
+    assert not model.asked
 
 
 async def test_a_langgraph_thread_is_a_session(plane: Standin, model: Provider) -> None:

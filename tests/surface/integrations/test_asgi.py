@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 
 from attacks import BLAND, KEY, ORDER
@@ -73,6 +75,57 @@ def test_an_order_in_a_body_never_reaches_the_application(shield: Shield, body: 
     assert answer.json()["eventId"].startswith("evt_")
     assert set(answer.json()) == {"error", "code", "eventId"}
     assert not client.app.state.asked
+
+
+def reader(shield: Shield, **more: Any) -> TestClient:
+    """An application that reads JSON whatever the request calls it, as many do."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        body = await request.body()
+        await JSONResponse(len(body))(scope, receive, send)
+
+    return TestClient(ShieldMiddleware(app, shield=shield, **more))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "application/octet-stream"},
+        {"Content-Type": "image/png"},
+        {"Content-Type": "application/vnd.api+json"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_what_a_request_calls_its_body_gets_no_order_past(
+    shield: Shield, headers: dict[str, str], encoding: str
+) -> None:
+    client = reader(shield)
+    for order in (ORDER, "".join(f"\\u{ord(char):04x}" for char in ORDER)):
+        body = f'{{"pad": [{"0," * 30_000}0], "text": "{order}"}}'.encode(encoding)
+        assert client.post("/", content=body, headers=headers).status_code == 403
+
+
+def test_an_order_in_a_field_of_a_form_is_stopped(shield: Shield) -> None:
+    client = reader(shield)
+    assert client.post("/", data={"a": ORDER}).status_code == 403
+    assert client.post("/", data={ORDER: ""}).status_code == 403
+    upload = {"file": ("a.png", b"\x89PNG\xff\xfe")}
+    assert client.post("/", data={"a": ORDER}, files=upload).status_code == 403
+    assert client.post("/", data={"a": "hello"}, files=upload).status_code == 200
+
+
+def test_a_long_body_passes_where_it_is_no_text(shield: Shield) -> None:
+    client = reader(shield, max_body=100)
+    picture = b"\x89PNG" + bytes(range(256)) * 4
+    assert client.post("/", content=picture).json() == len(picture)
+    assert client.post("/", content=iter([picture, picture])).json() == 2 * len(picture)
+    assert client.post("/", content=b"x" * 200).status_code == 413
+    assert client.post("/", content=b"").json() == 0
 
 
 def test_an_order_in_the_address_is_stopped(shield: Shield) -> None:

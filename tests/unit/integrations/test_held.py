@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +111,26 @@ def test_a_call_that_is_told_twice_is_judged_once() -> None:
     call = CallWhole(("c",), "one", {}, "id-1")
     list(passing(held(), iter([call, call])))
     assert SHIELD.stats["decisions_total"] == before + 1  # pyright: ignore[reportOperatorIssue] - a number
+
+
+LISTING = '{"command": "ls"}'
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [CallPart(("c",), "read", "{}", "one"), CallPart(("c",), "shell", LISTING, "two")],
+        [CallPart(("c",), "read", "{}"), CallPart(("c",), "shell", LISTING)],
+        [CallWhole(("c", 1), "read", "{}", "same"), CallWhole(("c", 2), "shell", LISTING, "same")],
+    ],
+    ids=["one channel, two ids", "one channel, two names", "one id"],
+)
+def test_a_call_does_not_hide_behind_another(tmp_path: Path, events: list[Part]) -> None:
+    rule = "  - {name: no, type: tool_denylist, tools: [shell], action: block}\n"
+    (tmp_path / "p.yaml").write_text(f'version: "1.0"\nrules:\n{rule}', encoding="utf-8")
+    shield = Shield(events_enabled=False, local_policies_path=tmp_path)
+    with pytest.raises(ShieldBlockedError):
+        list(passing(Held(Checkpoint(shield, "test"), read), iter(events)))
 
 
 def test_a_text_that_is_told_again_as_a_whole_is_not_scanned_again() -> None:

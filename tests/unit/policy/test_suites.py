@@ -95,3 +95,17 @@ def test_a_replay_judges_recorded_events_as_they_happened() -> None:
         ("e4", "allow", "block", "slow"),
         ("e5", "allow", "alert", "injection"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("policy: a\npolicy: b\ntests: []\n", "line 2, column 1: 'policy' stands here twice"),
+        ("policy: " + "[" * 3_000 + "\ntests: []\n", "nested more than"),
+        ('policy: "a\\0b"\ntests: [{name: t, expect: allow}]\n', "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_suite_is_an_error_that_says_why(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "tests.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidArgument, match=says):
+        suites.run(tmp_path / "tests.yaml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import UserDict
+from collections import UserDict, deque
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -154,4 +154,44 @@ nested = st.recursive(
 @given(nested)
 def test_texts_are_the_leaves_that_are_text(value: object) -> None:
     plain = plain_arguments(value)
-    assert texts(plain) == [leaf.value for leaf in leaves(plain) if isinstance(leaf.value, str)]
+    told = [leaf.value for leaf in leaves(plain) if isinstance(leaf.value, str)]
+    assert [text for text in texts(plain) if text not in set(keys(plain))] == [
+        text for text in told if text not in set(keys(plain))
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"path": "/etc", "x": NaN}',
+        '{"path": "/etc", "x": "\\ud800"}',
+        '{"path": "/etc", "x": 1e999}',
+        '{"path": "/etc", "x": "a\nb"}',
+        '{"path": "/etc"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"path": "/etc"}',
+    ],
+)
+def test_json_that_only_pythons_own_reader_takes_is_read_as_the_tool_will_read_it(text: str | bytes) -> None:
+    assert plain_arguments(text)["path"] == "/etc"
+
+
+def test_no_text_hides_deep_inside_behind_many_values_or_in_a_name() -> None:
+    deep: Any = "deep"
+    for _ in range(5_000):
+        deep = {"a": [deep]}
+    assert texts([deep, [1] * 100_000, "late"]) == ["deep", "late"]
+    assert texts({"an order in a name": 1, "plain_name": 2}) == ["an order in a name"]
+    assert texts([deque(["a"]), {"k": "b"}.values(), b"c", Mail("d", "e")]) == ["a", "b", "c", "d", "e"]
+
+
+def test_what_holds_itself_is_read_once() -> None:
+    ring: list[Any] = ["a"]
+    ring += [ring, {"again": ring}]
+    bomb: Any = ["b"]
+    for _ in range(60):
+        bomb = [bomb, bomb]
+    assert texts([ring, bomb]) == ["a", "b"]
+
+
+def test_a_number_of_thousands_of_digits_cannot_be_judged() -> None:
+    assert as_text(10**5_000) is None

@@ -18,3 +18,7 @@ def test_arguments_are_told_by_hmac_over_sorted_json(salt: bytes, arguments: dic
     told = msgspec.json.encode(arguments, order="sorted")
     assert arguments_hash(salt, arguments) == "hs256:" + hmac.digest(salt, told, "sha256").hex()
     assert arguments_hash(salt, dict(reversed(arguments.items()))) == arguments_hash(salt, arguments)
+
+
+def test_a_number_of_thousands_of_digits_costs_no_event() -> None:
+    assert arguments_hash(b"salt", {"n": 10**5_000}).startswith("hs256:")

@@ -35,6 +35,7 @@ SHAPES: dict[str, str] = {
     "<entity>": r"&(?:#x?[0-9a-f]{2,6}|[a-z]{2,8});",
     "<percent>": r"%[0-9a-f]{2}",
     "<escape>": r"\\(?:u00|x)[0-9a-f]{2}",
+    "<control>": r"[\x00-\x08\x0b\x0e-\x1f\x7f]",
     "<rot13>": r"(?:vtaber|qvfertneq|sbetrg|flfgrz|erirny|olcnff|cerivbhf|vafgehpgvba)",
     "<reversed>": r"(?:snoitcurtsni|suoiverp|erongi|tpmorp|metsys|dragersid|selur)",
 }

@@ -21,7 +21,8 @@ from rune.policy.scanners.invisible import SMUGGLED
 
 MAX_VIEWED = 32_000
 """Characters that all views of one text may have together."""
-MAX_TOKENS = 200
+MAX_TOKENS = 6_400
+"""Long tokens that are tried; a text of 128,000 characters cannot hold more."""
 READABLE = 0.85
 
 
@@ -72,11 +73,16 @@ class View:
         return origin + span if last else origin
 
 
+SPACES = dict.fromkeys(map(ord, "\x85\u2028\u2029\u1160\u2800"), " ")
+"""Line ends and blanks that a reader sees as a gap; Hangul fillers are U+1160 after NFKC."""
+
+
 def views(text: str, shapes: set[str]) -> Iterator[View]:
     """The readings of a text that its shapes and characters call for, cheapest first, within the bound."""
     room = MAX_VIEWED
     for make in _makers(text, shapes):
-        view = make(text[:room])
+        # Those that take out a few words may look for them everywhere: filler must not hide them.
+        view = make(text if make in {hidden, decoded} else text[:room])
         if view is None or not view.changed:
             continue
         yield view
@@ -97,7 +103,7 @@ def _makers(text: str, shapes: set[str]) -> Iterator[Callable[[str], View | None
 def folded(text: str) -> View:
     """NFKC, invisible characters dropped; beside Latin letters, lookalikes and accents made plain."""
     view, at = View("folded"), 0
-    table = latin_table() if _LATIN.search(text) else None
+    table = latin_table() if _LATIN.search(text) else SPACES
     for gap in _GAPS.finditer(text):
         _fold(view, text[at : gap.start()], at, table=table)
         view.add("", gap.start(), len(gap[0]))
@@ -123,7 +129,7 @@ def _fold(view: View, part: str, origin: int, *, table: dict[int, str] | None) -
 @cache
 def latin_table() -> dict[int, str]:
     """Lookalikes and accented Latin letters, each with the plain letter it stands for."""
-    table = dict(CONFUSABLES)
+    table = {**CONFUSABLES, **SPACES}
     for code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00)):
         plain = unicodedata.normalize("NFD", chr(code))[0]
         if plain.isascii() and code not in table:
@@ -172,6 +178,19 @@ def _unescape(run: str) -> str:
     if run[0] == "%":
         return unquote(run, errors="replace")
     return re.sub(r"\\(?:u00|x)([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), run)
+
+
+def printable(text: str) -> View:
+    """Control characters as spaces; gone where they stand after every letter (UTF-16) or colour a text."""
+    view, at = View("printable"), 0
+    for run in _CONTROLS.finditer(text):
+        view.add(text[at : run.start()], at, run.start() - at)
+        letters = run[0][::2] if len(run[0]) > 1 and run.lastgroup == "wide" else ""
+        view.add(letters if run.lastgroup else " ", run.start(), len(run[0]))
+        view.changed += len(run[0])
+        at = run.end()
+    view.add(text[at:], at, len(text) - at)
+    return view
 
 
 def leet(text: str) -> View:
@@ -272,9 +291,13 @@ def _whole(name: str, reading: str) -> View:
 
 
 _LATIN = re.compile(r"[A-Za-z]")
-_GAPS = re.compile(f"(?:{INVISIBLE.pattern}|[\u0300-\u036f])+")
+_GAPS = re.compile(f"(?:(?![\u3164\uffa0]){INVISIBLE.pattern}|[\u0300-\u036f])+")
 _ESCAPES = re.compile(
     r"&(?:#[xX]?[0-9a-fA-F]{2,6}|[A-Za-z]{2,8});|(?:%[0-9a-fA-F]{2})+|(?:\\(?:u00|x)[0-9a-fA-F]{2})+"
+)
+_CONTROL = r"[\x00-\x08\x0b\x0e-\x1f\x7f]"
+_CONTROLS = re.compile(
+    rf"(?P<wide>(?:[^\x00-\x1f\x7f]{_CONTROL}){{4,}})|(?P<gone>\x1b\[[0-9;?]*[A-Za-z]|[^\n]\x08)|{_CONTROL}"
 )
 _LEET = str.maketrans("013457@$!|", "oieastasil")
 _LEET_WORD = re.compile(
@@ -285,6 +308,7 @@ _LETTER = re.compile(r"([^\W\d_])([ ._*|~/\-]*)")
 _TOKENS = re.compile(r"[A-Za-z0-9+/_\-]{20,}={0,2}")
 
 _BY_SHAPE: dict[str, tuple[Callable[[str], View | None], ...]] = {
+    "<control>": (printable,),
     "<entity>": (unescaped,),
     "<percent>": (unescaped,),
     "<escape>": (unescaped,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -195,3 +196,31 @@ def test_importing_the_package_loads_no_pattern_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
     )
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(ATTACK.replace(" ", gap) for gap in "\0\x0b\x1f\x85\u2028\u3164\u2800"),
+        "\0".join(ATTACK),
+        "x\b".join(ATTACK),
+        ATTACK.replace("e", "\x1b[31me\x1b[0m"),
+    ],
+)
+def test_characters_that_nobody_sees_part_no_words(text: str) -> None:
+    assert risk(text) >= 0.8
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        base64.b64encode(ATTACK.encode()).decode(),
+        ATTACK.encode().hex(),
+        "".join(chr(0xE0000 + ord(char)) for char in ATTACK),
+    ],
+)
+def test_filler_hides_no_words_that_are_hidden_themselves(hidden: str) -> None:
+    filler = "We walked along the river, and the weather was fine. "
+    assert risk(filler * 700 + hidden) >= 0.8
+    names = " ".join(f"{number:05d}_a_name_of_a_file_that_is_long" for number in range(300))
+    assert risk(f"{names} {hidden}") >= 0.8
