@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rune.cli.table import safe
 from rune.errors import (
     Conflict,
     DeadlineExceeded,
@@ -31,7 +32,7 @@ def explained(error: RuneError) -> str:
         lines = ["error: the request is not valid", *(f"  {violation}" for violation in error.details)]
     notes: list[str] = getattr(error, "__notes__", [])
     hint = notes[0] if notes else getattr(error, "next", "") or _hint(error)
-    return "\n".join([*lines, *([f"next: {hint}"] if hint else [])])
+    return safe("\n".join([*lines, *([f"next: {hint}"] if hint else [])]))
 
 
 def _hint(error: RuneError) -> str:

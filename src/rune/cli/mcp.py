@@ -13,6 +13,7 @@ import click
 
 from rune.cli import options, output
 from rune.cli.state import State
+from rune.cli.table import clean
 from rune.toolbox import hosts, pins, risks, wrap
 
 FOUND = 6
@@ -24,6 +25,11 @@ SERVER = click.option("--server", "only", metavar="NAME", multiple=True, help="O
 @click.group(no_args_is_help=True, epilog="Examples: rune mcp scan; rune mcp wrap; rune mcp pins list")
 def mcp() -> None:
     """Look at the MCP servers of assistants on this machine, and guard them."""
+
+
+def _say(line: str) -> None:
+    """A line; names and words of other people's servers tell a terminal nothing."""
+    click.echo(clean(line))
 
 
 def _configs(state: State, files: tuple[Path, ...]) -> list[hosts.Config]:
@@ -115,21 +121,21 @@ def _risks(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _show(found: list[dict[str, Any]]) -> None:
     if not found:
-        click.echo("no host on this machine has a file of MCP servers")
+        _say("no host on this machine has a file of MCP servers")
     for file in found:
-        click.echo(f"{file['host']}: {file['path']}")
+        _say(f"{file['host']}: {file['path']}")
         for server in file["servers"]:
             what = " ".join(server["command"]) or server["url"] or "?"
             where = f" [{server['scope']}]" if server["scope"] else ""
-            click.echo(f"  {server['name']}{where}: {what}{' (guarded)' if server['guarded'] else ''}")
+            _say(f"  {server['name']}{where}: {what}{' (guarded)' if server['guarded'] else ''}")
             if server.get("unreachable"):
-                click.echo(f"    not visited: {server['unreachable']}")
+                _say(f"    not visited: {server['unreachable']}")
             if server.get("tools"):
-                click.echo(f"    tools: {', '.join(server['tools'])}")
+                _say(f"    tools: {', '.join(server['tools'])}")
             for risk in server["risks"]:
                 tool = f" {risk['tool']}" if "tool" in risk else ""
                 remedy = f"; {risk['remedy']}" if risk["remedy"] else ""
-                click.echo(f"    {risk['level']}{tool}: {risk['says']}{remedy}")
+                _say(f"    {risk['level']}{tool}: {risk['says']}{remedy}")
 
 
 @mcp.command("wrap", epilog="Examples: rune mcp wrap; rune mcp wrap .mcp.json --server files --policy p.yaml")
@@ -169,11 +175,11 @@ def unwrap(state: State, *, files: tuple[Path, ...], only: tuple[str, ...], dry_
 
 
 def _did(config: hosts.Config, done: wrap.Done, what: str, *, dry_run: bool) -> None:
-    click.echo(f"{config.host}: {config.path}")
+    _say(f"{config.host}: {config.path}")
     for name in done.changed:
-        click.echo(f"  {name}: {what}{' (not written)' if dry_run else ''}")
+        _say(f"  {name}: {what}{' (not written)' if dry_run else ''}")
     for name, why in done.left:
-        click.echo(f"  {name}: left as it is, {why}")
+        _say(f"  {name}: left as it is, {why}")
     if done.changed and not dry_run:
         wrap.store(config, done.text)
 
@@ -210,7 +216,7 @@ def list_(state: State, *, output: str) -> None:
         return
     for row in rows:
         waiting = f", waiting: {', '.join(row['waiting'])}" if row["waiting"] else ""
-        click.echo(f"{row['key']}  {row['upstream']}  {row['tools']} tools{waiting}")
+        _say(f"{row['key']}  {row['upstream']}  {row['tools']} tools{waiting}")
 
 
 @pins_.command(epilog="Example: rune mcp pins show files read_file")
@@ -223,10 +229,10 @@ def show(state: State, *, server: str, tool: str | None) -> None:
     for name, pin in (found.tools if found else {}).items():
         if tool not in (None, name) or (tool is None and pin.waiting is None):
             continue
-        click.echo(f"{name}: {pin.why or 'trusted'}")
+        _say(f"{name}: {pin.why or 'trusted'}")
         for word, seen in (("trusted", pin.trusted), ("waiting", pin.waiting)):
             if seen is not None:
-                click.echo(f"  {word} since {seen.at}: {seen.definition}")
+                _say(f"  {word} since {seen.at}: {seen.definition}")
 
 
 @pins_.command(epilog="Examples: rune mcp pins accept files; rune mcp pins accept files read_file")
@@ -236,7 +242,7 @@ def show(state: State, *, server: str, tool: str | None) -> None:
 def accept(state: State, *, server: str, tools: tuple[str, ...]) -> None:
     """Trust the definitions that wait: of these tools, or of all of the server's."""
     done = pins.accept(pins.find(pins.folder_of(state.environ), server), tools)
-    click.echo(f"accepted: {', '.join(done)}" if done else "nothing waits to be accepted")
+    _say(f"accepted: {', '.join(done)}" if done else "nothing waits to be accepted")
 
 
 @pins_.command(epilog="Example: rune mcp pins forget files")
@@ -246,4 +252,4 @@ def forget(state: State, *, server: str) -> None:
     """Forget a server's tools: they are trusted as they are seen next."""
     path = pins.find(pins.folder_of(state.environ), server)
     pins.forget(path)
-    click.echo(f"forgotten: {path.stem}")
+    _say(f"forgotten: {path.stem}")
