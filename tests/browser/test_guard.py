@@ -62,6 +62,23 @@ async def test_alerts_appear_by_themselves_and_are_triaged(tmp_path: Path, size:
 
 
 @SIZES
+async def test_the_list_of_agents_shows_what_each_sent_in_the_last_day(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with logged_in(tmp_path, size) as (server, reader):
+        await send(server, "busy", "busy", "calm")
+        await server.call(agents.register, agents.RegisterAgentRequest(agent_id="silent"))
+        await reader.open("/agents")
+        rows = reader.page.get_by_role("table", name="Agents").locator("tbody tr")
+        await expect(rows).to_have_count(3)
+        busy = rows.filter(has_text="busy").get_by_role("img")
+        await expect(busy).to_have_accessible_name("2 events in 24 hours, 2 blocked")
+        await expect(busy.locator("path.bad")).to_have_attribute("d", "M231 40v-40.0h8V40z")
+        await expect(rows.filter(has_text="calm").get_by_role("img")).to_be_visible()
+        await expect(rows.filter(has_text="silent").get_by_role("img")).to_have_count(0)
+
+
+@SIZES
 async def test_a_policy_is_checked_while_it_is_typed_saved_and_rolled_back(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
