@@ -72,7 +72,9 @@ def show_readable(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None
 
 def word(value: WireEnum | str) -> str:
     """What people say for a word of the wire: `SERVICE_STATUS_RUNNING` is Running."""
-    last = str(value).rpartition("_STATUS_")[2].rpartition("_POLICY_")[2].rpartition("_TYPE_")[2]
+    last = str(value)
+    for kind in ("_STATUS_", "_POLICY_", "_TYPE_", "_STATE_", "_WHEN_"):
+        last = last.rpartition(kind)[2]
     return "" if last == "UNSPECIFIED" else last.capitalize().replace("_", "-")
 
 
