@@ -60,11 +60,20 @@ def main() -> None:
             print(f"runed: {violation}", file=sys.stderr)  # noqa: T201 - there is no log yet
         sys.exit(error.codes.exit)
     log_setup.configure(sys.stderr, level=chosen.server.log_level, format=chosen.server.log_format)
+    failed: RuneError | None = None
     try:
         uvloop.run(serve(chosen, mode, again))
-    except RuneError as error:
-        logger.critical("runed cannot run", extra={"reason": error.message})
-        sys.exit(error.codes.exit)
+    except* RuneError as errors:
+        failed = first(errors)
+    if failed is not None:
+        logger.critical("runed cannot run", extra={"reason": failed.message})
+        sys.exit(failed.codes.exit)
+
+
+def first(errors: BaseExceptionGroup[RuneError]) -> RuneError:
+    """What went wrong first, of what ended the groups of tasks that runed is made of."""
+    inner = errors.exceptions[0]
+    return first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def serve(chosen: Settings, mode: Mode, again: Callable[[], Settings]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,17 @@ def test_an_interrupt_while_the_commands_are_imported_leaves_no_traceback(tmp_pa
         [sys.executable, "-c", begun], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize("door", ["grpc", "http"])
+def test_a_server_whose_port_is_taken_says_so_in_a_line(tmp_path: Path, door: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0", door: f"127.0.0.1:{taken.getsockname()[1]}"}
+        done = ended(
+            "dev", "--grpc-addr", at["grpc"], "--http-addr", at["http"],
+            TMPDIR=str(tmp_path), PATH=os.environ["PATH"],
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert f"on {at[door]}".encode() in done.stderr
+    assert b"is another server there?" in done.stderr
+    assert b"Traceback" not in done.stderr
