@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -39,13 +40,9 @@ class Tour:
 
     def rune(self, *arguments: str, show: bool = True) -> str:
         """Type a command; what it prints is shown and returned. A command that fails ends the tour."""
+        typed = shlex.join(["rune", *arguments])
         if show:
-            print(
-                f"\n\033[1m$ rune {' '.join(arguments)}\033[0m"
-                if sys.stdout.isatty()
-                else f"\n$ rune {' '.join(arguments)}",
-                flush=True,
-            )
+            print(f"\n\033[1m$ {typed}\033[0m" if sys.stdout.isatty() else f"\n$ {typed}", flush=True)
         env = {**os.environ, "RUNE_SERVER": self.grpc, "RUNE_TOKEN": self.token}
         done = subprocess.run(
             [BIN / "rune", *arguments], cwd=HERE.parent, env=env, capture_output=True, text=True, check=False
@@ -53,9 +50,7 @@ class Tour:
         if show or done.returncode:
             print(done.stdout.rstrip())
         if done.returncode:
-            raise SystemExit(
-                f"`rune {' '.join(arguments)}` failed ({done.returncode}): {done.stderr.strip()}"
-            )
+            raise SystemExit(f"`{typed}` failed ({done.returncode}): {done.stderr.strip()}")
         return done.stdout
 
     def json(self, *arguments: str) -> Any:

@@ -59,7 +59,7 @@ async def test_the_cookie_is_for_no_script_no_other_site_and_says_nothing_of_the
 async def test_nobody_sees_or_does_anything_without_a_session(tmp_path: Path) -> None:
     async with runed(tmp_path / "data") as server, client(server) as http:
         origin = {"origin": f"http://{server.http}"}
-        assert (await http.get("/services")).headers["location"] == "/login"
+        assert (await http.get("/services")).headers["location"] == "/login?to=%2Fservices"
         assert (await http.get("/services", headers={"x-rune-part": "rows"})).status_code == 401
         assert (await http.post("/ui/do/keys/create", data={"name": "k"}, headers=origin)).status_code == 401
         for path in ("/ui/live", "/ui/logs/default/web", "/ui/exec/default/web-1"):
@@ -192,8 +192,8 @@ async def test_a_browser_stays_logged_in_across_a_restart_and_a_revoked_session_
         assert own.id in {each.id for each in found}
         for each in found:
             await server.call(sessions.revoke, sessions.RevokeSessionRequest(id=each.id))
-        assert (await http.get("/services")).headers["location"] == "/login"
-        assert (await other.get("/services")).headers["location"] == "/login"
+        assert (await http.get("/services")).headers["location"] == "/login?to=%2Fservices"
+        assert (await other.get("/services")).headers["location"] == "/login?to=%2Fservices"
 
 
 async def test_a_cookie_is_no_credential_for_the_api_and_ends_its_session_there(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from browser.browsing import DESKTOP, PHONE, logged_in
 from promises import promise
+from rune.api.orchestrator import sessions
 from rune.api.security import agents, alerts, approvals, events, policies
 from rune.api.security.events import EventScan, EventTool, SecurityEvent
 from rune.core.clock import SystemClock
@@ -62,6 +63,23 @@ async def test_alerts_appear_by_themselves_and_are_triaged(tmp_path: Path, size:
 
 
 @SIZES
+async def test_the_list_of_agents_shows_what_each_sent_in_the_last_day(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with logged_in(tmp_path, size) as (server, reader):
+        await send(server, "busy", "busy", "calm")
+        await server.call(agents.register, agents.RegisterAgentRequest(agent_id="silent"))
+        await reader.open("/agents")
+        rows = reader.page.get_by_role("table", name="Agents").locator("tbody tr")
+        await expect(rows).to_have_count(3)
+        busy = rows.filter(has_text="busy").get_by_role("img")
+        await expect(busy).to_have_accessible_name("2 events in 24 hours, 2 blocked")
+        await expect(busy.locator("path.bad")).to_have_attribute("d", "M231 40v-40.0h8V40z")
+        await expect(rows.filter(has_text="calm").get_by_role("img")).to_be_visible()
+        await expect(rows.filter(has_text="silent").get_by_role("img")).to_have_count(0)
+
+
+@SIZES
 async def test_a_policy_is_checked_while_it_is_typed_saved_and_rolled_back(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
@@ -94,6 +112,60 @@ async def test_a_policy_is_checked_while_it_is_typed_saved_and_rolled_back(
         )
         found = (await server.call(policies.list_, policies.ListPoliciesRequest())).policies[0]
         assert found.version == 4
+
+
+async def test_two_people_who_edit_a_policy_do_not_write_over_each_other(tmp_path: Path) -> None:
+    async with logged_in(tmp_path) as (server, reader):
+        page = reader.page
+        made = await server.call(
+            policies.create, policies.CreateSecurityPolicyRequest(name="p", yaml_content=POLICY)
+        )
+        await reader.open(f"/policies/{made.id}")
+        mine, theirs = POLICY.replace("action: block", "action: alert"), POLICY + "  # theirs\n"
+        await page.get_by_label("YAML").fill(mine)
+        await server.call(
+            policies.update, policies.UpdateSecurityPolicyRequest(policy_id=made.id, yaml_content=theirs)
+        )
+        await expect(page.get_by_role("alert")).to_contain_text("Somebody else has saved another version")
+        await expect(page.get_by_label("YAML")).to_have_value(mine)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#said")).to_contain_text("has version 2 by now")
+        found = await server.call(policies.get, policies.GetSecurityPolicyRequest(policy_id=made.id))
+        assert (found.version, found.yaml_content) == (2, theirs)
+        assert any("409" in each for each in reader.complaints)
+        reader.complaints.clear()
+        await page.reload()
+        await page.get_by_label("YAML").fill(mine)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("table", name="Versions").locator("tbody tr")).to_have_count(3)
+
+
+async def test_what_is_being_written_survives_the_end_of_the_session(tmp_path: Path) -> None:
+    async with logged_in(tmp_path) as (server, reader):
+        page = reader.page
+        made = await server.call(
+            policies.create, policies.CreateSecurityPolicyRequest(name="p", yaml_content=POLICY)
+        )
+        await reader.open(f"/policies/{made.id}")
+        mine = POLICY.replace("action: block", "action: alert")
+        await page.get_by_label("YAML").fill("rules: 1")
+        await expect(page.locator("#verdict.bad")).to_be_visible()
+        await page.get_by_label("YAML").fill(mine)
+        await expect(page.locator("#verdict")).to_have_text("This is a good policy.")
+        everybody = (await server.call(sessions.list_, sessions.ListSessionsRequest(everybody=True))).sessions
+        for each in everybody:
+            await server.call(sessions.revoke, sessions.RevokeSessionRequest(id=each.id))
+        await expect(page.locator("#lost")).to_contain_text("Your session has ended")
+        async with reader.context.expect_page() as opened:
+            await page.get_by_role("link", name="log in in another tab").click()
+        again = await opened.value
+        await again.get_by_label("Token").fill(server.token)
+        await again.get_by_role("button", name="Log in").click()
+        await expect(again.locator("body[data-live]")).to_be_attached()
+        await expect(page.get_by_label("YAML")).to_have_value(mine)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("table", name="Versions").locator("tbody tr")).to_have_count(2)
+        await expect(page.locator("#lost")).to_be_hidden()
 
 
 async def test_a_policy_is_tried_and_replayed_before_it_is_saved(tmp_path: Path) -> None:

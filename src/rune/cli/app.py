@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from rune.cli.state import State
-from rune.errors import RuneError
+from rune.cli.table import clean
+from rune.errors import InvalidArgument, RuneError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "cast": ("cast:cast", "Bring files and runesets to life: create or update what they declare."),
@@ -125,9 +126,18 @@ def run(args: list[str]) -> int:
         return INTERRUPTED
     except RuneError as error:
         return _failed(error)
-    except BrokenPipeError:
+    except UnicodeEncodeError as error:
+        return _failed(
+            InvalidArgument(f"{clean(error.object)!r} is not UTF-8, which is all that a server takes")
+        )
+    except (BrokenPipeError, SystemExit):  # click turns the first into the second
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:  # a disk that is full, a file that may not be written
+        click.echo(
+            f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True
+        )
+        return RuneError.codes.exit
     return outcome if isinstance(outcome, int) else 0
 
 

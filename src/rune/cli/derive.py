@@ -12,7 +12,7 @@ from rune.api.fields import Message, WireEnum
 from rune.api.operation import Effect, Operation
 from rune.api.shape import Field, fields
 from rune.api.validate import build
-from rune.cli import options, output
+from rune.cli import options, output, table
 from rune.cli.cells import cell, columns
 from rune.cli.confirm import confirm
 from rune.cli.connect import connected
@@ -184,11 +184,11 @@ def _rows(items: Sequence[Message], field: Field) -> None:
         return
     used = [part for part in shown if any(getattr(item, part.name) for item in items)]
     rows = [[cell(item, part) for part in used] for item in items]
-    output.show_table([part.name.replace("_", " ").upper() for part in used], rows)
+    output.show_readable([part.name.replace("_", " ").upper() for part in used], rows)
 
 
 def _pairs(message: Message) -> None:
     for part in fields(type(message)):
         is_shown = part.name not in SHOWN_DEEPER or not part.is_message
         if is_shown and getattr(message, part.name) not in (None, "", [], {}):
-            click.echo(f"{part.name.replace('_', ' ')}: {cell(message, part)}")
+            click.echo(f"{part.name.replace('_', ' ')}: {table.safe(cell(message, part))}")

@@ -67,7 +67,7 @@ def is_runeset(name: str) -> bool:
 
 
 def _expanded(name: str, *, is_recursive: bool) -> list[str]:
-    if name == "-" or name.startswith(REMOTE) or os.path.isfile(name):  # noqa: PTH113 - pathlib takes 4 ms to import
+    if name == "-" or name.startswith(REMOTE) or _is_there(name):
         return [name]
     import glob  # noqa: PLC0415 - the plain file above does without
     from pathlib import Path  # noqa: PLC0415 - as above, 4 ms
@@ -80,6 +80,11 @@ def _expanded(name: str, *, is_recursive: bool) -> list[str]:
         what = "no file matches" if glob.has_magic(name) else "there is no file or folder"
         raise InvalidArgument(f"{what} {name}")
     return matched
+
+
+def _is_there(name: str) -> bool:
+    """A file, or a pipe or a device that can be read like one."""
+    return os.path.exists(name) and not os.path.isdir(name)  # noqa: PTH110, PTH112 - pathlib takes 4 ms to import
 
 
 def _folder(path: Path, *, is_recursive: bool) -> list[str]:

@@ -8,6 +8,7 @@ import click
 
 from rune.cli import options, output
 from rune.cli.runeset import ask_of, found_in, runeset_options
+from rune.cli.table import safe
 from rune.manifest.lint import Finding, check
 
 INVALID = 6
@@ -33,7 +34,7 @@ def lint(files: tuple[str, ...], *, strict: bool, quiet: bool, output: str, **gi
         _json(findings, found.count, errors)
     else:
         for finding in findings:
-            click.echo(f"{finding.severity}: {finding.problem}")
+            click.echo(safe(f"{finding.severity}: {finding.problem}"))
         if not quiet or findings:
             warnings = len(findings) - errors
             words = f"{found.count} files, {len(found.items)} resources, {errors} errors, {warnings} warnings"

@@ -52,7 +52,9 @@ class Board:
         shown = sorted(lines, key=lambda line: line.is_settled)[:room] if len(lines) > room else lines
         wide = max((table.columns(line.name) for line in shown), default=0)
         drawn = [
-            table.cut(f"{table.padded(line.name, wide)}   {line.state:<9}   {line.more}", size.columns)
+            table.cut(
+                table.clean(f"{table.padded(line.name, wide)}   {line.state:<9}   {line.more}"), size.columns
+            )
             for line in shown
         ]
         drawn = [self._coloured(text, line) for text, line in zip(drawn, shown, strict=True)]

@@ -10,12 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 from msgspec import structs
 
 from rune.api import wirejson
 from rune.api.orchestrator import logs as api
-from rune.cli import options, output
+from rune.cli import options, output, table
 from rune.cli.connect import connected
 from rune.cli.state import State
 from rune.cli.targets import target
@@ -48,7 +47,10 @@ TRIES = 60
 @options.output("text", "json", "raw")
 @click.pass_obj
 def logs(state: State, target: str, **given: Any) -> None:  # noqa: ANN401 - click's way
-    """Read the logs of TARGET: a service (NAME, service/NAME) or an instance (its id, instance/ID)."""
+    """Read the logs of TARGET: a service (NAME, service/NAME) or an instance (its id, instance/ID).
+
+    Lines keep their colours, and lose what else a terminal would obey; -o raw writes them as they are.
+    """
     where = _target(target)
     request = api.LogRequest(
         resource_target=str(where),
@@ -168,7 +170,7 @@ class _Printer:
         if self._format == "json":
             plain = wirejson.to_plain(line)
             del plain["status"], plain["more"]
-            sys.stdout.write(msgspec.json.encode(plain).decode() + "\n")
+            sys.stdout.write(output.as_json(plain) + "\n")
         else:
             sys.stdout.write(self._text(line) + "\n")
         sys.stdout.flush()
@@ -178,7 +180,7 @@ class _Printer:
             return line.content
         at = f"{line.timestamp.isoformat()} " if self._timestamps and line.timestamp else ""
         who = f"[{line.instance_id or line.instance_name}] " if self._prefix else ""
-        text = line.content
+        text = table.coloured(line.content)
         if line.log_level == "error":
             text = output.colour(text, "red", environ=self._environ)
         elif line.log_level == "warn":

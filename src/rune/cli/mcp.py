@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from rune.cli import options, output, table
+from rune.cli import options, output
 from rune.cli.state import State
+from rune.cli.table import clean
 from rune.toolbox import hosts, pins, risks, wrap
 
 FOUND = 6
@@ -24,6 +25,11 @@ SERVER = click.option("--server", "only", metavar="NAME", multiple=True, help="O
 @click.group(no_args_is_help=True, epilog="Examples: rune mcp scan; rune mcp wrap; rune mcp pins list")
 def mcp() -> None:
     """Look at the MCP servers of assistants on this machine, and guard them."""
+
+
+def _say(line: str) -> None:
+    """A line; names and words of other people's servers tell a terminal nothing."""
+    click.echo(clean(line))
 
 
 def _configs(state: State, files: tuple[Path, ...]) -> list[hosts.Config]:
@@ -139,11 +145,6 @@ def _show(found: list[dict[str, Any]]) -> None:
                 _say(f"    {risk['level']}{tool}: {risk['says']}{remedy}")
 
 
-def _say(line: str) -> None:
-    """What files and servers say of themselves could otherwise hide what stands above it."""
-    click.echo(table.clean(line))
-
-
 @mcp.command("wrap", epilog="Examples: rune mcp wrap; rune mcp wrap .mcp.json --server files --policy p.yaml")
 @FILES
 @SERVER
@@ -181,11 +182,11 @@ def unwrap(state: State, *, files: tuple[Path, ...], only: tuple[str, ...], dry_
 
 
 def _did(config: hosts.Config, done: wrap.Done, what: str, *, dry_run: bool) -> None:
-    click.echo(f"{config.host}: {config.path}")
+    _say(f"{config.host}: {config.path}")
     for name in done.changed:
-        click.echo(f"  {name}: {what}{' (not written)' if dry_run else ''}")
+        _say(f"  {name}: {what}{' (not written)' if dry_run else ''}")
     for name, why in done.left:
-        click.echo(f"  {name}: left as it is, {why}")
+        _say(f"  {name}: left as it is, {why}")
     if done.changed and not dry_run:
         wrap.store(config, done.text)
 
@@ -222,7 +223,7 @@ def list_(state: State, *, output: str) -> None:
         return
     for row in rows:
         waiting = f", waiting: {', '.join(row['waiting'])}" if row["waiting"] else ""
-        click.echo(f"{row['key']}  {row['upstream']}  {row['tools']} tools{waiting}")
+        _say(f"{row['key']}  {row['upstream']}  {row['tools']} tools{waiting}")
 
 
 @pins_.command(epilog="Example: rune mcp pins show files read_file")
@@ -258,4 +259,4 @@ def forget(state: State, *, server: str) -> None:
     """Forget a server's tools: they are trusted as they are seen next."""
     path = pins.find(pins.folder_of(state.environ), server)
     pins.forget(path)
-    click.echo(f"forgotten: {path.stem}")
+    _say(f"forgotten: {path.stem}")

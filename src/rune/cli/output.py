@@ -13,6 +13,9 @@ import msgspec
 from rune.api.fields import Message, WireEnum
 from rune.cli import table
 
+_OBEYED = {code: f"\\u{code:04x}" for code in range(0x80, 0xA0)}
+"""Control characters that JSON leaves as they are, and how JSON can write them."""
+
 
 def show(message: Message, format: str) -> None:
     """One thing as an object."""
@@ -34,7 +37,7 @@ def _plain() -> Callable[[Message], dict[str, Any]]:
 def write(plain: Any, format: str) -> None:  # noqa: ANN401 - whatever is plain data
     """Plain data as JSON or YAML."""
     if format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode())
+        click.echo(as_json(plain, indent=2))
         return
     import yaml  # noqa: PLC0415 - slow to import, and only this format needs it
 
@@ -44,6 +47,13 @@ def write(plain: Any, format: str) -> None:  # noqa: ANN401 - whatever is plain 
     )
 
 
+def as_json(plain: Any, *, indent: int = -1) -> str:  # noqa: ANN401 - whatever is plain data
+    """Plain data as JSON, in one line unless told otherwise, and nothing in it that a terminal would obey."""
+    encoded = msgspec.json.encode(plain)
+    text = (encoded if indent < 0 else msgspec.json.format(encoded, indent=indent)).decode()
+    return text if text.isascii() else text.translate(_OBEYED)
+
+
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, show_headers: bool = True) -> None:
     """A table, as wide as the terminal at most."""
     width = table.terminal_width()
@@ -51,9 +61,20 @@ def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, show_he
         click.echo(line)
 
 
+def show_readable(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table without the last columns where a terminal has no room for them; says so."""
+    sizes = [max(len(head), *(table.columns(row[at]) for row in rows)) for at, head in enumerate(headers)]
+    room = table.roomy(sizes, table.terminal_width())
+    show_table(headers[:room], [row[:room] for row in rows])
+    if left_out := ", ".join(headers[room:]):
+        click.echo(f"no room for {left_out}: -o json has everything", err=True)
+
+
 def word(value: WireEnum | str) -> str:
     """What people say for a word of the wire: `SERVICE_STATUS_RUNNING` is Running."""
-    last = str(value).rpartition("_STATUS_")[2].rpartition("_POLICY_")[2].rpartition("_TYPE_")[2]
+    last = str(value)
+    for kind in ("_STATUS_", "_POLICY_", "_TYPE_", "_STATE_", "_WHEN_"):
+        last = last.rpartition(kind)[2]
     return "" if last == "UNSPECIFIED" else last.capitalize().replace("_", "-")
 
 

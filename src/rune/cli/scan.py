@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from rune import Shield
 from rune.cli import options, output
+from rune.cli.table import clean
 from rune.cli.texts import Piece, files, pieces_of, pieces_of_stdin
 from rune.errors import InvalidArgument
 from rune.version import __version__
@@ -62,10 +64,11 @@ class Scan:
 
     def file(self, path: Path) -> None:
         """Reads a file; one that cannot be read is noted."""
+        name = os.fsencode(path).decode("utf-8", "replace")
         try:
-            self.text(str(path), pieces_of(path))
+            self.text(name, pieces_of(path))
         except OSError as error:
-            self.unreadable.append(f"{path}: {error.strerror}")
+            self.unreadable.append(f"{name}: {error.strerror}")
 
     def text(self, name: str, pieces: Iterator[Piece]) -> None:
         """Reads a text."""
@@ -186,7 +189,7 @@ def _write(found: Scan, format: str) -> None:
             if rows:
                 output.show_table(("PLACE", "SEVERITY", "RULE", "WHY"), rows)
     for problem in found.unreadable:
-        click.echo(f"cannot be read: {problem}", err=True)
+        click.echo(clean(f"cannot be read: {problem}"), err=True)
     if found.cut:
         click.echo(f"there are more; the first {MOST_FINDINGS} are told", err=True)
     counted = f"{found.files} texts read, {found.skipped} skipped that hold no text, {len(findings)} findings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -10,6 +11,11 @@ from typing import TextIO
 GAP = 3
 NARROWEST = 5
 """A column is not made narrower than this; what does not fit then runs over."""
+READABLE = 12
+"""What a column needs to say something."""
+_OBEYED = re.compile(r"(\x1b\[[0-9;:]*m)|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+"""A colour or another look of letters; any other control character."""
+_PLAIN = "\x1b[0m"
 
 
 def render(
@@ -27,12 +33,29 @@ def render(
 
 
 def fitted(sizes: Sequence[int], width: int | None) -> list[int]:
-    """The widths of columns that together fit: the widest give first."""
-    found = list(sizes)
+    """The widths of columns that together fit: the widest give first, and last the one that names the row."""
     if width is None:
-        return found
+        return list(sizes)
+    others = _narrowed(sizes[1:], width - sizes[0] - GAP)
+    return _narrowed([sizes[0]], width - sum(others) - GAP * len(others)) + others
+
+
+def roomy(sizes: Sequence[int], width: int | None) -> int:
+    """How many columns, from the left, have room for a word or two; those after them are better left out."""
+    if width is None:
+        return len(sizes)
+    used = sizes[0]
+    for number, size in enumerate(sizes[1:], start=1):
+        used += GAP + min(size, READABLE)
+        if used > width:
+            return number
+    return len(sizes)
+
+
+def _narrowed(sizes: Sequence[int], width: int) -> list[int]:
+    found = list(sizes)
     over = sum(found) + GAP * (len(found) - 1) - width
-    while over > 0 and max(found) > NARROWEST:
+    while over > 0 and max(found, default=0) > NARROWEST:
         widest = max(found)
         second = max([size for size in found if size < widest], default=NARROWEST)
         give = [number for number, size in enumerate(found) if size == widest]
@@ -49,6 +72,21 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def safe(text: str) -> str:
+    """The same with its lines and tabs left as they are."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else " " for char in text)
+
+
+def coloured(text: str) -> str:
+    """A line with the colours that its writer gave it, and with nothing else that a terminal would obey."""
+    if text.isprintable():
+        return text
+    kept = _OBEYED.sub(lambda found: found[1] or " ", text)
+    return f"{kept}{_PLAIN}" if "\x1b" in kept and not kept.endswith(_PLAIN) else kept
 
 
 def columns(text: str) -> int:

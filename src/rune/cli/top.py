@@ -141,7 +141,7 @@ def amount(size: int) -> str:
 
 def _print(rows: Sequence[Row], given: dict[str, Any]) -> None:
     if given["output"] == "json" and given["watch"]:
-        click.echo(msgspec.json.encode(rows).decode())
+        click.echo(output.as_json(rows))
         return
     if given["output"] != "table":
         output.write(msgspec.to_builtins(rows), given["output"])

@@ -13,7 +13,7 @@ from rune.api.common import EventType
 from rune.api.fields import Message
 from rune.api.operation import Operation
 from rune.api.shape import fields
-from rune.cli import table
+from rune.cli import output, table
 from rune.cli.cells import cell, columns
 from rune.cli.wishes import Wish, request, rows
 from rune.client.client import Client
@@ -69,7 +69,7 @@ def _shown(change: Change, wish: Wish) -> str:
 def _whole(change: Change, format: str) -> str:
     plain = {"type": _event(change), "object": wirejson.to_plain(change.resource)}
     if format == "json":
-        return msgspec.json.encode(plain).decode()
+        return output.as_json(plain)
     import yaml  # noqa: PLC0415 - only this format needs it
 
     text = yaml.safe_dump(msgspec.to_builtins(plain), sort_keys=False, allow_unicode=True)

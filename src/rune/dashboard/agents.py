@@ -12,6 +12,7 @@ from markupsafe import Markup
 from rune.api.security import agents as api
 from rune.api.security import alerts as alerts_api
 from rune.api.security import events as events_api
+from rune.api.security import stats as stats_api
 from rune.api.security.events import SecurityEvent
 from rune.dashboard import alerts, events
 from rune.dashboard.ask import Action, Ask, Done, Link, Page, Part, Screen
@@ -34,12 +35,15 @@ from rune.dashboard.parts import (
     path,
     row,
     section,
+    spark,
     table,
     when,
 )  # fmt: skip
 
 LINKS: Final = (Link(path="/agents", label="Agents", needs=api.list_),)
-COLUMNS: Final = ("Agent", "Name", "Framework", "Status", "Risk", "Events", "Blocked", "Last seen")
+COLUMNS: Final = (
+    "Agent", "Name", "Framework", "Status", "Risk", "Activity", "Events", "Blocked", "Last seen",
+)  # fmt: skip
 STATUSES: Final = {"": "Any status", "active": "Active", "inactive": "Inactive", "quarantined": "Quarantined"}
 RECENT: Final = 200
 """Events that the timeline and the tools are read from."""
@@ -81,14 +85,33 @@ async def rows(ask: Ask) -> Part:
         status=ask.query.get("status", ""), limit=PAGE, cursor=ask.query.get("cursor", "")
     )
     found = await ask.call(api.list_, asked)
-    return Part(rows=[_row(each) for each in found.agents], cursor=found.next_cursor or "")
+    active = await _active(ask, found.agents)
+    each_row = [_row(each, active.get(each.agent_id)) for each in found.agents]
+    return Part(rows=each_row, cursor=found.next_cursor or "")
 
 
-def _row(each: api.Agent) -> Markup:
+async def _active(ask: Ask, agents: Sequence[api.Agent]) -> dict[str, stats_api.AgentActivity]:
+    """The last hours of those that sent something in them, in one call."""
+    recent = ask.now - timedelta(hours=STEPS)
+    names = [each.agent_id for each in agents if each.last_seen and each.last_seen > recent]
+    if not names or not ask.may(stats_api.activity):
+        return {}
+    found = await ask.call(stats_api.activity, stats_api.GetActivityRequest(agent_ids=names, hours=STEPS))
+    return {each.agent_id: each for each in found.agents}
+
+
+def _spark(active: stats_api.AgentActivity | None) -> Markup | None:
+    if active is None or not any(active.events):
+        return None
+    label = f"{sum(active.events)} events in {STEPS} hours, {sum(active.blocked)} blocked"
+    return spark(active.events, label, over=active.blocked)
+
+
+def _row(each: api.Agent, active: stats_api.AgentActivity | None) -> Markup:
     at = path("agents", each.agent_id)
     return row(
         each.agent_id, link(at, each.agent_id), each.name, each.framework, badge(each.status),
-        _risk(each.risk_score),
+        _risk(each.risk_score), _spark(active),
         each.event_count, each.block_count, when(each.last_seen), to=at,
     )  # fmt: skip
 

@@ -90,7 +90,7 @@ class Dashboard:
                 return Response(str(chunk(await self._book.rows(ask))), 200, HEADERS, "text/html")
             screen = await self._book.draw(ask)
         except Unauthenticated:
-            return _log_in(is_script=bool(part))
+            return _log_in(is_script=bool(part), to=path)
         except RuneError as failure:
             return JSONResponse({"error": failure.message}, failure.codes.http, HEADERS)
         if part == "page":
@@ -187,7 +187,8 @@ def _outcome(done: Done) -> dict[str, str]:
     return {"said": done.said, "to": done.to, **shown}
 
 
-def _log_in(*, is_script: bool) -> Response:
+def _log_in(*, is_script: bool, to: str = "/") -> Response:
+    """The way in, and from there to the page that was asked for."""
     if is_script:
         return JSONResponse({"error": "log in first", "to": "/login"}, 401, HEADERS)
-    return RedirectResponse("/login", 303, HEADERS)
+    return RedirectResponse("/login" if to == "/" else f"/login?to={quote(to, safe='')}", 303, HEADERS)

@@ -230,12 +230,12 @@ NOUNS: Final = (
     Noun(
         word="secret", api=secrets, holds=Secret, keys=_secret_keys,
         hint="A secret is sealed, and reaches services as files or variables. This page never shows a value.",
-        command="rune create secret db --from-literal password=…",
+        command="rune create secret db --prompt password",
     ),
     Noun(
         word="configmap", api=configmaps, holds=Configmap, keys=_configmap_keys,
         hint="A configmap holds plain settings that services get as variables, or as files that change live.",
-        command="rune create configmap web --from-literal colour=blue",
+        command="rune create configmap web --data colour=blue",
     ),
 )  # fmt: skip
 LINKS: Final = tuple(

@@ -27,6 +27,7 @@ HINT = (
     (", passwords from ", "rune admin user set-password"),
 )
 BEARER = "bearer "
+LONGEST_WAY = 2000
 
 
 class Gate:
@@ -53,23 +54,25 @@ class Gate:
 
     async def enter(self, request: Request) -> Response:
         """A session for a token that is good, or a user's password."""
+        given: Mapping[str, Sequence[str]] = {}
         try:
             self._road.check(request)
             given = await fields(request)
             token, name = _first(given, "token").strip(), _first(given, "user").strip()
+            onwards = RedirectResponse(_ours(_first(given, "to")), 303, headers=HEADERS)
             if token or not name:
-                return await self._begin(request, token)
+                return await self._begin(request, token, onwards)
             ask = sessions.LogInRequest(name=name[:63], password=_first(given, "password"))
-            return await self.welcome(
-                request, await self._road.client(request, "").call(sessions.log_in, ask)
-            )
+            begun = await self._road.client(request, "").call(sessions.log_in, ask)
+            return await self.welcome(request, begun, onwards)
         except RuneError as failure:
-            return self.page(request, failure)
+            return self.page(request, failure, to=_first(given, "to") if given else "")
 
-    def page(self, request: Request, failure: RuneError | None = None) -> Response:
-        """The form, with what went wrong."""
+    def page(self, request: Request, failure: RuneError | None = None, *, to: str = "") -> Response:
+        """The form, with what went wrong, and the page that a log-in leads to."""
         wrong = failure.message if failure else ""
-        return _page(request, (_elsewhere(self._road.provider), _form(wrong)), failure)
+        to = _ours(to or request.query_params.get("to", ""))
+        return _page(request, (_elsewhere(self._road.provider), _form(wrong, to)), failure)
 
     async def show_code(self, request: Request) -> Response:
         """The form that the script fills from the address, whose fragment no server ever sees."""
@@ -110,12 +113,13 @@ class Gate:
         code = self._road.sessions.code(token)
         return JSONResponse({"code": code, "seconds": int(CODE_SECONDS)}, headers=HEADERS)
 
-    async def _begin(self, request: Request, token: str) -> Response:
+    async def _begin(self, request: Request, token: str, onwards: Response | None = None) -> Response:
         """A session that ends with the token; the road itself slows guesses down."""
         if not token:
             raise Unauthenticated("Type a user name and a password, or a token.")
         client = self._road.client(request, token)
-        return await self.welcome(request, await client.call(sessions.begin, sessions.BeginSessionRequest()))
+        begun = await client.call(sessions.begin, sessions.BeginSessionRequest())
+        return await self.welcome(request, begun, onwards)
 
     async def welcome(
         self, request: Request, begun: sessions.LogInResponse, answer: Response | None = None
@@ -158,8 +162,14 @@ def _elsewhere(provider: str) -> Node:
     return (to, el("p", "or", class_="or"))
 
 
-def _form(wrong: str = "") -> Node:
+def _ours(to: str) -> str:
+    """A page of this server; the first one for everything that may lead elsewhere."""
+    return to if to.startswith("/") and not to.startswith(("//", "/\\")) and len(to) <= LONGEST_WAY else "/"
+
+
+def _form(wrong: str, to: str) -> Node:
     return (
+        el("input", type="hidden", name="to", value=to),
         el("p", wrong, class_="trouble", role="alert") if wrong else None,
         el("label", el("span", "User"),
            el("input", name="user", autocomplete="username", maxlength="63", autofocus=True,

@@ -124,6 +124,7 @@ async def one(ask: Ask) -> Screen:
         ("Changed", when(found.updated_at)),
     ))  # fmt: skip
     fields = (
+        el("input", type="hidden", name="version", value=found.version),
         field("name", "Name", value=found.name, required=True, maxlength=200),
         _editor(found.yaml_content),
     )
@@ -246,8 +247,9 @@ async def create(ask: Ask) -> Done:
 async def save(ask: Ask) -> Done:
     """The text as the next version."""
     asked = api.UpdateSecurityPolicyRequest(
-        policy_id=ask.values["id"], name=ask.given("name"), yaml_content=ask.text("yaml")
-    )
+        policy_id=ask.values["id"], name=ask.given("name"), yaml_content=ask.text("yaml"),
+        version=ask.number("version"),
+    )  # fmt: skip
     await ask.call(api.update, asked)
     return Done(said="Saved: every Shield follows within two seconds.")
 

@@ -42,15 +42,18 @@ class Reading:
         if node.kind != "mapping":
             self.wrong(node.spot, f"must be a mapping, not {_what(node)}", path)
             return {}
-        known, data = keys(model), dict[str, Any]()
+        known, data, read = keys(model), dict[str, Any](), set[str]()
         for key, value in node.entries:
             field = known.get(key.text) if key.kind == "scalar" else None
             where = f"{path}.{field.wire}" if field and path else field.wire if field else path
             if field is None:
                 self._stranger(model, key, path)
+            elif key.text in read:
+                continue  # the reader of the file has told of it
             elif where in self.spots:
                 self.wrong(key.spot, f"{key.text!r} is another spelling of what stands there already", path)
             else:
+                read.add(key.text)
                 self.spots[where] = value.spot
                 self._take(field, value, where, data=data)
         return data

@@ -18,7 +18,7 @@ from rune.core.crud import change
 from rune.core.dispatch import Dispatcher
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
-from rune.errors import InvalidArgument, NotFound, ResourceExhausted, Violation
+from rune.errors import Conflict, InvalidArgument, NotFound, ResourceExhausted, Violation
 from rune.policy import compile as compiling
 from rune.policy.document import parse
 from rune.security import following
@@ -127,6 +127,8 @@ class Policies:
         compiled = None if ask.yaml_content is None else await compiled_from(ask.yaml_content)
 
         def decide(found: Policy) -> list[Write]:
+            if ask.version not in (None, found.version):
+                raise _changed_since(found, ask.version)
             after = replace(found, name=ask.name or found.name)
             if ask.yaml_content is not None and compiled is not None and ask.yaml_content != found.yaml:
                 return self._next(after, call, yaml=ask.yaml_content, compiled=compiled)
@@ -241,6 +243,13 @@ class Policies:
         if found is None:
             raise NotFound(f"there is no policy {policy_id!r}")
         return found
+
+
+def _changed_since(found: Policy, version: int | None) -> Conflict:
+    return Conflict(
+        f"policy {found.name!r} has version {found.version} by now, and this changes version {version}: "
+        "read it again, then repeat the change"
+    )
 
 
 def _row(policy: Policy) -> api.SecurityPolicy:

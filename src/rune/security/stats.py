@@ -35,6 +35,7 @@ class Stats:
         """Make these the handlers of the operations."""
         dispatcher.handles(api.overview)(self.overview)
         dispatcher.handles(api.timeseries)(self.timeseries)
+        dispatcher.handles(api.activity)(self.activity)
         dispatcher.handles(api.top_threats)(self.top_threats)
 
     async def overview(self, call: Call, ask: api.GetOverviewRequest) -> api.Overview:
@@ -69,6 +70,22 @@ class Stats:
         together = ask.step_minutes // minutes
         return api.Timeseries(
             points=[_sum(points[at : at + together]) for at in range(0, len(points), together)]
+        )
+
+    async def activity(self, call: Call, ask: api.GetActivityRequest) -> api.Activity:
+        """Hours are those of UTC; an agent that is not known sent nothing."""
+        now = self._clock.now()
+        span = Span(now - timedelta(hours=ask.hours - 1), now + timedelta(microseconds=1))
+        found = await self._events.activity(call.principal.organization, ask.agent_ids, span)
+        return api.Activity(
+            agents=[
+                api.AgentActivity(
+                    agent_id=name,
+                    events=[point.events for point in found[name]],
+                    blocked=[point.blocked for point in found[name]],
+                )
+                for name in ask.agent_ids
+            ]
         )
 
     async def top_threats(self, call: Call, ask: api.GetTopThreatsRequest) -> api.TopThreats:

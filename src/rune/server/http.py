@@ -51,7 +51,8 @@ class HttpDoor:
         try:
             self._socket = _listening(host, port)
         except OSError as error:
-            raise Unavailable(f"cannot listen for HTTP on {host}:{port}: {error.strerror}") from error
+            why = f"{error.strerror}: is another server there?"
+            raise Unavailable(f"cannot listen for HTTP on {host}:{port}: {why}") from error
         config = self._server.config
         config.load()
         self._server.lifespan = config.lifespan_class(config)

@@ -159,6 +159,10 @@ class Agreement(RuleBasedStateMachine):
     def baseline(self, organization: str, agent: str, span: Span) -> None:
         self.runner.run(self.both(lambda store: store.baseline(organization, agent, span)))
 
+    @rule(organization=organizations, named=st.lists(agents, max_size=3), span=spans)
+    def activity(self, organization: str, named: list[str], span: Span) -> None:
+        self.runner.run(self.both(lambda store: store.activity(organization, named, span)))
+
     @rule(ahead=st.integers(-60, 240))
     def trim(self, ahead: int) -> None:
         self.runner.run(self.both(lambda store: trimmed(store, ahead)))

@@ -123,6 +123,19 @@ async def test_a_baseline_is_the_agents_hours_and_its_mix(store: EventStore) -> 
     assert (await store.baseline("default", "nobody", week)).hours == ()
 
 
+async def test_the_hours_of_several_agents_come_at_once(store: EventStore) -> None:
+    await store.append("default", [call("a", "pay"), call("b", "pay", ago=60), blocked("c", agent="mail")])
+    await store.append("acme", [event("a"), event("b", agent="other")])
+    told = await store.activity(
+        "default", ["mail", "support", "nobody"], Span(NOW - timedelta(hours=2), NOW + timedelta(minutes=1))
+    )
+    assert {name: [(hour.events, hour.blocked) for hour in hours] for name, hours in told.items()} == {
+        "mail": [(0, 0), (0, 0), (1, 1)],
+        "support": [(0, 0), (1, 0), (1, 0)],
+        "nobody": [(0, 0), (0, 0), (0, 0)],
+    }
+
+
 async def test_a_span_the_wrong_way_round_holds_nothing(store: EventStore) -> None:
     await store.append("default", [event("a")])
     backwards = Span(HOUR.until, HOUR.since)

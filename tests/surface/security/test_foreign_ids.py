@@ -257,6 +257,6 @@ async def _until(items: AsyncIterator[Any], mark: str) -> str:
 def test_every_operation_that_names_lists_or_streams_is_tried() -> None:
     rest = {row.name for row in ROWS if not (ids_of(row) or is_list(row) or row.streams)}
     assert rest - SERVER_WIDE == {
-        "create_policy", "validate_policy", "create_webhook", "get_bundle", "get_overview", "get_timeseries",
-        "get_top_threats",
+        "create_policy", "validate_policy", "create_webhook", "get_activity", "get_bundle", "get_overview",
+        "get_timeseries", "get_top_threats",
     }  # fmt: skip

@@ -49,6 +49,18 @@ async def test_concurrent_updates_count_every_version_once(plane: Secured) -> No
     assert [each["version"] for each in versions] == list(range(9, 0, -1))
 
 
+async def test_of_two_who_change_the_same_version_the_second_is_refused(plane: Secured) -> None:
+    async with plane.client(await plane.key()) as http:
+        known = (await http.post("/v1/policies", json={"name": "p", "yamlContent": POLICY})).json()["id"]
+        ask = {"policyId": known, "version": 1}
+        first = await http.post("/v1/policies/update", json={**ask, "yamlContent": OTHER})
+        second = await http.post("/v1/policies/update", json={**ask, "name": "q"})
+        found = (await http.get(f"/v1/policies/{known}")).json()
+    assert (first.status_code, second.status_code) == (200, 409)
+    assert "version 2 by now" in second.text
+    assert (found["version"], found["name"]) == (2, "p")
+
+
 @pytest.mark.parametrize("path", ["/v1/policies", "/v1/policies/update"])
 async def test_a_text_that_does_not_compile_is_refused_with_line_and_column(
     plane: Secured, path: str

@@ -167,6 +167,28 @@ def test_logs_come_as_text_with_prefix_as_json_and_raw(rune: Rune, served: Serve
     assert (what, getattr(ask, "filter", "")) == ("logs", "x")
 
 
+def test_no_text_of_other_people_tells_the_terminal_anything(
+    rune: Rune, served: Served, tmp_path: Path
+) -> None:
+    title = "\x1b]0;title\x07\x9b2J"
+    served.plane.lines = [f"\x1b[31mred {title}"]
+    put(served)
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump({"service": {"name": title, "image": "x"}}))
+    assert rune("logs", "web", "--no-prefix").out == "\x1b[31mred  ]0;title  2J\x1b[0m\n"
+    told = (
+        rune("logs", "web", "-o", "json"),
+        rune("lint", str(tmp_path)),
+        rune("cast", str(tmp_path)),
+        rune("get", "service", title),
+        rune("admin", "user", "create", "ann", "--email", title),
+        rune("admin", "user", "create", "bob", "--email", title, "-o", "json"),
+        rune("admin", "user", "create", "eve", "--email", title, "-o", "yaml"),
+    )
+    assert not [ran for ran in told if set(ran.out + ran.err) & set("\x1b\x07\x9b")]
+    assert "]0;title" in told[4].out
+    assert json.loads(told[5].out)["user"]["email"] == title
+
+
 @pytest.mark.parametrize("code", [0, 1, 42, 137])
 def test_exec_passes_the_exit_code_on(rune: Rune, code: int) -> None:
     assert rune("exec", "web", "exit", str(code)).code == code

@@ -110,6 +110,8 @@ class UpdateSecurityPolicyRequest(Message):
     policy_id: Id
     name: PolicyName | None = None
     yaml_content: Yaml | None = None
+    version: Count | None = None
+    """Refused (ABORTED) unless this is the newest version: nobody's change is lost under another's."""
 
 
 class TogglePolicyRequest(Message):

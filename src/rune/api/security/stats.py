@@ -57,6 +57,32 @@ class Timeseries(Message):
     points: list[TimeseriesPoint] = []
 
 
+class GetActivityRequest(Message):
+    """Of which agents, over how many hours."""
+
+    agent_ids: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=128)]],
+        Meta(min_length=1, max_length=100, description="Their agentIds, at most 100."),
+    ]
+    hours: Annotated[
+        int, Meta(ge=1, le=24 * 7, description="How far back, at most 7 days.", extra={"proto": "int32"})
+    ] = 24
+
+
+class AgentActivity(Message):
+    """What an agent sent in each hour, the oldest first; the last one has only begun."""
+
+    agent_id: str
+    events: list[Total] = []
+    blocked: list[Total] = []
+
+
+class Activity(Message):
+    """The agents in the order they were asked for."""
+
+    agents: list[AgentActivity] = []
+
+
 class GetTopThreatsRequest(Message):
     """Over how many hours, and how many threats at most."""
 
@@ -103,6 +129,19 @@ timeseries = Operation(
     summary="See how many events there were over time.",
     http=Http(verb="GET", path="/v1/stats/timeseries"),
     cli="events timeseries",
+)
+activity = Operation(
+    package=SECURITY,
+    service="StatsService",
+    resource="stats",
+    verb="get",
+    rate=Rate.READ,
+    method="GetActivity",
+    request=GetActivityRequest,
+    response=Activity,
+    summary="See how many events each of some agents sent, hour by hour.",
+    http=Http(verb="GET", path="/v1/stats/activity"),
+    cli="events activity",
 )
 top_threats = Operation(
     package=SECURITY,

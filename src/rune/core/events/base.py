@@ -227,6 +227,12 @@ class EventStore(Protocol):
         """An agent's behaviour in whole hours of UTC."""
         ...
 
+    async def activity(
+        self, organization: str, agent_ids: Sequence[str], span: Span
+    ) -> Mapping[str, Sequence[Point]]:
+        """The hours of several agents at once: for each one named, what `timeseries` says of it."""
+        ...
+
     async def trim(self, now: datetime) -> int:
         """Drop what is past the retention, at most a small step of it; returns how many events went.
 

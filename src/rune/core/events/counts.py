@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import apsw
@@ -41,6 +41,10 @@ BY_COLUMN = {
     "type": f"{STARTS} SELECT type, sum(events), sum(blocked) {OF_KINDS} GROUP BY type",
     "tool": f"{STARTS} SELECT tool, sum(events), sum(blocked) {OF_KINDS} GROUP BY tool",
 }
+ACTIVITY = (
+    f"{STARTS} SELECT agent, start, {SUMS} FROM json_each(?5) asked CROSS JOIN starts CROSS JOIN rollups"
+    " ON organization = ?1 AND grain = ?2 AND start = x AND agent = asked.value GROUP BY agent, start"
+)
 MIX = f"{STARTS} SELECT start, type, threat, tool, events, blocked, threats, risk {OF_ONE} ORDER BY start"
 OF_MINUTES = "FROM rollups WHERE organization = ?1 AND grain = 0"
 EXTENT = f"SELECT (SELECT min(start) {OF_MINUTES}), (SELECT max(start) + 1 {OF_MINUTES})"
@@ -148,6 +152,19 @@ class Counts:
             threats=self._named((row[2], row[4]) for row in rows),
             tools=self._named((row[3], row[4]) for row in rows),
         )
+
+    def activity(self, organization: str, agent_ids: Sequence[str], span: Span) -> dict[str, Sequence[Point]]:
+        """The hours of several agents, by one look at the cells of each hour."""
+        first, end = figures.steps(span, "hour")
+        sums: dict[str, dict[int, figures.Sums]] = {name: {} for name in agent_ids if name}
+        with layout.snapshot(self._reader.db) as db:
+            code = self._reader.code(organization)
+            terms = {self._reader.term(code, AGENT, name): name for name in sums}
+            asked = f"[{','.join(str(term) for term in terms if term)}]"
+            for part in self._whole_hours(code, span):
+                for agent, start, *rest in layout.rows(db, ACTIVITY, (code, *part, asked)):
+                    sums[terms[agent]][start] = tuple(rest)
+        return {name: figures.points(first, end, step="hour", sums=each) for name, each in sums.items()}
 
     def _top(
         self, db: apsw.Connection, what: Dimension, *, code: int, part: Stretch

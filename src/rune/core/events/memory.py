@@ -190,6 +190,15 @@ class MemoryEvents:
             tools=_counts(events, _tool),
         )
 
+    async def activity(
+        self, organization: str, agent_ids: Sequence[str], span: Span
+    ) -> Mapping[str, Sequence[Point]]:
+        """The hours of several agents at once."""
+        return {
+            name: await self.timeseries(organization, span, step="hour", agent_id=name)
+            for name in filter(None, agent_ids)
+        }
+
     async def trim(self, now: datetime) -> int:
         """Drop what is past the retention."""
         self._refuse_closed()

@@ -169,6 +169,12 @@ class SqliteEvents:
         """An agent's behaviour in whole hours."""
         return await self._number(lambda: self._counts.baseline(organization, agent_id, span))
 
+    async def activity(
+        self, organization: str, agent_ids: Sequence[str], span: Span
+    ) -> Mapping[str, Sequence[Point]]:
+        """The hours of several agents at once."""
+        return await self._number(lambda: self._counts.activity(organization, agent_ids, span))
+
     async def trim(self, now: datetime) -> int:
         """Drop a small step of what is past the retention."""
         gone = await self._write(lambda: trim(self._writer, now, self._retention))

@@ -69,6 +69,20 @@ function say(words, bad = false) {
   say.timer = setTimeout(() => (said.className = ""), bad ? 12000 : 5000);
 }
 
+/** The session has ended: to the log-in and back here, unless something is being written, which then stays. */
+function logIn() {
+  const own = "textarea, input:not([type=hidden], [type=checkbox], [type=search])";
+  if (![...main.querySelectorAll(own)].some((field) => field.value !== field.defaultValue)) {
+    location.assign(`/login?to=${encodeURIComponent(place())}`);
+    return true;
+  }
+  const way = document.createElement("a");
+  Object.assign(way, { href: "/login?to=%2Fsettings%2Faccount", target: "_blank", textContent: "log in in another tab" });
+  lost.replaceChildren("Your session has ended. What you wrote is still here: ", way, ", then go on.");
+  lost.hidden = false;
+  return false;
+}
+
 // ---- from page to page
 
 let going = 0;
@@ -82,7 +96,7 @@ async function go(to, { back = false } = {}) {
     return say("The server cannot be reached.", true);
   }
   if (mine !== going) return undefined;
-  if (answer.status === 401) return location.assign("/login");
+  if (answer.status === 401) return logIn();
   if (!answer.headers.get("content-type")?.includes("json")) return location.assign(to);
   const told = await answer.json();
   if (mine !== going) return undefined;
@@ -113,7 +127,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");
   if (link && !event.defaultPrevented && !event.metaKey && !event.ctrlKey && !event.shiftKey && event.button === 0) {
     const to = new URL(link.href);
-    if (to.origin !== location.origin || to.hash || !main?.dataset.tag) return;
+    if (to.origin !== location.origin || to.hash || link.target || !main?.dataset.tag) return;
     event.preventDefault();
     go(to.pathname + to.search);
     return;
@@ -169,7 +183,7 @@ async function post(to, fields) {
     return null;
   }
   if (answer.status === 401) {
-    location.assign("/login");
+    logIn();
     return null;
   }
   const told = await answer.json();
@@ -280,6 +294,17 @@ function editors() {
   }
 }
 
+/** Somebody else saved what is being edited here: nothing is lost, and nobody is written over unasked. */
+document.addEventListener("behind", ({ target }) => {
+  if (target.querySelector(".behind")) return;
+  const words = document.createElement("p");
+  words.className = "behind trouble";
+  words.setAttribute("role", "alert");
+  words.textContent = "Somebody else has saved another version meanwhile. What you wrote stays here, and cannot be "
+    + "saved over theirs: copy it, load the page again, and put both together.";
+  target.prepend(words);
+});
+
 // ---- the connection that keeps the page true
 
 let socket = null;
@@ -295,7 +320,8 @@ function connect() {
   socket = new WebSocket(at);
   socket.onopen = () => {
     waiting = 500;
-    lost.hidden = true;
+    const opened = socket; // a session that has ended lets us in for a moment, to say so
+    setTimeout(() => opened.readyState === WebSocket.OPEN && (lost.hidden = true), 300);
     document.body.dataset.live = "yes";
     tell();
   };
@@ -305,9 +331,10 @@ function connect() {
   };
   socket.onclose = ({ code }) => {
     delete document.body.dataset.live;
-    if (code === 4401) return location.assign("/login");
-    lost.textContent = "The connection to the server is lost. What you see may be old; trying again …";
-    lost.hidden = waiting < 1000; // a short break is not worth a word
+    if (code === 4401 && logIn()) return undefined;
+    if (code === 4401) waiting = 2000;
+    else lost.textContent = "The connection to the server is lost. What you see may be old; trying again …";
+    lost.hidden = waiting < 1000 && code !== 4401; // a short break is not worth a word
     setTimeout(connect, waiting * (0.75 + Math.random() / 2));
     waiting = Math.min(waiting * 2, 10000);
     return undefined;
@@ -375,6 +402,10 @@ if (main?.dataset.tag) {
   ready();
   connect();
   setInterval(times, 5000);
+} else if (location.pathname === "/login" && location.search) {
+  // Whoever follows a link on another site comes without the cookie, logged in or not: we ask once more ourselves.
+  const to = document.querySelector("input[name=to]").value;
+  fetch(to).then((answer) => answer.ok && !answer.redirected && location.replace(to), () => {});
 } else if (location.pathname === "/enter" && location.hash) {
   // The code stands in the fragment, which browsers send nowhere; it leaves the address before anything else.
   const code = document.getElementById("code");

@@ -55,6 +55,10 @@ function same(old, fresh) {
   }
   // What a reader works in (a terminal, an editor, picked rows) is left alone until it is another one.
   if (old.hasAttribute("data-keep") && old.dataset.keep === fresh.dataset.keep) return;
+  if (old.hasAttribute("data-keep") && [...old.querySelectorAll("textarea")].some((area) => isOnesOwn(area, fresh))) {
+    old.dispatchEvent(new CustomEvent("behind", { bubbles: true }));
+    return;
+  }
   const shown = old.tagName === "TIME" && old.dateTime === fresh.getAttribute("datetime");
   const open = old.tagName === "DETAILS" && old.open;
   for (const { name } of [...old.attributes]) {
@@ -65,6 +69,12 @@ function same(old, fresh) {
   if (old.tagName === "TABLE" && old.dataset.long) return sameLong(old, fresh);
   if (old.tagName === "TEXTAREA") return sameText(old, fresh);
   morph(old, fresh);
+}
+
+/** Somebody is writing in it, and what the server says now is neither that nor what they began with. */
+function isOnesOwn(area, fresh) {
+  const now = area.id && fresh.querySelector(`#${area.id}`)?.defaultValue;
+  return now !== undefined && area.value !== area.defaultValue && area.value !== now;
 }
 
 /** What somebody is writing stays; what nobody has touched, or everybody has by now, is the server's. */
