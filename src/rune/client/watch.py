@@ -46,7 +46,7 @@ async def follow(client: Client, what: Watched, request: Message) -> AsyncGenera
     list is read again and only what differs is told. Raises Unavailable when the server stays away.
     """
     at = _Place(client, what, request)
-    patience = _Patience()
+    patience = Patience()
     while True:
         async with aclosing(_until_broken(at, patience)) as changes:
             async for change in changes:
@@ -54,7 +54,7 @@ async def follow(client: Client, what: Watched, request: Message) -> AsyncGenera
         await asyncio.sleep(patience.pause())
 
 
-async def _until_broken(at: _Place, patience: _Patience) -> AsyncGenerator[Change]:
+async def _until_broken(at: _Place, patience: Patience) -> AsyncGenerator[Change]:
     """Changes over one connection."""
     try:
         async with aclosing(at.changes()) as changes:
@@ -126,7 +126,7 @@ class _Place:
         return changes
 
 
-class _Patience:
+class Patience:
     """How long the server has been away, and how long to wait before it is asked again."""
 
     def __init__(self) -> None:

@@ -178,7 +178,7 @@ def _activity(ask: Ask, recent: Sequence[SecurityEvent]) -> Markup | None:
         hint = "It has sent no events yet, or they are older than what is kept."
         return section("Activity", empty("No events", hint))
     counts = _over_time(recent, ask.now)
-    blocked = _over_time([event for event in recent if events.verdict(event) == "blocked"], ask.now)
+    blocked = _over_time([event for event in recent if event.verdict == "blocked"], ask.now)
     came = f"{sum(counts)} of its last {len(recent)} events came in the last {STEPS} hours"
     label = f"{came}, {sum(blocked)} were blocked"
     return section("Activity", chart(counts, label, (f"{STEPS} h ago", "now"), over=blocked))
@@ -186,9 +186,7 @@ def _activity(ask: Ask, recent: Sequence[SecurityEvent]) -> Markup | None:
 
 def _tools(recent: Sequence[SecurityEvent]) -> Markup | None:
     tools = Counter(event.tool.name for event in recent if event.tool and event.tool.name)
-    stopped = Counter(
-        event.tool.name for event in recent if event.tool and events.verdict(event) == "blocked"
-    )
+    stopped = Counter(event.tool.name for event in recent if event.tool and event.verdict == "blocked")
     if not tools:
         return None
     used = [row(tool, tool, count, stopped[tool]) for tool, count in tools.most_common(20)]

@@ -98,25 +98,16 @@ def _row(event: SecurityEvent) -> Markup:
         event.tool.name if event.tool else "",
         (scan.threat_type if scan else None) or "",
         f"{scan.risk_score:.2f}" if scan else "",
-        badge(verdict(event)),
+        badge(event.verdict),
         link(at, event.event_id),
         to=at,
     )
 
 
-def verdict(event: SecurityEvent) -> str:
-    """What became of it, in one word."""
-    scan, policy = event.scan_result, event.policy_result
-    if (scan and scan.blocked) or (policy and not policy.allowed):
-        return "blocked"
-    results = (scan.l1_result, scan.l2_result, scan.l3_result) if scan else ()
-    return "flagged" if "flag" in results else "allowed"
-
-
 def timeline(recent: Iterable[SecurityEvent]) -> Markup:
     """Events in a row, newest first."""
     items = (
-        el("li", when(event.timestamp), " ", badge(verdict(event)), " ", _short(event)) for event in recent
+        el("li", when(event.timestamp), " ", badge(event.verdict), " ", _short(event)) for event in recent
     )
     return el("ol", items, class_="timeline")
 
@@ -139,7 +130,7 @@ async def one(ask: Ask) -> Screen:
         ("Time", when(event.timestamp)),
         ("Agent", link(path("agents", event.agent_id), event.agent_id)),
         ("Type", event.event_type.replace("_", " ")),
-        ("Verdict", badge(verdict(event))),
+        ("Verdict", badge(event.verdict)),
         ("Session", event.session_id or "none"),
         ("Policy", event.policy_result.policy or event.policy_result.rule if event.policy_result else "none"),
     ))  # fmt: skip

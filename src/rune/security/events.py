@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -15,7 +15,7 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher
 from rune.core.events.base import EventStore, Filter
 from rune.core.events.event import Event, in_time, read, read_body
-from rune.errors import NotFound, PermissionDenied
+from rune.errors import NotFound, OutOfRange, PermissionDenied
 from rune.security.pages import Cursors
 
 PATIENCE: Final = 0.5
@@ -57,6 +57,7 @@ class Events:
         """Make these the handlers of the operations."""
         dispatcher.handles(api.ingest)(self.ingest)
         dispatcher.handles(api.list_)(self.list)
+        dispatcher.handles(api.tail)(self.tail)
         dispatcher.handles(api.get)(self.get)
 
     async def ingest(self, call: Call, ask: api.IngestEventsRequest) -> api.IngestEventsResponse:
@@ -93,6 +94,29 @@ class Events:
         return api.ListSecurityEventsResponse(
             events=[shown(each.event) for each in page.events], next_cursor=cursor
         )
+
+    async def tail(self, call: Call, ask: api.TailEventsRequest) -> AsyncIterator[api.TailEventsResponse]:
+        """The events that match, oldest first; raises OutOfRange where some were dropped meanwhile."""
+        organization = call.principal.organization
+        wanted = Filter(
+            agent_id=_own(call, ask.agent_id),
+            event_type=ask.event_type,
+            threat_type=ask.threat_type,
+            blocked=ask.blocked,
+        )
+        newest = self._store.position(organization)
+        if ask.resume > newest:
+            raise OutOfRange(f"there is no event {ask.resume} yet, {newest} is the newest: begin anew")
+        after = ask.resume or newest
+        yield api.TailEventsResponse(revision=after)
+        async for (new,) in self._store.follow({organization: after}, only=organization):
+            if new.missed:
+                why = "were dropped for their age or size: begin anew"
+                raise OutOfRange(f"{new.missed} events behind position {after} {why}")
+            for each in new.events:
+                after = each.position
+                if wanted.admits(each.event):
+                    yield api.TailEventsResponse(event=shown(each.event), revision=after)
 
     async def get(self, call: Call, ask: api.GetEventRequest) -> SecurityEvent:
         """One event."""

@@ -217,6 +217,8 @@ async def test_a_cursor_of_another_organization_is_no_cursor(world: World, row: 
 async def test_a_stream_tells_nothing_of_another_organization(world: World, row: Operation[Any, Any]) -> None:
     plane = world.plane
     begin = {"resume": plane.store.oldest + 1} if "resume" in row.request.__struct_fields__ else {}
+    if row.name == "tail_events":  # it counts positions of events
+        begin = {"resume": 0}
     caller = Caller(edge="local", request_id="1", bearer=plane.token, organization="blue")
 
     async def asks() -> AsyncIterator[Callable[[], Message]]:
@@ -242,6 +244,7 @@ async def changed(http: AsyncClient, mark: str, digit: str) -> None:
     call = {"approvalId": f"apr_{digit * 32}", "waiter": digit * 32, "agentId": mark, "tool": "t"}
     assert (await http.post("/v1/sdk/approvals", json=call)).status_code == 201
     await http.post("/v1/agents", json={"agentId": mark})
+    await http.post("/v1/events", json={"events": [injection(event_id=mark, agent_id=mark)]})
 
 
 async def _until(items: AsyncIterator[Any], mark: str) -> str:

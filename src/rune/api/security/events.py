@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from rune.api.fields import Count, JsonObject, JsonObjects, Message, Moment, Timestamp
-from rune.api.operation import SECURITY, Effect, Http, Operation, Rate
+from rune.api.fields import Count, JsonObject, JsonObjects, Message, Moment, Timestamp, Uint64
+from rune.api.operation import SECURITY, Effect, Http, Operation, Rate, Streaming
 from rune.api.security.words import AgentId, Cursor, Label, Limit, NextCursor, Tags
 
 MOST_EVENTS = 1_000
@@ -127,6 +127,15 @@ class SecurityEvent(Message):
     policy_result: EventPolicy | None = None
     metadata: JsonObject = {}
 
+    @property
+    def verdict(self) -> str:
+        """What became of it: blocked, flagged or allowed."""
+        scan, policy = self.scan_result, self.policy_result
+        if (scan and scan.blocked) or (policy and not policy.allowed):
+            return "blocked"
+        results = (scan.l1_result, scan.l2_result, scan.l3_result) if scan else ()
+        return "flagged" if "flag" in results else "allowed"
+
 
 class IngestEventsRequest(Message):
     """A batch of events; one that is not good refuses the batch and is named by its place in it."""
@@ -164,6 +173,26 @@ class ListSecurityEventsResponse(Message):
     next_cursor: NextCursor = None
 
 
+class TailEventsRequest(Message):
+    """Which events, as they come in."""
+
+    agent_id: Label = ""
+    event_type: Word = ""
+    threat_type: Word = ""
+    blocked: bool | None = None
+    """Only those that were blocked, or only those that were not."""
+    resume: Uint64 = 0
+    """Go on after this position; 0 begins with the next event that comes in."""
+
+
+class TailEventsResponse(Message):
+    """One event; the first answer has none, and says where the stream begins."""
+
+    event: SecurityEvent | None = None
+    revision: Uint64 = 0
+    """The position to resume after."""
+
+
 class GetEventRequest(Message):
     """Which event."""
 
@@ -196,6 +225,19 @@ list_ = Operation(
     http=Http(verb="GET", path="/v1/events"),
     cli="events list",
     rate=Rate.READ,
+)
+tail = Operation(
+    package=SECURITY,
+    service="EventService",
+    resource="events",
+    method="TailEvents",
+    request=TailEventsRequest,
+    response=TailEventsResponse,
+    summary="Follow security events as they come in, each once and in the order in which they were stored.",
+    verb="watch",
+    http=Http(verb="GET", path="/v1/stream/events"),
+    streaming=Streaming.SERVER,
+    rate=Rate.STREAM,
 )
 get = Operation(
     package=SECURITY,

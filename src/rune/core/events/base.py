@@ -54,6 +54,17 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
 
+    def admits(self, event: Event) -> bool:
+        """All of it holds of the event."""
+        return (
+            self.agent_id in {"", event.agent_id}
+            and self.event_type in {"", event.event_type}
+            and self.threat_type in {"", event.threat_type}
+            and self.blocked in {None, event.blocked}
+            and (self.since is None or event.timestamp >= self.since)
+            and (self.until is None or event.timestamp < self.until)
+        )
+
 
 class Page(msgspec.Struct, frozen=True):
     """Events, newest arrival first. `before` continues the query; None when nothing more remains.
@@ -180,8 +191,8 @@ class EventStore(Protocol):
         """Events behind a position, oldest first; what retention has dropped is left out."""
         ...
 
-    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Sequence[Delivery]]:
-        """Every event of every organization behind the positions named (0 for one that is not), as they come.
+    def follow(self, after: Mapping[str, int], *, only: str = "") -> AsyncIterator[Sequence[Delivery]]:
+        """Every event of every organization, or of one, behind the positions named (0 for one that is not).
 
         What is new in all of them comes together, each event exactly once and in the order of its
         organization. Never ends by itself; raises Unavailable when the store closes. A slow reader costs

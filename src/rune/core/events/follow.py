@@ -100,12 +100,13 @@ class Recent:
 
 
 async def follow(
-    positions: Positions, tail: Tail, after: Mapping[str, int]
+    positions: Positions, tail: Tail, after: Mapping[str, int], *, only: str = ""
 ) -> AsyncIterator[Sequence[Delivery]]:
     """What is new in every organization, a bounded part of each, so that a busy one holds up no other."""
     seen = dict(after)
     while True:
-        behind = [name for name, newest in positions.newest().items() if newest > seen.get(name, 0)]
+        newest_of = {only: positions.of(only)} if only else positions.newest()
+        behind = [name for name, newest in newest_of.items() if newest > seen.get(name, 0)]
         if not behind:
             await positions.wait()
             continue

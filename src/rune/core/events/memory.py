@@ -110,7 +110,7 @@ class MemoryEvents:
         found = [
             stored
             for stored in reversed(self._stream(organization).kept)
-            if (before is None or stored.position < before) and _matches(wanted, stored.event)
+            if (before is None or stored.position < before) and wanted.admits(stored.event)
         ]
         page = found[: bounded(limit)]
         return Page(page, page[-1].position if len(page) < len(found) else None)
@@ -120,10 +120,10 @@ class MemoryEvents:
         behind = [stored for stored in self._stream(organization).kept if stored.position > after]
         return behind[: bounded(limit)]
 
-    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Sequence[Delivery]]:
-        """Every event of every organization behind the positions named, as they come."""
+    def follow(self, after: Mapping[str, int], *, only: str = "") -> AsyncIterator[Sequence[Delivery]]:
+        """Every event of every organization, or of one, behind the positions named, as they come."""
         self._refuse_closed()
-        return follow(self._positions, self.tail, after)
+        return follow(self._positions, self.tail, after, only=only)
 
     def position(self, organization: str) -> int:
         """The newest position of an organization."""
@@ -249,17 +249,6 @@ def _seen(before: Agent | None, event: Event) -> Agent:
         blocked=before.blocked + blocked,
         first_seen=min(before.first_seen, at),
         last_seen=max(before.last_seen, at),
-    )
-
-
-def _matches(wanted: Filter, event: Event) -> bool:
-    return (
-        wanted.agent_id in {"", event.agent_id}
-        and wanted.event_type in {"", event.event_type}
-        and wanted.threat_type in {"", event.threat_type}
-        and wanted.blocked in {None, event.blocked}
-        and (wanted.since is None or event.timestamp >= wanted.since)
-        and (wanted.until is None or event.timestamp < wanted.until)
     )
 
 

@@ -128,10 +128,10 @@ class SqliteEvents:
         """Events behind a position, oldest first."""
         return await self._read(lambda: self._reader.tail(organization, after, bounded(limit)))
 
-    def follow(self, after: Mapping[str, int]) -> AsyncIterator[Sequence[Delivery]]:
-        """Every event of every organization behind the positions named, as they come."""
+    def follow(self, after: Mapping[str, int], *, only: str = "") -> AsyncIterator[Sequence[Delivery]]:
+        """Every event of every organization, or of one, behind the positions named, as they come."""
         self._refuse_closed()
-        return follow(self._positions, self._behind, after)
+        return follow(self._positions, self._behind, after, only=only)
 
     def position(self, organization: str) -> int:
         """The newest position of an organization."""
