@@ -26,7 +26,7 @@ MAX_CANDIDATES = 2_500
 """Candidates that are checked when none was good."""
 UNLIKELY = 0.3
 LONG = 6_000
-LONG_TRUST = 0.85
+LONG_TRUST = 0.81
 """In a text longer than `LONG`, a match below this confidence is worth less: many chances to err."""
 
 VALIDATORS = {**secrets.VALIDATORS, **pii.VALIDATORS}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-NAME, FACTOR = "a role and no breach", 0.45
+NAME, FACTOR = "a role and no breach", 0.12
 """What the discount is called, and how much of a confidence it leaves."""
 
 
@@ -45,7 +45,7 @@ _BREACH = re.compile(
     # harm
     r"illegal\w*|unlawful\w*|crim\w*|hack\w*|weapons?|bomb\w*|explosiv\w*|drugs?|meth|kill\w*|murder\w*|malware|"
     r"virus\w*|ransom\w*|phish\w*|steal\w*|fraud\w*|launder\w*|scam\w*|exploit\w*|hat(?:e|eful|red)|racis\w*|"
-    r"sexis\w*|sexual\w*|porn\w*|poison\w*|suicid\w*|self-harm|terror\w*|violen\w*|harm\w*|danger\w*|abus\w*|"
+    r"sexis\w*|sexual\w*|porn\w*|poison\w*|suicid\w*|self-harm|terror\w*|violen\w*|harm(?!on)\w*|danger\w*|abus\w*|"
     r"defam\w*|discriminat\w*|evil|villain\w*|attack\w*|threat\w*|blackmail\w*|extort\w*|stalk\w*|spy\w*|fake|"
     r"deceiv\w*|manipulat\w*|misinform\w*|disinform\w*|conspir\w*|propaganda|cheat\w*|counterfeit\w*|"
     r"forg(?:e|ed|ery)|smuggl\w*|traffick\w*|torture|lie|insider|evade|undetect\w*|bias\w*|stereotyp\w*|"

@@ -116,7 +116,7 @@ class SimilarityScanner:
             if any(one.start < end and start < one.end for one in findings):
                 continue
             family = self._classifier.family([word.plain for word in place.words])
-            finding = _finding(text, family, (start, end), confidence=confidence, count=place.windows)
+            finding = _finding(text, family, (start, end), confidence=confidence, place=place)
             finding = self._unquoted(text, place, finding)
             risk = max(risk, finding.weight)
             if confidence < calibration.flag_at:
@@ -128,7 +128,7 @@ class SimilarityScanner:
 
     def _unquoted(self, text: str, place: Place, finding: Finding) -> Finding:
         """The finding, worth less where the place is calm without what it quotes."""
-        region = text[max(0, place.words[0].start - 1) : place.words[-1].end + 1]
+        region = _region(text, place)
         rest = quotations.left_out(region)
         if rest == region:
             return finding
@@ -170,6 +170,11 @@ def _places(classifier: Classifier, stretch: str, begin: int) -> Iterator[Place]
         yield Place(words[window.first : window.last], window.score, len(windows))
 
 
+def _region(text: str, place: Place) -> str:
+    """The characters of a window, and one on each side, where a quotation mark may stand."""
+    return text[max(0, place.words[0].start - 1) : place.words[-1].end + 1]
+
+
 def strongest(gains: Sequence[float]) -> tuple[int, int]:
     """The run with the largest sum above the mean, at least `SHORTEST` and at most `LONGEST` long."""
     mean = max(sum(gains) / len(gains), 0.0)
@@ -205,13 +210,14 @@ def sentence(text: str, start: int, end: int) -> tuple[int, int]:
 _BORDER = re.compile(r"[.!?](?=\s)|[。！？]|\n")
 
 
-def _finding(text: str, family: int, span: tuple[int, int], *, confidence: float, count: int) -> Finding:
-    threat, words = FAMILIES[family]
+def _finding(text: str, family: int, span: tuple[int, int], *, confidence: float, place: Place) -> Finding:
+    (threat, words), count = FAMILIES[family], place.windows
     start, end = span
     low = max(0, start - AROUND)
     near = _lowered(text[low : end + AROUND])
     less = [each for each in discounts(near, start - low, end - low) if each[0] in COUNTED]
-    if roles.is_harmless_role(near):
+    # In a long text the role around an attack may be another's: only one in the same window counts.
+    if roles.is_harmless_role(near if count == 1 else _lowered(_region(text, place))):
         less.append((roles.NAME, roles.FACTOR))
     why = f"reads like {words}" + (f"; one of {count} windows" if count > 1 else "")
     if less:
