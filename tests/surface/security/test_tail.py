@@ -92,7 +92,7 @@ async def test_only_events_that_match_are_told(plane: Secured) -> None:
 
 
 async def test_a_key_of_one_agent_follows_no_other(plane: Secured) -> None:
-    key = await plane.key(agentId="mail")
+    key = await plane.key(agent_id="mail")
     client = Client(Breaking(plane, key))
     with pytest.raises(PermissionDenied, match="'mail' alone"):
         await anext(client.stream(api.tail, api.TailEventsRequest(agent_id="other")))
