@@ -214,6 +214,9 @@ PROMISES = (
     Promise("rest.delete", "DELETE on a resource's path is its Delete operation.", API),
     Promise("security.curl", "Every example of the security API works as it is written.", SECURITY),
     Promise("security.events", "POST /v1/events answers 202 with the number of events it stored.", SECURITY),
+    Promise(
+        "security.tail", "Events are followed as they come in, each once, across broken connections.", OURS
+    ),
     Promise("security.idempotent", "An event that is sent again is stored once.", OURS),
     Promise("security.agents", "POST /v1/agents registers an agent, GET lists all of them.", SECURITY),
     Promise("security.self-registration", "An agent that sends an event is registered by it.", OURS),

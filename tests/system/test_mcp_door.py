@@ -148,7 +148,7 @@ async def test_changes_of_a_list_are_told_to_who_subscribed(tmp_path: Path) -> N
     uri = "rune://namespaces/default/services"
     async with server(tmp_path) as here:
         headers = {"authorization": f"Bearer {here.token}"}
-        async with httpx2.AsyncClient(headers=headers) as http:
+        async with httpx2.AsyncClient(headers=headers, timeout=PATIENCE) as http:
             transport = streamable_http_client(f"http://{here.http}/mcp", http_client=http)
             async with Assistant(
                 transport, mode="legacy", read_timeout_seconds=PATIENCE, message_handler=heard

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from planes import turn
+from promises import promise
 from rune.api.fields import Message
 from rune.api.operation import Operation
 from rune.api.security import events as api
@@ -19,6 +20,8 @@ from rune.client.local import LocalTransport
 from rune.core.call import Caller
 from rune.errors import OutOfRange, PermissionDenied, Unavailable
 from secured import Secured, event, injection
+
+pytestmark = promise("security.tail")
 
 PATIENCE = 10.0
 

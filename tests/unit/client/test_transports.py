@@ -170,11 +170,15 @@ async def test_a_server_that_lost_power_is_unavailable_to_who_only_listens(
     monkeypatch.setattr(grpc, "KEEPALIVE_TIMEOUT_SECONDS", 1.0)
     flows, host, port = asyncio.Event(), *served.address.split(":")
     flows.set()
+    relays: list[asyncio.Future[None]] = []
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        relays.append(over)
         far_reader, far_writer = await asyncio.open_connection(host, int(port))
         await asyncio.gather(pump(flows, reader, far_writer), pump(flows, far_reader, writer))
         await asyncio.gather(writer.wait_closed(), far_writer.wait_closed())
+        over.set_result(None)
 
     between = await asyncio.start_server(relay, "127.0.0.1", 0)
     async with asyncio.timeout(10), between:
@@ -188,3 +192,4 @@ async def test_a_server_that_lost_power_is_unavailable_to_who_only_listens(
                 with pytest.raises(Unavailable):
                     await anext(items)
             flows.set()
+        await asyncio.gather(*relays)

@@ -64,7 +64,7 @@ async def test_one_at_a_time_and_nothing_is_left_when_the_reader_leaves(tmp_path
 
 
 async def test_only_who_may_do_everything_about_the_server_gets_one(tmp_path: Path) -> None:
-    async with plane() as p:
+    async with plane() as p, p.following():
         Backup(Shelf(), tmp_path).register(p.dispatcher)
         root = await p.bootstrap()
         await p.call(admin.create_user, admin.UserCreateRequest(name="ann", policies=["readwrite"]), by=root)
