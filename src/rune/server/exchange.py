@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Callable
 
 from rune.core.call import Caller
 from rune.errors import (
@@ -20,6 +21,7 @@ from rune.server.callers import caller
 from rune.server.failures import body
 from rune.server.origins import SAFE, STRICT
 from rune.server.refusals import TooLarge, WrongMediaType, WrongMethod
+from rune.server.room import Room
 
 JSON = b"application/json"
 MOST_BODY_BYTES = 4 << 20
@@ -77,18 +79,19 @@ class Exchange:
         named = self.headers.get("if-none-match", "")
         return named == "*" or tag.decode() in [each.strip().removeprefix("W/") for each in named.split(",")]
 
-    async def body(self, most: int = MOST_BODY_BYTES) -> bytes:
+    async def body(self, most: int = MOST_BODY_BYTES, *, room: Room) -> bytes:
         """The whole body; raises when it is too large, too slow, or of a type that is not JSON."""
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                text = await self._read(most)
+            with room.taking() as take:
+                async with asyncio.timeout(BODY_SECONDS):
+                    text = await self._read(most, take)
         except TimeoutError as error:
             raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from error
         if text and not _is_json(self.headers.get("content-type", "")):
             raise WrongMediaType("the body must be JSON: send Content-Type: application/json")
         return text
 
-    async def _read(self, most: int) -> bytes:
+    async def _read(self, most: int, take: Callable[[int], None]) -> bytes:
         """What comes, as long as it is not too much; a length that is announced is believed."""
         chunks: list[bytes] = []
         size, more = 0, int(self.headers.get("content-length") or 0) <= most
@@ -99,6 +102,7 @@ class Exchange:
             if message["type"] == "http.disconnect":
                 raise InvalidArgument("the body ended too early")
             chunks.append(message.get("body", b""))
+            take(len(chunks[-1]))
             more = message.get("more_body", False)
             size += len(chunks[-1])
         if size > most:

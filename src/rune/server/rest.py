@@ -27,6 +27,7 @@ from rune.server.drain import Streams
 from rune.server.exchange import Exchange
 from rune.server.origins import Origins
 from rune.server.refusals import NoSuchPath, StaleMatch, WrongMethod
+from rune.server.room import Room
 from rune.server.routes import Routes
 from rune.server.texts import TRUTH
 
@@ -72,6 +73,7 @@ class Rest:
         self.dispatcher, self.clock = dispatcher, clock
         self.origins = origins or Origins()
         self._ids = RequestIds(clock)
+        self._room = Room()
         self.streams = Streams()
         self._routes: Routes[Endpoint] = Routes()
         for row in OPERATIONS:
@@ -104,7 +106,7 @@ class Rest:
         parts = Parts(
             values=match.values,
             query=given,
-            body=await _body(exchange, endpoint),
+            body=await self._body(exchange, endpoint),
             revision=exchange.revision,
             resume=exchange.headers.get("last-event-id", ""),
             known=exchange.headers.get("if-none-match", ""),
@@ -114,6 +116,14 @@ class Rest:
             await streams.serve(self, exchange, operation=endpoint.operation, ask=ask)
         else:
             await self._unary(exchange, endpoint, ask)
+
+    async def _body(self, exchange: Exchange, endpoint: Endpoint) -> bytes:
+        headers = exchange.headers
+        if endpoint.takes_body:
+            return await exchange.body(endpoint.most_bytes, room=self._room)
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            raise InvalidArgument(f"{endpoint.operation.name} takes no body")
+        return b""
 
     async def _terminal(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, request_id=self._ids.next())
@@ -142,15 +152,6 @@ class Rest:
             return
         text = encoded(wirejson.encode, answer, exchange.who)
         await exchange.answer(endpoint.status, text, more=more)
-
-
-async def _body(exchange: Exchange, endpoint: Endpoint) -> bytes:
-    headers = exchange.headers
-    if endpoint.takes_body:
-        return await exchange.body(endpoint.most_bytes)
-    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-        raise InvalidArgument(f"{endpoint.operation.name} takes no body")
-    return b""
 
 
 def _watched(endpoint: Endpoint, given: Pairs) -> tuple[Endpoint, Pairs]:
