@@ -25,7 +25,7 @@ STATUS: Any = checks.status_code_conformance  # pyright: ignore[reportUnknownMem
 CONFORMS: Any = checks.response_schema_conformance  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - as above
 EVERY: Any = list(HealthCheck)
 STREAMS = {row.name for row in OPERATIONS if row.streams}
-ENDLESS = {"watch_scaling", "stream_bundles", "get_logs"}
+ENDLESS = {"watch_scaling", "stream_bundles", "tail_events", "get_logs"}
 AFTERWARDS = ("watch", "resume", "wait", "follow")
 """Parameters that make an answer wait for what comes."""
 EXAMPLES = 4

@@ -163,8 +163,12 @@ def _elsewhere(provider: str) -> Node:
 
 
 def _ours(to: str) -> str:
-    """A page of this server; the first one for everything that may lead elsewhere."""
-    return to if to.startswith("/") and not to.startswith(("//", "/\\")) and len(to) <= LONGEST_WAY else "/"
+    """A page of this server; the first one for everything that may lead elsewhere.
+
+    Browsers leave tabs and line ends out of an address, and take a backslash for a slash.
+    """
+    is_page = to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable()
+    return to if is_page and len(to) <= LONGEST_WAY else "/"
 
 
 def _form(wrong: str, to: str) -> Node:

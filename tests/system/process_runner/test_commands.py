@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -56,7 +57,8 @@ async def test_a_command_in_an_adopted_instance_has_its_environment_too(runner: 
 
 
 async def test_a_terminal_has_a_size_is_controlling_and_passes_keys_as_signals(runner: ProcessRunner) -> None:
-    script = "stty size; trap 'stty size' WINCH; trap 'echo int; exit 3' INT; echo ok > /dev/tty"
+    # The kernel tells of a key first and then drops what is written meanwhile: the answer comes a moment later.
+    script = "stty size; trap 'stty size' WINCH; trap 'sleep 0.1; echo int; exit 3' INT; echo ok > /dev/tty"
     script += "; while :; do sleep 0.02; done"
     session = await inside(runner, script, tty=True)
     said = ""
@@ -205,6 +207,15 @@ async def test_a_command_whose_caller_leaves_before_it_has_begun_leaves_nothing(
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def held(pid: int) -> list[str]:
+    """What its descriptors lead to; some are there for a moment only."""
+    found: list[str] = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(each.readlink()))
+    return found
+
+
 async def test_what_is_started_meanwhile_gets_no_end_of_a_command_of_others(
     runner: ProcessRunner, tmp_path: Path
 ) -> None:
@@ -214,6 +225,7 @@ async def test_what_is_started_meanwhile_gets_no_end_of_a_command_of_others(
         socket.send_fds(sock, [b" "], list(ends))
         await runner.ensure(shell("a", "exec sleep 3600"))
         seen = await runner.ensure(shell("b", "exec sleep 3600"))
+        pipe = str(Path(f"/proc/self/fd/{ends[0]}").readlink())
         for end in ends:
             os.close(end)
-    assert sorted(os.listdir(f"/proc/{seen.pid}/fd"), key=int) == ["0", "1", "2"]
+    assert pipe not in held(seen.pid)
