@@ -57,7 +57,7 @@ async def test_a_command_in_an_adopted_instance_has_its_environment_too(runner: 
 
 
 async def test_a_terminal_has_a_size_is_controlling_and_passes_keys_as_signals(runner: ProcessRunner) -> None:
-    # The kernel tells of a key first and then drops what is written meanwhile: the answer comes a moment later.
+    # The kernel tells of a key first and then drops what is written: so the answer comes a moment later.
     script = "stty size; trap 'stty size' WINCH; trap 'sleep 0.1; echo int; exit 3' INT; echo ok > /dev/tty"
     script += "; while :; do sleep 0.02; done"
     session = await inside(runner, script, tty=True)
