@@ -22,7 +22,7 @@ demo: setup ## See Rune work (DEMO_ONCE=1: end by itself after one round)
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run every test (ARGS="-k scale" picks some; WORKERS=8 suits more cores)
-	@$(TESTED) -n $(WORKERS) --maxschedchunk=16 $(ARGS)
+	@$(TESTED) -n $(WORKERS) --maxschedchunk=4 $(ARGS)
 
 test-unit: setup ## Run the unit tests alone
 	@$(TESTED) -n 2 tests/unit $(ARGS)
