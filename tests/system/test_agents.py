@@ -186,6 +186,9 @@ async def test_a_quarantine_by_hand_holds_through_a_restart_of_the_server(
     bot.send("1", HOSTILE)
     await server.lines("bot", 2)
     assert (await bot.copy()).pid  # the spec says never
+    async with asyncio.timeout(PATIENCE):  # its key may not end before it has told
+        while not (await server.call(alerts.list_, alerts.ListAlertsRequest(agent_id="mail-bot"))).alerts:
+            await asyncio.sleep(0.05)
     ask = agents.QuarantineAgentRequest(agent_id="mail-bot", reason="odd mail")
     await server.call(agents.quarantine, ask)
     await bot.until_quarantined()

@@ -60,6 +60,7 @@ class Line:
     ) -> Reply:  # fmt: skip
         """The answer; raises Unreachable. `wait` is how much longer than usual the server may take."""
         with forks.importing:
+            "".encode("idna")  # loads what the first look-up of a host would load
             from http.client import HTTPException  # noqa: PLC0415 - the thread that sends pays for it
         fresh = self._kept is None
         try:

@@ -178,13 +178,17 @@ class Sender:
         """Sends the next batch; while a failure is waited out, sets it aside on disk instead."""
         with self.outbox.changed:
             self._busy = True
+        batch, is_done = None, False
         try:
             batch = self._next()
             if batch is not None and self._clock.monotonic() < self._retry_at:
                 self._set_aside(batch)
             elif batch is not None:
                 self._send(batch)
+            is_done = True
         finally:
+            if batch is not None and not is_done:
+                self._stats.lost("fault", len(batch.events))
             with self.outbox.changed:
                 self._busy = False
                 self.outbox.changed.notify_all()

@@ -257,3 +257,15 @@ def test_a_fault_in_the_thread_is_counted_and_the_next_try_goes_on(
         assert out.flush(5)
         assert stats.report()["faults_total"] == 1
     assert ids(plane) == ["e1"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_fault_of_ours_takes_with_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise LookupError("a module that was half loaded at a fork")
+
+    monkeypatch.setattr("rune.shield.line.Line.ask", broken)
+    with sender("http://127.0.0.1:9") as (made, stats):
+        made.put(event(1))
+        made.flush(2.0)
+    assert stats.report()["losses"] == {"fault": 1}
