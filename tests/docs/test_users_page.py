@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
 
 import pytest
 
+from commands import at_home
 from docs.pages import commands
 from rune.api.orchestrator import admin
-from runed import PATIENCE, runed
+from runed import runed
 
 WORD = "correct horse battery"
 
@@ -27,18 +26,12 @@ async def test_the_commands_of_the_page_set_a_password_log_in_and_out(tmp_path: 
         await server.call(admin.create_user, admin.UserCreateRequest(name="ann"))
         for _, *words in found:
             asks = "set-password" in words or "login" in words
-            environ = {"HOME": str(tmp_path)}
-            environ |= {} if {"login", "logout"} & set(words) else {"RUNE_TOKEN": server.token}
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "rune.cli.main", "--server", server.grpc, *words),
-                *(("--password-file", "-") if asks else ()),
-                env=environ,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+            said = await at_home(
+                tmp_path,
+                *("--server", server.grpc, *words, *(("--password-file", "-") if asks else ())),
+                given=f"{WORD}\n",
+                token="" if {"login", "logout"} & set(words) else server.token,
             )
-            async with asyncio.timeout(PATIENCE):
-                said, wrong = await process.communicate(f"{WORD}\n".encode())
-            assert process.returncode == 0, (words, wrong.decode())
+            assert said.code == 0, (words, said.err)
             if "session" in words:
-                assert "ann" in said.decode()
+                assert "ann" in said.out

@@ -38,6 +38,10 @@ kept is answered 410, with the oldest kept one in the details.
 **Errors** are `{"error", "code", "message", "details"}` with the gRPC code; the details are those that
 gRPC sends in `grpc-status-details-bin`: an `ErrorInfo` with a reason always, a `BadRequest` that names
 every field, a `RetryInfo` where waiting helps, and the request id.
+
+**Sizes.** A body has at most 4 MiB (a batch of events 5), its head 32 KiB; a request over gRPC has 4 MiB. The
+server holds 2,000 connections over HTTP and 10,000 calls over gRPC, and bodies that are still coming may take
+256 MiB together: what is more is refused, to be tried again.
 """
 
 

@@ -189,7 +189,7 @@ _OPAQUE = frozenset({
     "mime_type", "signature", "encrypted_content", "cache_control", "detail", "format", "call_id",
     "tool_use_id", "index", "filename",
 })  # fmt: skip
-"""Fields of a part that a model does not read as text."""
+"""Fields of names, addresses and files, which a model does not read; data may use these words for texts."""
 
 
 def read_by_model(
@@ -217,10 +217,15 @@ def fields_of(
             fields = cast("Mapping[str, object]", value)
             is_text = get(fields, "type") == "text"
             waiting += [
-                ((*at, k), v) for k, v in fields.items() if k not in _OPAQUE or (is_text and k == "data")
+                ((*at, k), v) for k, v in fields.items() if (is_text and k == "data") or not _is_opaque(k, v)
             ]
         else:
             waiting += [((*at, place), each) for place, each in enumerate(rows(value))]
+
+
+def _is_opaque(name: str, value: object) -> bool:
+    """What a name, an address or an encoded file looks like, in a field for such; no sentence does."""
+    return name in _OPAQUE and isinstance(value, str) and value.isascii() and " " not in value
 
 
 def texts_of(

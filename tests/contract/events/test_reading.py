@@ -96,6 +96,17 @@ async def test_a_follower_gets_what_is_there_and_what_comes(store: EventStore) -
     assert (second.organization, ids(second), second.missed) == ("acme", ["c"], 0)
 
 
+async def test_a_follower_of_one_organization_hears_of_no_other(store: EventStore) -> None:
+    await store.append("acme", [event("a")])
+    async with asyncio.timeout(5):
+        follower = store.follow({}, only="default")
+        waiting = asyncio.ensure_future(anext(follower))
+        await store.append("acme", [event("b")])
+        await store.append("default", [event("c")])
+        (only,) = await waiting
+    assert (only.organization, ids(only), only.missed) == ("default", ["c"], 0)
+
+
 def ids(delivery: Delivery) -> list[str]:
     return [stored.event.event_id for stored in delivery.events]
 

@@ -59,6 +59,9 @@ RESPONSES: dict[str, Callable[[OpenAI], Any]] = {
     "a variable": lambda client: client.responses.create(
         model="m", prompt={"id": "p", "variables": {"a": "hello", "question": ORDER}}
     ),
+    "a variable with a name of the API": lambda client: client.responses.create(
+        model="m", prompt={"id": "p", "variables": {"data": ORDER}}
+    ),
     "a variable that is a part": lambda client: client.responses.create(
         model="m", prompt={"id": "p", "variables": {"question": {"type": "input_text", "text": ORDER}}}
     ),
@@ -90,6 +93,7 @@ def test_what_shells_and_variables_say_is_judged(model: Provider, shield: Shield
         HumanMessage([{"type": "file", "source_type": "text", "text": ORDER, "mime_type": "text/plain"}]),
         HumanMessage([{"type": "document", "source": {"type": "text", "data": ORDER}}]),
         ToolMessage([{"type": "json", "json": {"a": [ORDER]}}], tool_call_id="c"),
+        ToolMessage([{"type": "json", "json": {"type": "x", "url": ORDER}}], tool_call_id="c"),
         ToolMessage([{"type": "search_result", "title": ORDER, "content": []}], tool_call_id="c"),
     ],
 )
