@@ -43,7 +43,9 @@ def plain(instance: str, **given: object) -> Workload:
     return Workload(instance=instance, image=IMAGE, **given)  # pyright: ignore[reportArgumentType] - fields by name
 
 
-async def until(runner: DockerRunner, wanted: Callable[[Observed], bool], instance: str) -> Observed:
+async def until(
+    runner: DockerRunner, wanted: Callable[[Observed], bool], instance: str, patience: float = 30
+) -> Observed:
     """What is known of the instance, once it is as wanted."""
     found: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
 
@@ -53,7 +55,7 @@ async def until(runner: DockerRunner, wanted: Callable[[Observed], bool], instan
 
     runner.on_change(look)
     look(runner.observe(instance))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patience):
         return await found
 
 

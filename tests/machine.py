@@ -54,6 +54,12 @@ def controllers() -> set[str]:
     return set(tree.controllers)
 
 
+def browser() -> str | None:
+    """Chromium: the one without windows takes less than half the processor's time for the same pages."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
 TOOLS = {
     "git": Tool(on_path("git"), "apt-get install git"),
     "curl": Tool(on_path("curl"), "apt-get install curl"),
@@ -71,7 +77,7 @@ TOOLS = {
         ),
         "apt-get install docker.io busybox-static, as root",
     ),
-    "chromium": Tool(on_path("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
+    "chromium": Tool(lambda: browser() is not None, "apt-get install chromium-headless-shell"),
     "postgres": Tool(on_path("postgres", "pg_ctlcluster"), "apt-get install postgresql"),
     "go": Tool(lambda: go() is not None, "the Go toolchain from go.dev/dl"),
     "crewai": Tool(Path(".venv-crewai/ready").exists, "make crewai"),

@@ -6,13 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import which
 
+import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+import machine
 from runed import Runed, runed
 
 DESKTOP, PHONE = (1280, 800), (390, 800)
+IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="session")
+"""A browser belongs to the loop that started it, so all tests that share it run in that one."""
 PATIENCE = 10_000.0
 """Milliseconds that a page has to show something."""
 
@@ -47,9 +50,8 @@ class Reader:
 @asynccontextmanager
 async def chromium() -> AsyncGenerator[Browser]:
     """The machine's own browser, without a window."""
-    path = which("chromium") or which("chromium-browser") or which("google-chrome")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=machine.browser(), args=["--no-sandbox"])
         try:
             yield browser
         finally:
@@ -73,12 +75,11 @@ async def reader(browser: Browser, server: Runed, size: tuple[int, int] = DESKTO
 
 @asynccontextmanager
 async def logged_in(
-    folder: Path, size: tuple[int, int] = DESKTOP, *flags: str
+    browser: Browser, folder: Path, size: tuple[int, int] = DESKTOP, *flags: str
 ) -> AsyncGenerator[tuple[Runed, Reader]]:
     """A server of the test's own, and somebody who is logged in to it as root."""
     async with (
         runed(folder / "data", *flags) as server,
-        chromium() as browser,
         reader(browser, server, size) as found,
     ):
         await found.enter()

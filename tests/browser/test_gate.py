@@ -9,18 +9,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from browser.browsing import chromium, logged_in, reader
+from browser.browsing import IN_ONE_LOOP, logged_in, reader
 from oidc import CLIENT, SECRET, provider
 from promises import promise
 from rune.api.orchestrator import admin, auth, namespaces, secrets, sessions
 from rune.api.orchestrator.secrets import Secret
 from runed import Runed, runed
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+pytestmark = [IN_ONE_LOOP, pytest.mark.system, pytest.mark.timeout(90)]
 browser_wanted = pytest.mark.requires("chromium")
 
 
@@ -110,8 +110,10 @@ async def test_wrong_tokens_are_heard_more_and_more_slowly(tmp_path: Path) -> No
 
 @promise("dashboard.codes")
 @browser_wanted
-async def test_rune_ui_opens_the_dashboard_logged_in_and_the_link_works_once(tmp_path: Path) -> None:
-    async with runed(tmp_path / "data") as server, chromium() as browser:
+async def test_rune_ui_opens_the_dashboard_logged_in_and_the_link_works_once(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with runed(tmp_path / "data") as server:
         link = (await rune_ui(server, tmp_path)).strip()
         assert server.token not in link
         async with reader(browser, server) as found:
@@ -134,8 +136,8 @@ async def rune_ui(server: Runed, home: Path) -> str:
 
 
 @browser_wanted
-async def test_logging_out_and_revoking_a_token_end_every_open_page(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, found):
+async def test_logging_out_and_revoking_a_token_end_every_open_page(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, found):
         made = await server.call(
             auth.create_token, auth.CreateTokenRequest(subject_name="ann", policies=["readonly"])
         )
@@ -217,7 +219,9 @@ async def test_a_page_goes_on_when_its_access_token_ends(tmp_path: Path) -> None
 
 @promise("dashboard.oidc")
 @browser_wanted
-async def test_single_sign_on_leads_to_the_provider_and_back_into_the_dashboard(tmp_path: Path) -> None:
+async def test_single_sign_on_leads_to_the_provider_and_back_into_the_dashboard(
+    browser: Browser, tmp_path: Path
+) -> None:
     async with provider() as liar:
         secret = tmp_path / "secret"
         secret.touch(0o600)
@@ -228,7 +232,6 @@ async def test_single_sign_on_leads_to_the_provider_and_back_into_the_dashboard(
         runefile.write_text(f"auth: {{oidc: {{{chosen}, {groups}}}}}\n", encoding="utf-8")
         async with (
             runed(tmp_path / "data", "--config", str(runefile)) as server,
-            chromium() as browser,
             reader(browser, server) as found,
         ):
             page = found.page
@@ -251,8 +254,8 @@ async def test_single_sign_on_leads_to_the_provider_and_back_into_the_dashboard(
 
 
 @browser_wanted
-async def test_a_user_changes_the_own_password_at_a_browser(tmp_path: Path) -> None:
-    async with runed(tmp_path / "data") as server, chromium() as browser, reader(browser, server) as found:
+async def test_a_user_changes_the_own_password_at_a_browser(browser: Browser, tmp_path: Path) -> None:
+    async with runed(tmp_path / "data") as server, reader(browser, server) as found:
         await server.call(admin.create_user, admin.UserCreateRequest(name="ann"))
         ask = sessions.SetPasswordRequest(name="ann", password="correct horse battery")
         await server.call(sessions.set_password, ask)
@@ -313,9 +316,9 @@ async def shown(server: Runed, token: str, path: str) -> str:
 
 @promise("dashboard.rights")
 @browser_wanted
-async def test_who_may_not_see_something_is_not_shown_it(tmp_path: Path) -> None:
+async def test_who_may_not_see_something_is_not_shown_it(browser: Browser, tmp_path: Path) -> None:
     rules = [admin.PolicyRule(resource="services", verbs=["list", "get"], namespace="default")]
-    async with logged_in(tmp_path) as (server, found):
+    async with logged_in(browser, tmp_path) as (server, found):
         await server.call(
             admin.create_grant, admin.PolicyCreateRequest(policy=admin.Grant(name="looker", rules=rules))
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from browser.browsing import DESKTOP, PHONE, logged_in
+from browser.browsing import DESKTOP, IN_ONE_LOOP, PHONE, logged_in
 from promises import promise
 from rune.api.orchestrator import sessions
 from rune.api.security import agents, alerts, approvals, events, policies
@@ -15,7 +15,7 @@ from rune.api.security.events import EventScan, EventTool, SecurityEvent
 from rune.core.clock import SystemClock
 from runed import Runed
 
-pytestmark = [pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(90)]
+pytestmark = [IN_ONE_LOOP, pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(90)]
 
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 HOSTILE = '<img src=x onerror="document.title=1">'
@@ -36,8 +36,10 @@ async def send(server: Runed, *agent_ids: str) -> None:
 
 
 @SIZES
-async def test_alerts_appear_by_themselves_and_are_triaged(tmp_path: Path, size: tuple[int, int]) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+async def test_alerts_appear_by_themselves_and_are_triaged(
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         page = reader.page
         await reader.open("/alerts")
         await expect(page.get_by_text("No alerts")).to_be_visible()
@@ -64,9 +66,9 @@ async def test_alerts_appear_by_themselves_and_are_triaged(tmp_path: Path, size:
 
 @SIZES
 async def test_the_list_of_agents_shows_what_each_sent_in_the_last_day(
-    tmp_path: Path, size: tuple[int, int]
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         await send(server, "busy", "busy", "calm")
         await server.call(agents.register, agents.RegisterAgentRequest(agent_id="silent"))
         await reader.open("/agents")
@@ -81,9 +83,9 @@ async def test_the_list_of_agents_shows_what_each_sent_in_the_last_day(
 
 @SIZES
 async def test_a_policy_is_checked_while_it_is_typed_saved_and_rolled_back(
-    tmp_path: Path, size: tuple[int, int]
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         page = reader.page
         await reader.open("/policies")
         await page.get_by_role("link", name="New policy").click()
@@ -114,8 +116,10 @@ async def test_a_policy_is_checked_while_it_is_typed_saved_and_rolled_back(
         assert found.version == 4
 
 
-async def test_two_people_who_edit_a_policy_do_not_write_over_each_other(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_two_people_who_edit_a_policy_do_not_write_over_each_other(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         made = await server.call(
             policies.create, policies.CreateSecurityPolicyRequest(name="p", yaml_content=POLICY)
@@ -140,8 +144,10 @@ async def test_two_people_who_edit_a_policy_do_not_write_over_each_other(tmp_pat
         await expect(page.get_by_role("table", name="Versions").locator("tbody tr")).to_have_count(3)
 
 
-async def test_what_is_being_written_survives_the_end_of_the_session(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_what_is_being_written_survives_the_end_of_the_session(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         made = await server.call(
             policies.create, policies.CreateSecurityPolicyRequest(name="p", yaml_content=POLICY)
@@ -168,8 +174,8 @@ async def test_what_is_being_written_survives_the_end_of_the_session(tmp_path: P
         await expect(page.locator("#lost")).to_be_hidden()
 
 
-async def test_a_policy_is_tried_and_replayed_before_it_is_saved(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_a_policy_is_tried_and_replayed_before_it_is_saved(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await send(server, "bot-1", "bot-2")
         made = await server.call(
@@ -190,8 +196,8 @@ async def test_a_policy_is_tried_and_replayed_before_it_is_saved(tmp_path: Path)
 
 
 @promise("dashboard.escapes")
-async def test_what_an_agent_calls_itself_is_text_and_nothing_else(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_what_an_agent_calls_itself_is_text_and_nothing_else(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await send(server, HOSTILE, "a/b")
         await reader.open("/agents")
@@ -217,9 +223,9 @@ async def test_what_an_agent_calls_itself_is_text_and_nothing_else(tmp_path: Pat
 @promise("dashboard.approvals")
 @SIZES
 async def test_a_call_that_waits_appears_by_itself_and_is_decided_once(
-    tmp_path: Path, size: tuple[int, int]
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         page = reader.page
         for number in (1, 2):
             ask = approvals.RequestApprovalRequest(
@@ -245,8 +251,8 @@ async def test_a_call_that_waits_appears_by_itself_and_is_decided_once(
         }
 
 
-async def test_events_are_narrowed_by_what_became_of_them(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_events_are_narrowed_by_what_became_of_them(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await send(server, "bot-1", "bot-2")
         await reader.open("/events")

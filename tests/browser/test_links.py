@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from browser.browsing import chromium, reader
+from browser.browsing import IN_ONE_LOOP, reader
 from browser.test_gate import client
 from runed import runed
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+pytestmark = [IN_ONE_LOOP, pytest.mark.system, pytest.mark.timeout(90)]
 
 
 LEADS = {
@@ -29,8 +29,10 @@ async def test_a_log_in_leads_to_a_page_of_this_server_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.requires("chromium")
-async def test_a_link_leads_to_its_page_through_the_log_in_and_from_another_site(tmp_path: Path) -> None:
-    async with runed(tmp_path / "data") as server, chromium() as browser, reader(browser, server) as found:
+async def test_a_link_leads_to_its_page_through_the_log_in_and_from_another_site(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with runed(tmp_path / "data") as server, reader(browser, server) as found:
         page, at = found.page, f"http://{server.http}/alerts?status=all"
         await page.goto(at)
         await page.get_by_label("Token").fill("wrong")

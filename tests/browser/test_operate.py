@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
-from browser.browsing import DESKTOP, PHONE, logged_in
+from browser.browsing import DESKTOP, IN_ONE_LOOP, PHONE, logged_in
 from promises import promise
 from rune.api.orchestrator import instances, services
 
-pytestmark = [pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(90)]
+pytestmark = [IN_ONE_LOOP, pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(90)]
 
 TALKS = 'i=0; while :; do i=$((i+1)); echo "line $i <b id=fat>fat</b>"; sleep 0.2; done'
 
@@ -33,8 +33,10 @@ async def delay_of(page: Page, words: str) -> float:
 
 
 @promise("dashboard.live")
-async def test_a_change_is_on_the_screen_half_a_second_after_the_store_has_it(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_a_change_is_on_the_screen_half_a_second_after_the_store_has_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         await reader.open("/services")
         await expect(reader.page.get_by_text("No services yet")).to_be_visible()
         delays: list[float] = []
@@ -47,9 +49,9 @@ async def test_a_change_is_on_the_screen_half_a_second_after_the_store_has_it(tm
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 async def test_a_service_is_scaled_and_its_log_and_terminal_work(
-    tmp_path: Path, size: tuple[int, int]
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         page = reader.page
         await server.cast("web", ["/bin/sh", "-c", TALKS])
         await server.until_running("web")
@@ -84,8 +86,8 @@ async def _terminal(page: Page, instance: str, http: str) -> None:
     await expect(page.get_by_text("ended with 3")).to_be_visible()
 
 
-async def test_a_destructive_button_asks_first(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_a_destructive_button_asks_first(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         await server.cast("web", ["/bin/sleep", "1000"])
         await reader.open("/services/default/web")
         await reader.page.get_by_role("button", name="Delete").click()
@@ -98,8 +100,10 @@ async def test_a_destructive_button_asks_first(tmp_path: Path) -> None:
         assert not left.services
 
 
-async def test_a_service_is_restarted_and_goes_back_to_an_earlier_revision(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_a_service_is_restarted_and_goes_back_to_an_earlier_revision(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await server.cast("web", ["/bin/sleep", "1000"])
         before = (await server.until_running("web")).instances[0].id
@@ -116,8 +120,8 @@ async def test_a_service_is_restarted_and_goes_back_to_an_earlier_revision(tmp_p
         assert (await server.service("web")).process.args == ["1000"]  # pyright: ignore[reportOptionalMemberAccess] - it has one
 
 
-async def test_an_instance_is_stopped_and_started(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_an_instance_is_stopped_and_started(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         await server.cast("web", ["/bin/sleep", "1000"])
         await server.until_running("web")
         copy = (await server.call(instances.list_, instances.ListInstancesRequest())).instances[0]

@@ -8,15 +8,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
-from browser.browsing import DESKTOP, PHONE, logged_in
+from browser.browsing import DESKTOP, IN_ONE_LOOP, PHONE, logged_in
 from browser.furniture import furnish
 from browser.pictures import paths, take, visit
 from browser.test_guard import HOSTILE, send
 from promises import promise
 
-pytestmark = [pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(150)]
+pytestmark = [IN_ONE_LOOP, pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(150)]
 AXE = "axe-core@4"
 RULES = {"light": None, "dark": ["color-contrast"]}
 """What axe looks for: in the dark nothing but the colours differs."""
@@ -57,9 +57,9 @@ async def _fetch(folder: Path) -> None:
 @promise("dashboard.pictures")
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 async def test_every_page_opens_fits_and_is_accessible(
-    tmp_path: Path, axe: str, size: tuple[int, int]
+    browser: Browser, tmp_path: Path, axe: str, size: tuple[int, int]
 ) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         known = await furnish(server)
         await reader.page.evaluate(f"{axe};0")
         wrong: list[str] = []
@@ -96,8 +96,8 @@ async def _look(page: Page) -> list[str]:
     return found
 
 
-async def test_an_empty_server_teaches(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (_, reader):
+async def test_an_empty_server_teaches(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (_, reader):
         for path, words in (
             ("/services", "rune cast"),
             ("/agents", "Shield"),
@@ -112,8 +112,8 @@ async def test_an_empty_server_teaches(tmp_path: Path) -> None:
             await expect(reader.page.locator(".empty")).to_contain_text(words)
 
 
-async def test_the_keyboard_leads_everywhere(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_the_keyboard_leads_everywhere(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await server.cast("web", ["/bin/sleep", "1000"])
         await page.locator("h1").click()
@@ -135,8 +135,8 @@ async def test_the_keyboard_leads_everywhere(tmp_path: Path) -> None:
         await expect(page.get_by_role("dialog")).to_contain_text("next and previous row")
 
 
-async def test_a_new_api_key_is_shown_once(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (_, reader):
+async def test_a_new_api_key_is_shown_once(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (_, reader):
         page = reader.page
         await reader.open("/settings/keys")
         await page.get_by_text("New API key").click()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from browser.browsing import DESKTOP, PHONE, logged_in
+from browser.browsing import DESKTOP, IN_ONE_LOOP, PHONE, logged_in
 from promises import promise
 from rune.api.orchestrator import admin, registries, services, sessions
 from rune.api.orchestrator.registries import RegistryAuthConfig, RegistryConfig
 from rune.api.security import organizations, webhooks
 from runed import Runed
 
-pytestmark = [pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(90)]
+pytestmark = [IN_ONE_LOOP, pytest.mark.system, pytest.mark.requires("chromium"), pytest.mark.timeout(90)]
 
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 SECRET = "never-to-be-seen"
@@ -33,8 +33,10 @@ async def settled(server: Runed) -> None:
 
 @promise("dashboard.webhooks")
 @SIZES
-async def test_a_webhook_is_made_shown_once_and_deleted(tmp_path: Path, size: tuple[int, int]) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+async def test_a_webhook_is_made_shown_once_and_deleted(
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         page = reader.page
         await reader.open("/webhooks")
         await expect(page.locator(".empty")).to_contain_text("signed")
@@ -54,8 +56,8 @@ async def test_a_webhook_is_made_shown_once_and_deleted(tmp_path: Path, size: tu
         await expect(page.get_by_role("table", name="Webhooks").locator("tbody tr")).to_have_count(1)
 
 
-async def test_an_organization_is_made_and_gets_limits_of_its_own(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_an_organization_is_made_and_gets_limits_of_its_own(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await reader.open("/settings/organizations")
         await expect(page.get_by_role("table", name="Organizations")).to_contain_text("default")
@@ -71,8 +73,8 @@ async def test_an_organization_is_made_and_gets_limits_of_its_own(tmp_path: Path
 
 
 @promise("dashboard.registries")
-async def test_a_registry_is_added_without_its_password_being_shown(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_a_registry_is_added_without_its_password_being_shown(browser: Browser, tmp_path: Path) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await reader.open("/registries")
         await page.get_by_text("New registry").click()
@@ -95,8 +97,10 @@ async def test_a_registry_is_added_without_its_password_being_shown(tmp_path: Pa
         ).registries
 
 
-async def test_a_deletion_is_followed_to_its_end_and_a_stuck_one_tried_again(tmp_path: Path) -> None:
-    async with logged_in(tmp_path) as (server, reader):
+async def test_a_deletion_is_followed_to_its_end_and_a_stuck_one_tried_again(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with logged_in(browser, tmp_path) as (server, reader):
         page = reader.page
         await server.cast("stubborn", STUBBORN)
         await server.lines("stubborn", 1)
@@ -113,17 +117,15 @@ async def test_a_deletion_is_followed_to_its_end_and_a_stuck_one_tried_again(tmp
 @promise("dashboard.ending-sessions")
 @SIZES
 async def test_a_session_that_is_ended_is_over_in_its_browser_at_once(
-    tmp_path: Path, size: tuple[int, int]
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    async with logged_in(tmp_path, size) as (server, reader):
+    async with logged_in(browser, tmp_path, size) as (server, reader):
         page = reader.page
         await server.call(admin.create_user, admin.UserCreateRequest(name="ann"))
         ask = sessions.SetPasswordRequest(name="ann", password="correct horse battery")
         await server.call(sessions.set_password, ask)
         await reader.open("/settings/sessions")
         await expect(page.get_by_role("table", name="Sessions")).to_contain_text("current")
-        browser = page.context.browser
-        assert browser
         other = await (await browser.new_context()).new_page()
         await other.goto(f"http://{server.http}/")
         await other.get_by_label("User").fill("ann")
@@ -136,4 +138,5 @@ async def test_a_session_that_is_ended_is_over_in_its_browser_at_once(
         await row.get_by_role("button", name="End").click()
         await reader.agree()
         await expect(other.get_by_label("User")).to_be_visible()
+        await other.context.close()
         await expect(row).to_have_count(0)
