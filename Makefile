@@ -10,8 +10,8 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright asks the network for news of
 
 # What tests start a hundred times is compiled once, whatever the environment says.
 TESTED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
-# One more than there are cores at least, since tests of real processes wait for them a good part of their time.
-WORKERS ?= 3
+# Twice two cores, since tests of real processes wait for them a good part of their time.
+WORKERS ?= 4
 
 .PHONY: help demo test test-unit check fmt bench docs pictures lock crewai setup clean
 
