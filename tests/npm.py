@@ -1,9 +1,8 @@
-"""Packages of npm for tests that talk to programs of others: installed once a session, into a scratch
-folder.
-"""
+"""Packages of npm for tests that talk to programs of others: installed once, into a scratch folder."""
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,8 +19,22 @@ PACKAGES = (
 )
 
 
-def installed(folder: Path) -> Path:
-    """The folder with the packages in it; skips the test, and says why, where they are not to be had."""
+def installed(shared: Path) -> Path:
+    """A folder of this one with the packages in it, which the first worker installs and others wait for.
+
+    Skips the test, and says why, where they are not to be had.
+    """
+    folder = shared / "npm"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            _install(folder)
+            (folder / "done").touch()
+    return folder
+
+
+def _install(folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("needs node and npm (apt-get install nodejs npm)")
@@ -35,7 +48,6 @@ def installed(folder: Path) -> Path:
         pytest.skip(f"npm did not install the packages within {SECONDS} seconds")
     if done.returncode:
         pytest.skip(f"npm cannot install the packages: {done.stderr.strip()[-300:]}")
-    return folder
 
 
 def program(folder: Path, name: str) -> str:

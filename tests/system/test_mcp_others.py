@@ -28,10 +28,11 @@ GUARD = [sys.executable, "-m", "rune.mcp.main", "--server-name"]
 Json = Any
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages; the tests are skipped where they cannot be had."""
-    return installed(tmp_path_factory.mktemp("npm"))
+    own = tmp_path_factory.getbasetemp()
+    return installed(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 async def run(command: list[str], home: Path, **environ: str) -> str:

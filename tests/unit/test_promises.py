@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -54,11 +55,14 @@ def marks(source: str) -> set[str]:
     }
 
 
-MARKED = {
-    mark: path.relative_to(TESTS).as_posix()
-    for path in sorted(TESTS.rglob("test_*.py"))
-    for mark in marks(path.read_text(encoding="utf-8"))
-}
+@functools.cache
+def marked() -> dict[str, str]:
+    """Every mark, and a module that has it; every worker imports this, and one of them wants to know."""
+    return {
+        mark: path.relative_to(TESTS).as_posix()
+        for path in sorted(TESTS.rglob("test_*.py"))
+        for mark in marks(path.read_text(encoding="utf-8"))
+    }
 
 
 def test_marks_are_found_on_functions_and_in_parameters() -> None:
@@ -88,15 +92,15 @@ def test_each_of_the_weak_spots_is_a_promise() -> None:
 
 
 def test_every_promise_has_a_test() -> None:
-    assert not {promise.id for promise in PROMISES} - MARKED.keys()
+    assert not {promise.id for promise in PROMISES} - marked().keys()
 
 
 def test_every_mark_names_a_promise() -> None:
-    assert not MARKED.keys() - {promise.id for promise in PROMISES} - PLANNED_IDS.keys()
+    assert not marked().keys() - {promise.id for promise in PROMISES} - PLANNED_IDS.keys()
 
 
 def test_what_has_a_test_is_no_longer_planned() -> None:
-    early = {mark: PLANNED_IDS[mark] for mark in PLANNED_IDS.keys() & MARKED.keys()}
+    early = {mark: PLANNED_IDS[mark] for mark in PLANNED_IDS.keys() & marked().keys()}
     assert not early, "move these from PLANNED to PROMISES"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from rune.core import rights, settings, upkeep
 from rune.core.apikeys import Keys
@@ -20,12 +21,11 @@ from rune.core.clock import Clock
 from rune.core.dispatch import Dispatcher, Guards
 from rune.core.events.base import EventStore
 from rune.core.events.base import Retention as EventRetention
-from rune.core.federation import Federation
 from rune.core.limits import Limits, OpenStreams, Quota
 from rune.core.logins import Ground as LoginGround
 from rune.core.logins import Logins
 from rune.core.passwords import Hashes
-from rune.core.runefile import Address, Settings
+from rune.core.runefile import Address, Oidc, Settings
 from rune.core.sessions import Terms
 from rune.core.store.base import Store
 from rune.core.vault import Vault
@@ -50,6 +50,9 @@ from rune.security.plane import Plane as SecurityPlane
 from rune.security.plane import Stores
 from rune.server.metrics import Metrics
 from rune.version import __version__
+
+if TYPE_CHECKING:
+    from rune.core.federation import Federation
 
 KINDS = (*orchestrator_plane.KINDS, *security_kinds.KINDS, *rights.KINDS)
 SEALED = (*sealing.SEALED, *security_kinds.SEALED)
@@ -108,8 +111,8 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vau
     )
     dispatcher = Dispatcher(guards)
     admin.register(dispatcher, store=store, rights=powers, identity=identity)
-    logins, oidc = _logins(identity, powers, chosen, store=store, clock=clock), chosen.auth.oidc
-    federation = Federation(oidc, logins, powers, clock=clock) if oidc.issuer else None
+    logins = _logins(identity, powers, chosen, store=store, clock=clock)
+    federation = _federation(chosen.auth.oidc, logins, powers, clock=clock)
     session_handlers.register(dispatcher, logins=logins, federation=federation)
     audit_handlers.register(dispatcher, audit=audit, clock=clock)
     permissions.register(dispatcher)
@@ -127,6 +130,14 @@ def assemble(ground: Ground, events: EventStore, chosen: Settings, *, vault: Vau
         security=security, metrics=metrics, vitals=vitals, rights=powers, clock=clock, door=door,
         mcp=mcp.McpDoor(dispatcher, identity, clock, version=__version__),
     )  # fmt: skip
+
+
+def _federation(chosen: Oidc, logins: Logins, powers: rights.Rights, *, clock: Clock) -> Federation | None:
+    if not chosen.issuer:
+        return None
+    from rune.core.federation import Federation  # noqa: PLC0415 - brings an HTTP client and JWTs along
+
+    return Federation(chosen, logins, powers, clock=clock)
 
 
 def _logins(

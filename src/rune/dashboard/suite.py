@@ -18,7 +18,6 @@ from rune.dashboard.ask import Action, Ask, Done, Page
 from rune.dashboard.html import el, join
 from rune.dashboard.parts import badge, empty, facts, row, table
 from rune.errors import InvalidArgument
-from rune.policy import suites
 from rune.policy.action import Direction
 from rune.policy.replay import Replay, Row
 
@@ -41,6 +40,8 @@ LARGEST: Final = 256 << 10
 
 async def try_one(ask: Ask) -> Done:
     """What the text would decide about one action."""
+    from rune.policy import suites  # noqa: PLC0415 - brings the scanners along, which runed has no other use for
+
     content = ask.text("text")
     given = {
         "name": "trial",

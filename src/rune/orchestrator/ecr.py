@@ -12,7 +12,6 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from rune.core.clock import Clock
@@ -71,6 +70,8 @@ class Ecr:
         return kept[0], kept[1]
 
     async def _ask(self, account: Account, host: str) -> tuple[str, str, datetime]:
+        import httpx  # noqa: PLC0415 - a large library, and few have a registry there
+
         found = HOST.fullmatch(host)
         suffix = found[2] if found else "amazonaws.com"
         url = self._environ.get(ENDPOINT) or f"https://api.ecr.{account.region}.{suffix}/"

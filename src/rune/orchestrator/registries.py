@@ -35,7 +35,6 @@ from rune.errors import (
 )
 from rune.orchestrator import listing
 from rune.orchestrator.ecr import Ecr
-from rune.orchestrator.knock import knock
 from rune.orchestrator.logins import TYPES, Login, Logins, from_files
 from rune.orchestrator.namespaces import create_in
 from rune.orchestrator.runners.base import Credentials
@@ -237,6 +236,8 @@ class Registries:
     async def test(self, call: Call, ask: api.TestRegistryRequest) -> api.TestRegistryResponse:
         """Log in for real; what goes wrong is the answer, not a failure of the call."""
         entry = self._entry(ask.name)
+        from rune.orchestrator.knock import knock  # noqa: PLC0415 - loads a large library, and is rare
+
         image = ask.image_ref
         if "*" in entry.pattern and not image:
             what = f"is required: {entry.pattern} is many registries"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rune.api.orchestrator import auth
 from rune.api.orchestrator import sessions as api
 from rune.core.call import Call
 from rune.core.dispatch import Dispatcher
-from rune.core.federation import Federation
 from rune.core.logins import Logins
 from rune.core.sessions import PREFIX, Pair, Session
 from rune.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    from rune.core.federation import Federation
 
 NO_PROVIDER = "no OpenID provider is set up here: see auth.oidc in the Runefile"
 

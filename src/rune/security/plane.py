@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rune.api.security import events as events_api
 from rune.api.security import liveness
@@ -20,7 +20,6 @@ from rune.core.store.base import Store
 from rune.core.vault import Vault
 from rune.errors import Unavailable
 from rune.security import organizations
-from rune.security.addresses import client
 from rune.security.agents import Agents
 from rune.security.alerts import Alerts
 from rune.security.apikeys import ApiKeys
@@ -35,6 +34,9 @@ from rune.security.stats import Stats
 from rune.security.watchman import Watchman
 from rune.security.webhooks import SEND_SECONDS, Postman, Webhooks
 from rune.security.workloads import Notes, Workloads
+
+if TYPE_CHECKING:
+    import httpx
 
 TRIM_SECONDS: Final = 60.0
 SHORTCUTS: Final = {events_api.ingest.name: read_batch}
@@ -80,8 +82,9 @@ class Plane:
         self._workloads = Workloads(store, stores.notes, clock=clock)
         self._watchman = Watchman(store, events, clock=clock)
         self.silence = Silence(store, events, clock=clock)
-        carrier = partial(client, allow_private=allow_private_webhooks, timeout=SEND_SECONDS)
-        self._postman = Postman(store, stores.vault, carrier, clock=clock)
+        self._postman = Postman(
+            store, stores.vault, partial(_carrier, allow_private=allow_private_webhooks), clock=clock
+        )
         agents = Agents(store, events, cursors, clock=clock)
         self._alerts = Alerts(store, cursors, clock=clock)
         self._parts = (
@@ -121,3 +124,9 @@ class Plane:
 
     async def _liveness(self, _: Call, _ask: liveness.GetLivenessRequest) -> liveness.Liveness:
         return liveness.Liveness(timestamp=self._clock.now())
+
+
+def _carrier(*, allow_private: bool) -> httpx.AsyncClient:
+    from rune.security.addresses import client  # noqa: PLC0415 - a large library that waits for the first webhook
+
+    return client(allow_private=allow_private, timeout=SEND_SECONDS)

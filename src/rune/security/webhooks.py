@@ -8,9 +8,8 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import msgspec
 from msgspec.structs import replace
 
@@ -24,10 +23,12 @@ from rune.core.reconcile import Worker
 from rune.core.settle import settle
 from rune.core.store.base import Delete, Put, Store, Write
 from rune.core.vault import Place, Vault
-from rune.errors import Closed, NotFound, OutOfRange, ResourceExhausted, RuneError
-from rune.security.addresses import Refused
+from rune.errors import Closed, NotFound, OutOfRange, PermissionDenied, ResourceExhausted, RuneError
 from rune.security.kinds import Delivery, Webhook, space
 from rune.security.pages import Cursors, oldest_first
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger(__name__)
 
@@ -126,18 +127,22 @@ class Postman:
         self._store = store
         self._vault = vault
         self._client = client
+        self._http: httpx.AsyncClient | None = None
         self._clock = clock
         self._sending = Counter[str]()
         """By the space of the organization."""
 
     async def run(self) -> None:
         """Until it is cancelled or the store closes."""
-        async with self._client() as http:
-            worker = Worker(lambda key: self._reconcile(http, key), clock=self._clock, concurrency=AT_ONCE)
+        worker = Worker(self._reconcile, clock=self._clock, concurrency=AT_ONCE)
+        try:
             async with asyncio.TaskGroup() as tasks:
                 working = tasks.create_task(worker.run())
                 await self._follow(worker)
                 working.cancel()
+        finally:
+            if self._http:
+                await self._http.aclose()
 
     async def _follow(self, worker: Worker) -> None:
         while True:
@@ -151,14 +156,20 @@ class Postman:
     async def _watch(self, worker: Worker) -> None:
         position = self._store.revision
         for each in self._store.list(Delivery):
-            worker.look(each.key)
+            await self._hand(worker, each.key)
         async for change in self._store.watch(position):
             fresh = (each.key for each in change.mutations if each.before is None)
             for key in fresh:
                 if key.kind == Delivery.KIND:
-                    worker.look(key)
+                    await self._hand(worker, key)
 
-    async def _reconcile(self, http: httpx.AsyncClient, key: Key) -> float | None:
+    async def _hand(self, worker: Worker, key: Key) -> None:
+        """Have it sent; with the first one comes the client, whose library and certificates take a while."""
+        if self._http is None:
+            self._http = await asyncio.to_thread(self._client)
+        worker.look(key)
+
+    async def _reconcile(self, key: Key) -> float | None:
         owed = self._store.find(Delivery, key.namespace, key.name)
         hook = self._store.find(Webhook, key.namespace, owed.webhook) if owed else None
         if owed is None or hook is None:
@@ -167,7 +178,7 @@ class Postman:
             return TURN * (0.5 + self._clock.random() / 2)
         self._sending[key.namespace] += 1
         try:
-            failure = await self._send(http, hook, owed)
+            failure = await self._send(hook, owed)
         finally:
             self._sending[key.namespace] -= 1
         is_over = not failure or owed.attempts >= len(PAUSES)
@@ -191,8 +202,11 @@ class Postman:
         )
         return [Delete(owed.key), Put(counted)]
 
-    async def _send(self, http: httpx.AsyncClient, hook: Webhook, owed: Delivery) -> str:
+    async def _send(self, hook: Webhook, owed: Delivery) -> str:
         """Send it; returns why it did not arrive, empty when it did."""
+        import httpx  # noqa: PLC0415 - loaded with the client
+
+        assert self._http  # noqa: S101 - what is sent was handed over
         body = body_of(hook, owed)
         at = str(int(self._clock.now().timestamp()))
         try:
@@ -210,12 +224,12 @@ class Postman:
         try:
             async with (
                 asyncio.timeout(SEND_SECONDS),
-                http.stream("POST", hook.url, content=body, headers=headers) as answer,
+                self._http.stream("POST", hook.url, content=body, headers=headers) as answer,
             ):
                 return "" if answer.is_success else f"HTTP {answer.status_code}"
         except TimeoutError:
             return f"no answer within {SEND_SECONDS:g} seconds"
-        except Refused as error:
+        except PermissionDenied as error:  # the address lies in a private network
             return error.message
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             return f"{type(error).__name__}: {str(error)[:200]}"

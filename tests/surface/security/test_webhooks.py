@@ -17,8 +17,7 @@ from promises import promise
 from rune.core.store.base import Put
 from rune.core.vault import Rotation
 from rune.errors import PermissionDenied
-from rune.security import outbox, webhooks
-from rune.security import plane as plane_module
+from rune.security import addresses, outbox, webhooks
 from rune.security.addresses import client, is_public
 from rune.security.kinds import SEALED, Delivery, Webhook, space
 from secured import Secured, injection, secured
@@ -212,7 +211,7 @@ async def answered(request: httpx.Request) -> httpx.Response:
 @asynccontextmanager
 async def dripping(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Secured]:
     carrier = httpx.AsyncClient(transport=httpx.MockTransport(answered))
-    monkeypatch.setattr(plane_module, "client", MagicMock(return_value=carrier))
+    monkeypatch.setattr(addresses, "client", MagicMock(return_value=carrier))
     async with secured() as plane:
         yield plane
 
