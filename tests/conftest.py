@@ -32,8 +32,14 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests come last, in the order that chance gave: a long test there would leave others idle."""
-    items.sort(key=lambda item: item.path.is_relative_to(UNIT))
+    """Long tests come first and unit tests last, else as chance gave: a long one at the end leaves workers idle."""
+    items.sort(key=lambda item: (item.path.is_relative_to(UNIT), -allowed(item)))
+
+
+def allowed(item: pytest.Item) -> float:
+    """The seconds that a test is allowed by its mark; without one it is short."""
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else 0.0
 
 
 def pytest_collection_finish() -> None:
