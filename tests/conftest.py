@@ -32,7 +32,7 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests come first and unit tests last, else as chance gave: a long one at the end leaves workers idle."""
+    """Long tests come first and unit tests last: a long one at the end would leave workers idle."""
     items.sort(key=lambda item: (item.path.is_relative_to(UNIT), -allowed(item)))
 
 
