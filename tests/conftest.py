@@ -32,8 +32,16 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests come first and unit tests last: a long one at the end would leave workers idle."""
-    items.sort(key=lambda item: (item.path.is_relative_to(UNIT), -allowed(item)))
+    """Long tests come first and unit tests last: a long one at the end would leave workers idle.
+
+    Those with Docker come after those with a browser, which drops its connections when a network is made.
+    """
+    items.sort(key=lambda item: (item.path.is_relative_to(UNIT), wants_docker(item), -allowed(item)))
+
+
+def wants_docker(item: pytest.Item) -> bool:
+    """It is marked so."""
+    return any("docker" in mark.args for mark in item.iter_markers("requires"))
 
 
 def allowed(item: pytest.Item) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 import machine
 from runed import Runed, runed
@@ -65,17 +65,12 @@ async def reader(browser: Browser, server: Runed, size: tuple[int, int] = DESKTO
     context.set_default_timeout(PATIENCE)
     page = await context.new_page()
     found = Reader(server, context, page)
-    page.on("console", lambda said: found.complaints.append(said.text) if is_ours(said) else None)
+    page.on("console", lambda said: found.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: found.complaints.append(str(error)))
     try:
         yield found
     finally:
         await context.close()
-
-
-def is_ours(said: ConsoleMessage) -> bool:
-    """An error of the page; that the machine got another network, as Docker's tests give it, is none."""
-    return said.type == "error" and "ERR_NETWORK_CHANGED" not in said.text
 
 
 @asynccontextmanager

@@ -235,9 +235,9 @@ class Registries:
 
     async def test(self, call: Call, ask: api.TestRegistryRequest) -> api.TestRegistryResponse:
         """Log in for real; what goes wrong is the answer, not a failure of the call."""
-        entry = self._entry(ask.name)
         from rune.orchestrator.knock import knock  # noqa: PLC0415 - loads a large library, and is rare
 
+        entry = self._entry(ask.name)
         image = ask.image_ref
         if "*" in entry.pattern and not image:
             what = f"is required: {entry.pattern} is many registries"

@@ -10,7 +10,15 @@ import pytest
 
 @pytest.mark.system
 def test_what_few_servers_use_is_not_loaded_for_all() -> None:
-    names = ["httpx", "httpcore", "jwt", "docker", "rune.policy.scanners.patterns", "rune.core.provider"]
+    names = [
+        "httpx",
+        "httpcore",
+        "jwt",
+        "aiodocker",
+        "aiohttp",
+        "rune.policy.scanners.patterns",
+        "rune.core.provider",
+    ]
     code = (
         f"import sys, rune.daemon.main, rune.dashboard.app; print([m for m in {names} if m in sys.modules])"
     )
