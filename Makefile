@@ -9,7 +9,8 @@ BIN := .venv/bin
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright asks the network for news of itself otherwise
 
 # What tests start a hundred times is compiled once, whatever the environment says.
-TESTED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
+# Handed out four at a time, tests leave no worker idle at the end.
+TESTED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --maxschedchunk=4
 # Twice two cores, since tests of real processes wait for them a good part of their time.
 WORKERS ?= 4
 
@@ -22,7 +23,7 @@ demo: setup ## See Rune work (DEMO_ONCE=1: end by itself after one round)
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run every test (ARGS="-k scale" picks some; WORKERS=8 suits more cores)
-	@$(TESTED) -n $(WORKERS) --maxschedchunk=4 $(ARGS)
+	@$(TESTED) -n $(WORKERS) $(ARGS)
 
 test-unit: setup ## Run the unit tests alone
 	@$(TESTED) -n 2 tests/unit $(ARGS)
